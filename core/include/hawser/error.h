@@ -1,0 +1,127 @@
+/* error.h - the one list of what can go wrong.
+ *
+ * A code says precisely what happened, its kind is the word a caller decides by (API.md, Errors).
+ * Codes are negative, so that HWS_OK is 0 and a function may return a count or a code. Two codes
+ * are no failures: HWS_AGAIN (not now: the readiness callback tells when) and HWS_END (the
+ * stream's regular end); they never stand in an hws_error_t. */
+#ifndef HAWSER_ERROR_H
+#define HAWSER_ERROR_H
+
+#include <hawser/base.h>
+
+/* X(symbol, kind, code, text) */
+#define HWS_ERROR_LIST(X)                                                                          \
+    X(NOMEM, NOMEM, "NOMEM", "out of memory")                                                      \
+    X(INVALID, INVALID, "INVALID", "data that cannot be sent")                                     \
+    X(BAD_URL, INVALID, "BAD_URL", "malformed URL or address")                                     \
+    X(UNSUPPORTED, UNSUPPORTED, "UNSUPPORTED", "not supported on this protocol")                   \
+    X(UPGRADE, UNSUPPORTED, "UPGRADE", "the peer switched protocols (101), which is not supported") \
+    X(NAME, RESOLVE, "UNSUPPORTED_NAME", "only literal addresses and localhost can be resolved")   \
+    X(REFUSED, REFUSED, "ECONNREFUSED", "connection refused")                                      \
+    X(UNREACHABLE, CONNECT, "EHOSTUNREACH", "host unreachable")                                    \
+    X(NET_UNREACHABLE, CONNECT, "ENETUNREACH", "network unreachable")                              \
+    X(DIAL_TIMED_OUT, CONNECT, "ETIMEDOUT", "the system gave the connection attempt up")           \
+    X(TOO_MANY_FILES, CONNECT, "EMFILE", "too many open files")                                    \
+    X(NO_PORTS, CONNECT, "EADDRNOTAVAIL", "no local address or port left")                         \
+    X(ACCESS, CONNECT, "EACCES", "permission denied")                                              \
+    X(NO_SUCH_PATH, CONNECT, "ENOENT", "no such socket")                                           \
+    X(SETUP, CONNECT, "SETUP", "the setup function refused the connection")                        \
+    X(SYSTEM, CONNECT, "ESYSTEM", "system error")                                                  \
+    X(TIMEOUT, TIMEOUT, "TIMEOUT", "deadline passed")                                              \
+    X(RESET, RESET, "ECONNRESET", "connection reset by the peer")                                  \
+    X(PIPE, RESET, "EPIPE", "the peer no longer reads")                                            \
+    X(EOF, RESET, "EOF", "the peer closed the connection early")                                   \
+    X(CLOSED, CLOSED, "CLOSED", "closed on this side")                                             \
+    X(DRAINING, INVALID, "DRAINING", "a drain is under way already")                               \
+    X(FORKED, CLOSED, "FORKED", "a manager is dead in a forked process: create a new one")         \
+    X(QUEUE_FULL, OVERLOAD, "QUEUE_FULL", "the queue is full (limits.pending)")                    \
+    X(QUEUE_TIMEOUT, OVERLOAD, "QUEUE_TIMEOUT", "no connection came free within timeouts.queue")   \
+    X(NO_PEER, NO_PEER, "NO_PEER", "the upstream has no peers")                                    \
+    X(CANCELED, CANCELED, "CANCELED", "canceled by the caller")                                    \
+    X(HEAD_SIZE, LIMIT, "HEADER_SIZE", "the response's header block is larger than limits.header") \
+    X(HEAD_FIELDS, LIMIT, "HEADER_COUNT", "too many header fields for limits.header")              \
+    X(BODY_SIZE, LIMIT, "BODY_SIZE", "the body is larger than the limit (max_body, limits.body)")  \
+    X(CHUNK_SIZE, LIMIT, "CHUNK_LINE", "a chunk's size line is too long")                          \
+    X(LINE_SIZE, LIMIT, "LINE_SIZE", "no delimiter within the given maximum")                      \
+    X(STATUS_LINE, PROTOCOL, "STATUS_LINE", "malformed status line")                               \
+    X(FIELD, PROTOCOL, "HEADER", "malformed header field")                                         \
+    X(FOLD, PROTOCOL, "OBS_FOLD", "folded header line")                                            \
+    X(BARE_CR, PROTOCOL, "BARE_CR", "a carriage return without a line feed")                       \
+    X(BARE_LF, PROTOCOL, "BARE_LF", "a line feed without a carriage return")                       \
+    X(LENGTH, PROTOCOL, "CONTENT_LENGTH", "malformed or conflicting Content-Length")               \
+    X(CODING, PROTOCOL, "TRANSFER_ENCODING", "Transfer-Encoding that cannot be honoured")          \
+    X(CHUNK, PROTOCOL, "CHUNK", "malformed chunk")                                                 \
+    X(INFORMATIONAL, PROTOCOL, "TOO_MANY_1XX", "too many informational responses")                 \
+    X(UNEXPECTED, PROTOCOL, "UNEXPECTED_BYTES", "bytes that nothing asked for")                    \
+    X(VERSION, PROTOCOL, "VERSION", "an HTTP version that is not 1.0 or 1.1")
+
+#define HWS_ERROR_ENUM(symbol, kind, code, text) HWS_ERRNO_##symbol,
+enum { HWS_ERRNO_FIRST = 0, HWS_ERROR_LIST(HWS_ERROR_ENUM) HWS_ERRNO_COUNT };
+#undef HWS_ERROR_ENUM
+
+#define HWS_ERROR_ENUM(symbol, kind, code, text) HWS_ERR_##symbol = -(HWS_ERRNO_##symbol),
+enum { HWS_OK = 0, HWS_AGAIN = 1, HWS_END = 2, HWS_ERROR_LIST(HWS_ERROR_ENUM) };
+#undef HWS_ERROR_ENUM
+
+/* X(symbol, word): the fixed list of kinds. */
+#define HWS_KIND_LIST(X)                                                                           \
+    X(RESOLVE, "resolve")                                                                          \
+    X(REFUSED, "refused")                                                                          \
+    X(CONNECT, "connect")                                                                          \
+    X(TIMEOUT, "timeout")                                                                          \
+    X(PROTOCOL, "protocol")                                                                        \
+    X(RESET, "reset")                                                                              \
+    X(CLOSED, "closed")                                                                            \
+    X(OVERLOAD, "overload")                                                                        \
+    X(LIMIT, "limit")                                                                              \
+    X(NO_PEER, "no_peer")                                                                          \
+    X(CANCELED, "canceled")                                                                        \
+    X(INVALID, "invalid")                                                                          \
+    X(UNSUPPORTED, "unsupported")                                                                  \
+    X(NOMEM, "nomem")
+
+#define HWS_KIND_ENUM(symbol, word) HWS_KIND_##symbol,
+typedef enum { HWS_KIND_LIST(HWS_KIND_ENUM) HWS_KIND_COUNT } hws_kind_t;
+#undef HWS_KIND_ENUM
+
+/* X(symbol, word): how far a call had come. */
+#define HWS_PHASE_LIST(X)                                                                          \
+    X(QUEUE, "queue")                                                                              \
+    X(RESOLVE, "resolve")                                                                          \
+    X(CONNECT, "connect")                                                                          \
+    X(SEND, "send")                                                                                \
+    X(HEADERS, "headers")                                                                          \
+    X(BODY, "body")
+
+#define HWS_PHASE_ENUM(symbol, word) HWS_PHASE_##symbol,
+typedef enum { HWS_PHASE_LIST(HWS_PHASE_ENUM) HWS_PHASE_COUNT } hws_phase_t;
+#undef HWS_PHASE_ENUM
+
+#define HWS_PEER_ID_MAX 330
+#define HWS_ERROR_DETAIL_MAX 96
+
+/* How a request, an acquisition, a read or a write failed. A plain value without pointers. */
+typedef struct {
+    int code; /* HWS_ERR_* */
+    hws_phase_t phase;
+    uint32_t attempts;   /* tries begun, 0 when none */
+    bool sent;           /* false: no byte of it can have reached a peer */
+    bool retryable;      /* the core would allow this to go again */
+    bool has_retry_in;   /* whether `retry_in` means anything */
+    hws_time_t retry_in; /* when it may be worth another try, from now */
+    char peer[HWS_PEER_ID_MAX + 1];         /* id of the peer tried last, or "" */
+    char detail[HWS_ERROR_DETAIL_MAX + 1];  /* what was wrong with this one, or "" */
+} hws_error_t;
+
+/* The kind of a code; HWS_KIND_INVALID for what is no code. */
+HWS_API hws_kind_t hws_error_kind(int code);
+/* Static strings, never NULL: "reset"; "ECONNRESET"; "connection reset by the peer"; "headers". */
+HWS_API const char *hws_kind_name(hws_kind_t kind);
+HWS_API const char *hws_error_name(int code);
+HWS_API const char *hws_error_text(int code);
+HWS_API const char *hws_phase_name(hws_phase_t phase);
+/* Writes one line for a log, cut to `size` and always terminated: "reset: connection reset by the
+ * peer [ECONNRESET] (headers, 127.0.0.1:80)". Returns `line`. */
+HWS_API const char *hws_error_line(const hws_error_t *error, char *line, size_t size);
+
+#endif

@@ -1,0 +1,14 @@
+/* hawser.h - everything. */
+#ifndef HAWSER_HAWSER_H
+#define HAWSER_HAWSER_H
+
+#include <hawser/base.h>
+#include <hawser/error.h>
+#include <hawser/lease.h>
+#include <hawser/loop.h>
+#include <hawser/manager.h>
+#include <hawser/message.h>
+#include <hawser/request.h>
+#include <hawser/upstream.h>
+
+#endif

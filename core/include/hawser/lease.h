@@ -1,0 +1,83 @@
+/* lease.h - a pooled raw connection in one user's hands, for protocols that hawser does not know. */
+#ifndef HAWSER_LEASE_H
+#define HAWSER_LEASE_H
+
+#include <hawser/manager.h>
+
+typedef struct hws_lease hws_lease_t;
+
+/* All callbacks are called at rest and may end the lease. */
+typedef struct {
+    hws_time_t timeout; /* of the acquisition, dial and setup included; 0: timeouts.request */
+    bool connect_only;  /* end when a connection is ready, leave it pooled (any protocol) */
+    /* Once: acquired, or an error. */
+    void (*on_done)(hws_lease_t *lease, void *user);
+    /* After hws_lease_read() said HWS_AGAIN: it would say something else now. */
+    void (*on_readable)(hws_lease_t *lease, void *user);
+    /* After hws_lease_write() said HWS_AGAIN: it would take some now, or has failed. */
+    void (*on_writable)(hws_lease_t *lease, void *user);
+    void *user;
+} hws_lease_options_t;
+
+/* Begins to acquire a connection. Codes as hws_request_start(); the caller owns the lease. */
+HWS_API int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *options,
+                              hws_lease_t **out, hws_error_t *why);
+/* Ends an acquisition with HWS_ERR_CANCELED (on_done, at rest), or a read or write that waits
+ * (their callbacks; the lease then stays usable). Harmless when nothing waits. */
+HWS_API void hws_lease_cancel(hws_lease_t *lease);
+/* Ends the lease and frees it, in any state. Release gives the connection back to the pool, or
+ * closes it when bytes are unread or unwritten, it was half-closed, or it is broken. Close closes
+ * it. Nothing is called any more. NULL is harmless. */
+HWS_API void hws_lease_release(hws_lease_t *lease);
+HWS_API void hws_lease_close(hws_lease_t *lease);
+/* Replaces the callbacks' `user` and the callbacks, for a lease that changes hands (setup). */
+HWS_API void hws_lease_set_callbacks(hws_lease_t *lease, const hws_lease_options_t *options);
+
+/* Why the acquisition, or the last read or write, failed; NULL when it did not. */
+HWS_API const hws_error_t *hws_lease_error(const hws_lease_t *lease);
+HWS_API const char *hws_lease_peer(const hws_lease_t *lease);
+HWS_API hws_upstream_t *hws_lease_upstream(const hws_lease_t *lease);
+HWS_API bool hws_lease_is_reused(const hws_lease_t *lease);
+
+typedef enum {
+    HWS_READ_EXACT, /* `size` bytes */
+    HWS_READ_SOME,  /* what is there, at least one byte */
+    HWS_READ_ALL,   /* to the peer's FIN, at most `size` bytes */
+    HWS_READ_LINE,  /* to LF, given without LF or CRLF; at most `size` bytes */
+    HWS_READ_UNTIL  /* to `delimiter`, given with it; at most `size` bytes */
+} hws_read_mode_t;
+
+typedef struct {
+    hws_read_mode_t mode;
+    size_t size; /* EXACT may be 0 */
+    hws_slice_t delimiter; /* UNTIL: 1 to 64 bytes; borrowed until the read ends */
+} hws_read_t;
+
+/* HWS_OK with the bytes, which are consumed, and last until the next call on this lease or until
+ * the loop next runs. HWS_AGAIN: on_readable will tell, at the latest when the lease's read
+ * timeout has passed; call again with the same `want`. HWS_END: the peer has finished and nothing
+ * is left (SOME, LINE, UNTIL; ALL gives an empty slice instead). Codes: HWS_ERR_EOF when fewer
+ * than wanted came before the FIN (they stay readable), HWS_ERR_TIMEOUT (nothing is consumed, the
+ * lease stays usable), HWS_ERR_LINE_SIZE or HWS_ERR_BODY_SIZE (ALL) past `size` (the lease is
+ * broken then), what broke the connection, HWS_ERR_CANCELED. */
+HWS_API int hws_lease_read(hws_lease_t *lease, const hws_read_t *want, hws_slice_t *out);
+/* What has come and is not read yet: err.partial. Lasts as above. */
+HWS_API hws_slice_t hws_lease_unread(const hws_lease_t *lease);
+/* Takes as much as fits the bounded buffer: HWS_OK, or HWS_AGAIN when less than `size`. */
+HWS_API int hws_lease_write(hws_lease_t *lease, const char *data, size_t size, size_t *taken);
+/* Half-closes once all is written. The connection will not be pooled. */
+HWS_API int hws_lease_finish(hws_lease_t *lease);
+/* Instead of timeouts.read, until the lease ends. */
+HWS_API void hws_lease_set_timeout(hws_lease_t *lease, hws_time_t span);
+
+/* A value kept with the connection from lease to lease; see hws_upstream_options_t.free_data. */
+HWS_API void hws_lease_set_data(hws_lease_t *lease, void *data);
+HWS_API void *hws_lease_data(const hws_lease_t *lease);
+
+/* Ends the lease that a setup got: with `ok` the connection is ready, else the dial has failed
+ * (HWS_ERR_SETUP with `reason`, which may be NULL). Frees the lease. A setup lease whose time is
+ * up (timeouts.connect) fails by itself: its reads and writes say HWS_ERR_TIMEOUT, and this
+ * function is still to be called. */
+HWS_API void hws_lease_setup_done(hws_lease_t *lease, bool ok, const char *reason);
+
+#endif

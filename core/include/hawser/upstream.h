@@ -1,0 +1,87 @@
+/* upstream.h - the peers behind one name, with their pools and the one queue. */
+#ifndef HAWSER_UPSTREAM_H
+#define HAWSER_UPSTREAM_H
+
+#include <hawser/lease.h>
+#include <hawser/manager.h>
+
+/* One address behind an upstream. Slices are copied. */
+typedef struct {
+    hws_slice_t url;      /* "http://host:port", "tcp://host:port", "unix:/path" */
+    hws_slice_t id;       /* empty: "host:port", or the path with "/" as "%2F" */
+    hws_slice_t address;  /* where to connect instead: "host:port" or "unix:/path"; empty: url */
+    hws_slice_t locality; /* carried for balancers; may be empty */
+    double weight;        /* above 0, at most 1e6; its share of the requests. 0 stands for 1 */
+    uint32_t priority;    /* peers of a higher number serve only when no lower one can */
+} hws_peer_options_t;
+
+typedef enum {
+    HWS_PROTOCOL_AUTO, /* http1 for http:, raw for tcp: and unix: */
+    HWS_PROTOCOL_HTTP1,
+    HWS_PROTOCOL_RAW
+} hws_protocol_t;
+
+typedef struct {
+    hws_slice_t name;     /* not empty, at most 255 bytes, not taken */
+    hws_protocol_t protocol;
+    const hws_peer_options_t *peers; /* all of one protocol; may be none */
+    size_t peer_count;
+    hws_limits_t limits;
+    hws_timeouts_t timeouts;
+    hws_reuse_t reuse;
+    /* Raw only: prepares each new connection before its first use. Gets a lease of it, which it
+     * ends with hws_lease_setup_done(). NULL: connections are ready at once. */
+    void (*setup)(hws_lease_t *lease, void *user);
+    void *setup_user;
+    /* Frees what hws_lease_set_data() kept with a connection, when that is closed; or NULL. */
+    void (*free_data)(void *data);
+} hws_upstream_options_t;
+
+/* Everything from the manager's defaults; name and peers empty. */
+HWS_API void hws_upstream_options_init(hws_upstream_options_t *options,
+                                       const hws_manager_t *manager);
+/* HWS_ERR_INVALID, HWS_ERR_BAD_URL, HWS_ERR_NAME, HWS_ERR_UNSUPPORTED with `why->detail`,
+ * HWS_ERR_NOMEM, HWS_ERR_CLOSED. The manager owns it. */
+HWS_API int hws_upstream_create(hws_manager_t *manager, const hws_upstream_options_t *options,
+                                hws_upstream_t **out, hws_error_t *why);
+/* Changes limits, timeouts, reuse, setup and, with `peers` not NULL, the set of peers; what stays
+ * keeps its connections, what is removed finishes its work. The rest of `options` is ignored.
+ * On an error nothing has changed. */
+HWS_API int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *options,
+                                hws_error_t *why);
+/* As the manager's, for one upstream. A closed one is freed once the last request or lease on it
+ * has been destroyed; its name is free at once. */
+HWS_API void hws_upstream_close(hws_upstream_t *upstream);
+HWS_API int hws_upstream_drain(hws_upstream_t *upstream, hws_time_t span,
+                               void (*on_done)(void *user, int status), void *user);
+
+/* Keeps an upstream's struct alive although it is closed or collected, for whoever holds a
+ * pointer to it; calls on a closed one are refused with HWS_ERR_CLOSED. */
+HWS_API void hws_upstream_hold(hws_upstream_t *upstream);
+HWS_API void hws_upstream_unhold(hws_upstream_t *upstream);
+HWS_API bool hws_upstream_is_closed(const hws_upstream_t *upstream);
+
+HWS_API const char *hws_upstream_name(const hws_upstream_t *upstream);
+HWS_API bool hws_upstream_is_raw(const hws_upstream_t *upstream);
+HWS_API hws_manager_t *hws_upstream_manager(const hws_upstream_t *upstream);
+HWS_API void hws_upstream_stats(const hws_upstream_t *upstream, hws_stats_t *out);
+/* What the upstream was made or last updated with (peers and name excluded). */
+HWS_API void hws_upstream_settings(const hws_upstream_t *upstream, hws_upstream_options_t *out);
+
+/* One peer as it stands now; strings last until the loop next runs. */
+typedef struct {
+    const char *id;
+    const char *address; /* "127.0.0.1:80", "[::1]:80" or "unix:/path" */
+    const char *locality;
+    double weight;
+    uint32_t priority;
+    uint32_t in_flight;   /* exchanges on it */
+    uint32_t connections; /* open and dialling */
+    uint32_t idle;
+} hws_peer_view_t;
+
+HWS_API size_t hws_upstream_peer_count(const hws_upstream_t *upstream);
+/* `index` below the count, in the order in which the peers were given. */
+HWS_API void hws_upstream_peer(const hws_upstream_t *upstream, size_t index, hws_peer_view_t *out);
+
+#endif
