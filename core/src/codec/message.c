@@ -1,0 +1,26 @@
+#include <hawser/message.h>
+
+static char small(char byte)
+{
+    return byte >= 'A' && byte <= 'Z' ? (char)(byte | 0x20) : byte;
+}
+
+static bool is_name(hws_slice_t a, hws_slice_t b)
+{
+    size_t i;
+
+    for (i = 0; i < a.size; i++)
+        if (small(a.data[i]) != small(b.data[i]))
+            return false;
+    return true;
+}
+
+int64_t hws_head_find(const hws_head_t *head, hws_slice_t name, uint32_t from)
+{
+    uint32_t i;
+
+    for (i = from; i < head->count; i++)
+        if (head->fields[i].name_size == name.size && is_name(hws_head_name(head, i), name))
+            return i;
+    return -1;
+}

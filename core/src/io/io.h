@@ -1,0 +1,92 @@
+/* io.h - the seam: all that the core asks of the world.
+ *
+ * Two worlds implement it: io/uv.c (libuv) and io/sim.c (virtual time, simulated peers). The rules
+ * that everything above relies on:
+ *
+ *  - A call into the seam never calls back before it returns.
+ *  - Each input (one of the on_ functions) carries the one clock reading `now` that was made for
+ *    it; after each input the world calls on_rest once, with nothing of the core on the stack.
+ *  - A socket's events stop with hws_io_close(): no input for it comes after that call. The world
+ *    frees the socket when it can; the core forgets it at once.
+ *
+ * Codes are HWS_ERR_*: a world translates what its system says. */
+#ifndef HWS_IO_IO_H
+#define HWS_IO_IO_H
+
+#include "base/buffer.h"
+#include "io/address.h"
+
+typedef struct hws_io hws_io_t;
+typedef struct hws_socket hws_socket_t;
+
+/* Inputs of one socket, told to the `owner` that hws_io_connect() was given. */
+typedef struct {
+    /* Once, after hws_io_connect(): HWS_OK, or why not. The owner still closes the socket. */
+    void (*on_connect)(void *owner, int status, hws_time_t now);
+    /* Bytes, at least one; they last until the on_rest that follows has returned. */
+    void (*on_bytes)(void *owner, const char *bytes, size_t size, hws_time_t now);
+    /* Once: no more bytes will come. HWS_ERR_EOF for a FIN, else what broke the connection. */
+    void (*on_end)(void *owner, int status, hws_time_t now);
+    /* What hws_io_flush() took has left (HWS_OK), or it never will. */
+    void (*on_flush)(void *owner, int status, hws_time_t now);
+} hws_socket_events_t;
+
+typedef enum {
+    HWS_RUN_ONCE,  /* wait for at least one input, when anything can bring one */
+    HWS_RUN_NOWAIT /* take the inputs that are there */
+} hws_run_t;
+
+typedef struct {
+    /* The monotonic clock. */
+    hws_time_t (*now)(hws_io_t *io);
+    /* Fills `bytes` from the system's source of entropy. */
+    int (*entropy)(hws_io_t *io, void *bytes, size_t size);
+
+    /* Begins to connect: on_connect tells. TCP sockets get TCP_NODELAY and keepalive after
+     * 60 s; reading is off. On failure nothing was begun and `*out` is untouched. */
+    int (*connect)(hws_io_t *io, const hws_address_t *address, const hws_socket_events_t *events,
+                   void *owner, hws_socket_t **out);
+    /* Further inputs of a connected socket go to another owner. */
+    void (*give)(hws_socket_t *socket, const hws_socket_events_t *events, void *owner);
+    /* Turns on_bytes and on_end on or off. Cheap when nothing changes. */
+    void (*read)(hws_socket_t *socket, bool on);
+    /* Hands over what the system takes now: HWS_OK and how many bytes (perhaps 0), or a code.
+     * Not while a flush is under way. */
+    int (*send)(hws_socket_t *socket, const char *data, size_t size, size_t *sent);
+    /* Sends the rest: takes the buffer's block over, leaves the buffer empty; on_flush tells.
+     * At most one at a time. On HWS_ERR_NOMEM the buffer is untouched. */
+    int (*flush)(hws_socket_t *socket, hws_buffer_t *rest);
+    /* Half-closes: FIN after what was sent. Not while a flush is under way. */
+    int (*finish)(hws_socket_t *socket);
+    /* Looks without taking: HWS_OK nothing there, HWS_ERR_UNEXPECTED bytes wait,
+     * HWS_ERR_EOF, or what broke the connection. */
+    int (*peek)(hws_socket_t *socket);
+    /* Closes; with `reset` the peer gets an RST where the transport knows one. */
+    void (*close)(hws_socket_t *socket, bool reset);
+
+    /* Arms the one timer: on_timer at `at` or a little later. Again moves it; HWS_NEVER disarms. */
+    void (*arm)(hws_io_t *io, hws_time_t at);
+    /* Asks for an on_rest soon although no input came. */
+    void (*wake)(hws_io_t *io);
+
+    /* Takes inputs. HWS_END when nothing is left that could bring one (mode ONCE). */
+    int (*run)(hws_io_t *io, hws_run_t mode);
+    /* For a host loop: a descriptor that is readable when inputs are there (-1: none), and the
+     * span until something is due (0 now, HWS_NEVER never). */
+    int (*descriptor)(hws_io_t *io);
+    hws_time_t (*timeout)(hws_io_t *io);
+    /* When inputs were last taken from the system, so that a caller knows what may be pending. */
+    hws_time_t (*polled_at)(hws_io_t *io);
+    /* Frees the world. Every socket has been closed before. */
+    void (*destroy)(hws_io_t *io);
+} hws_io_ops_t;
+
+/* The part that both worlds begin with; the loop fills the inputs in. */
+struct hws_io {
+    const hws_io_ops_t *ops;
+    void (*on_timer)(void *owner, hws_time_t now);
+    void (*on_rest)(void *owner);
+    void *owner;
+};
+
+#endif
