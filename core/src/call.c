@@ -1,0 +1,195 @@
+#include "call.h"
+
+#include "peer.h"
+#include "pool/connection.h"
+#include "upstream.h"
+
+#include <assert.h>
+#include <string.h>
+
+static hws_loop_t *loop_of(const hws_call_t *call)
+{
+    return call->upstream->manager->loop;
+}
+
+static hws_time_t sooner(hws_time_t a, hws_time_t b)
+{
+    return a < b ? a : b;
+}
+
+static void on_timer(hws_timer_t *timer, hws_time_t now)
+{
+    hws_call_t *call = HWS_CONTAINER(timer, hws_call_t, timer);
+
+    if (call->state != HWS_CALL_WAITING) {
+        call->ops->on_timer(call, now);
+        return;
+    }
+    call->error.phase = call->dial != NULL ? HWS_PHASE_CONNECT : HWS_PHASE_QUEUE;
+    call->ops->abort(call, now >= call->deadline ? HWS_ERR_TIMEOUT : HWS_ERR_QUEUE_TIMEOUT, now);
+}
+
+void hws_call_init(hws_call_t *call, const hws_call_ops_t *ops, hws_upstream_t *upstream,
+                   hws_time_t deadline)
+{
+    call->ops = ops;
+    call->upstream = upstream;
+    call->deadline = deadline;
+    call->queue_left = upstream->timeouts.queue;
+    call->queue_until = HWS_NEVER;
+    hws_list_init(&call->queue_link);
+    hws_list_init(&call->stream.link);
+    hws_timer_init(&call->timer, on_timer);
+    hws_list_push_back(&upstream->calls, &call->link);
+    hws_upstream_hold(upstream);
+    if (!call->is_setup)
+        upstream->stats.requests++;
+    hws_manager_call_begins(upstream->manager);
+}
+
+void hws_call_set_peer(hws_call_t *call, hws_peer_t *peer)
+{
+    if (call->peer == peer)
+        return;
+    if (peer != NULL)
+        peer->holds++;
+    if (call->peer != NULL)
+        call->peer->holds--;
+    call->peer = peer;
+}
+
+void hws_call_clock(hws_call_t *call, hws_time_t now)
+{
+    bool is_running = call->queue_until != HWS_NEVER;
+
+    if (call->dial != NULL && is_running) {
+        call->queue_left = call->queue_until - now;
+        call->queue_until = HWS_NEVER;
+    } else if (call->dial == NULL && !is_running && call->queue_left != HWS_NEVER) {
+        call->queue_until = now + call->queue_left;
+    }
+    hws_loop_set_timer(loop_of(call), &call->timer, sooner(call->deadline, call->queue_until));
+}
+
+static void enqueue(hws_call_t *call)
+{
+    hws_upstream_t *upstream = call->upstream;
+
+    hws_list_push_back(&upstream->queue, &call->queue_link);
+    if (call->dial == NULL && ++upstream->queued > upstream->stats.queue_max)
+        upstream->stats.queue_max = upstream->queued;
+}
+
+static void dequeue(hws_call_t *call)
+{
+    if (!hws_list_is_linked(&call->queue_link))
+        return;
+    hws_list_remove(&call->queue_link);
+    if (call->dial == NULL)
+        call->upstream->queued--;
+}
+
+int hws_call_seek(hws_call_t *call, hws_time_t now)
+{
+    hws_upstream_t *upstream = call->upstream;
+
+    call->state = HWS_CALL_WAITING;
+    call->error.phase = HWS_PHASE_QUEUE;
+    if (upstream->is_closed)
+        return HWS_ERR_CLOSED;
+    if (upstream->peer_count == 0)
+        return HWS_ERR_NO_PEER;
+    /* Whoever came earlier and could use the same room goes first. */
+    if ((upstream->queued == 0 || call->is_fresh_only) && hws_upstream_try(upstream, call, now) &&
+        call->dial == NULL)
+        return HWS_OK;
+    if (call->dial == NULL && upstream->queued >= upstream->limits.pending)
+        return HWS_ERR_QUEUE_FULL;
+    enqueue(call);
+    hws_call_clock(call, now);
+    return HWS_OK;
+}
+
+void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t now)
+{
+    hws_dial_t *dial = call->dial;
+
+    if (hws_list_is_linked(&call->queue_link)) {
+        dequeue(call);
+        hws_loop_cancel_timer(loop_of(call), &call->timer);
+        hws_upstream_note_pace(call->upstream, now);
+    }
+    call->dial = NULL;
+    hws_call_set_peer(call, connection->pool->peer);
+    call->state = HWS_CALL_RUNNING;
+    call->error.attempts++;
+    call->ops->granted(call, connection, now);
+    if (dial != NULL)
+        hws_upstream_adopt(connection->pool->peer->upstream, dial, now);
+}
+
+void hws_call_leave(hws_call_t *call, hws_time_t now)
+{
+    hws_dial_t *dial = call->dial;
+
+    dequeue(call);
+    call->dial = NULL;
+    if (dial != NULL)
+        hws_upstream_adopt(call->upstream, dial, now);
+}
+
+void hws_call_over(hws_call_t *call)
+{
+    hws_upstream_t *upstream = call->upstream;
+
+    assert(call->state != HWS_CALL_OVER && call->stream.connection == NULL);
+    assert(call->dial == NULL);
+    dequeue(call);
+    call->state = HWS_CALL_OVER;
+    hws_loop_cancel_timer(loop_of(call), &call->timer);
+    hws_list_remove(&call->link);
+    if (!call->is_setup && call->error.code == HWS_OK)
+        upstream->stats.ok++;
+    else if (!call->is_setup)
+        upstream->stats.failed++;
+    hws_manager_call_ends(upstream->manager);
+    if (upstream->is_draining && hws_list_is_empty(&upstream->calls))
+        hws_upstream_tidy(upstream);
+}
+
+void hws_call_dispose(hws_call_t *call)
+{
+    assert(call->state == HWS_CALL_OVER);
+    hws_list_remove(&call->deferred.link);
+    hws_loop_cancel_timer(loop_of(call), &call->timer);
+    hws_call_set_peer(call, NULL);
+    hws_upstream_unhold(call->upstream);
+}
+
+bool hws_call_go_elsewhere(hws_call_t *call, int code, hws_time_t now)
+{
+    hws_kind_t kind = hws_error_kind(code);
+
+    if (call->was_elsewhere || call->upstream->peer_count < 2 || now >= call->deadline)
+        return false;
+    if (kind != HWS_KIND_REFUSED && kind != HWS_KIND_CONNECT && kind != HWS_KIND_TIMEOUT)
+        return false;
+    call->was_elsewhere = true;
+    call->avoid = call->peer;
+    return hws_call_seek(call, now) == HWS_OK;
+}
+
+void hws_call_fail(hws_call_t *call, int code, const char *detail)
+{
+    hws_error_t *error = &call->error;
+    const char *peer = call->peer != NULL ? call->peer->id : "";
+
+    error->code = code;
+    strncpy(error->peer, peer, sizeof(error->peer) - 1);
+    if (detail != NULL)
+        strncpy(error->detail, detail, sizeof(error->detail) - 1);
+    if (hws_error_kind(code) == HWS_KIND_OVERLOAD) {
+        error->has_retry_in = true;
+        error->retry_in = hws_upstream_expected_wait(call->upstream);
+    }
+}

@@ -1,0 +1,80 @@
+/* call.h - what a request and a lease have in common: one use of an upstream, from its place in
+ * the queue to the stream on a connection.
+ *
+ *   WAITING --granted--> RUNNING --ended--> OVER
+ *      ^   '--aborted, dial failed, late--^  ^
+ *      '---- goes again (replay, other peer)-'
+ *
+ * Whoever embeds a call fills `ops`. None of them is called from inside hws_call_seek() but
+ * `granted`. */
+#ifndef HWS_CALL_H
+#define HWS_CALL_H
+
+#include "loop.h"
+
+#include <hawser/upstream.h>
+
+typedef struct hws_call hws_call_t;
+typedef struct hws_dial hws_dial_t;
+typedef struct hws_peer hws_peer_t;
+
+typedef enum { HWS_CALL_WAITING, HWS_CALL_RUNNING, HWS_CALL_OVER } hws_call_state_t;
+
+typedef struct {
+    /* A connection of `call->peer` has room for it: begin. */
+    void (*granted)(hws_call_t *call, hws_connection_t *connection, hws_time_t now);
+    /* The dial that was started for it failed on `call->peer`: go again or end. */
+    void (*dial_failed)(hws_call_t *call, int code, const char *detail, hws_time_t now);
+    /* It must end now, whatever its state (but OVER): deadline, cancel, upstream closed. */
+    void (*abort)(hws_call_t *call, int code, hws_time_t now);
+    /* Its timer fired while RUNNING or OVER. */
+    void (*on_timer)(hws_call_t *call, hws_time_t now);
+} hws_call_ops_t;
+
+struct hws_call {
+    const hws_call_ops_t *ops;
+    hws_upstream_t *upstream; /* held */
+    hws_peer_t *peer;         /* held: of the present or last attempt; NULL before the first */
+    hws_peer_t *avoid;        /* compared only: a peer whose dial has failed for it; or NULL */
+    hws_list_t link;          /* in upstream->calls until it is over */
+    hws_list_t queue_link;    /* in upstream->queue while it waits */
+    hws_dial_t *dial;         /* under way for it, or NULL */
+    hws_time_t deadline;      /* of the whole call */
+    hws_time_t queue_left;    /* of timeouts.queue */
+    hws_time_t queue_until;   /* when that is over; HWS_NEVER while a dial stops the clock */
+    hws_timer_t timer;
+    hws_stream_t stream;
+    hws_deferred_t deferred;
+    hws_error_t error; /* error.code is HWS_OK until it failed; phase, attempts, sent kept true */
+    hws_call_state_t state;
+    bool is_replayable;  /* may be sent twice */
+    bool is_fresh_only;  /* takes no connection that has served before */
+    bool is_lease;       /* any idle connection will do that passes the stale check */
+    bool is_setup;       /* prepares a connection: no call that a user made */
+    bool was_elsewhere;  /* a failed dial has sent it to another peer already */
+    bool is_connect_only; /* needs a connection to be there, not to use it */
+};
+
+void hws_call_init(hws_call_t *call, const hws_call_ops_t *ops, hws_upstream_t *upstream,
+                   hws_time_t deadline);
+/* Takes a place: a connection at once, a dial of its own, or the queue. HWS_OK (it may already be
+ * granted), HWS_ERR_QUEUE_FULL, HWS_ERR_NO_PEER, HWS_ERR_CLOSED: then nothing waits. */
+int hws_call_seek(hws_call_t *call, hws_time_t now);
+/* The queue gives it `connection`, whose pool belongs to `call->peer` from here on. */
+void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t now);
+/* Leaves the queue; its dial goes on for others. */
+void hws_call_leave(hws_call_t *call, hws_time_t now);
+/* Makes the queue's clock follow `call->dial`: stopped with one, running without. */
+void hws_call_clock(hws_call_t *call, hws_time_t now);
+/* No longer WAITING or RUNNING: off every list, timer cancelled, counted as ok or failed. */
+void hws_call_over(hws_call_t *call);
+/* Gives up what it still holds; the call must be over. */
+void hws_call_dispose(hws_call_t *call);
+/* After a failed dial: whether it may go to another peer, which happens once; then it waits there
+ * again. */
+bool hws_call_go_elsewhere(hws_call_t *call, int code, hws_time_t now);
+/* Fills `call->error` but for phase, attempts and sent, which it has. */
+void hws_call_fail(hws_call_t *call, int code, const char *detail);
+void hws_call_set_peer(hws_call_t *call, hws_peer_t *peer);
+
+#endif

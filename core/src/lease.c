@@ -1,0 +1,646 @@
+#include "lease.h"
+
+#include "manager.h"
+#include "peer.h"
+#include "pool/connection.h"
+#include "transport/dial.h"
+#include "upstream.h"
+
+#include <assert.h>
+#include <string.h>
+
+static hws_lease_t *lease_of(hws_call_t *call)
+{
+    return HWS_CONTAINER(call, hws_lease_t, call);
+}
+
+static hws_lease_t *of_stream(hws_stream_t *stream)
+{
+    return HWS_CONTAINER(stream, hws_lease_t, call.stream);
+}
+
+static hws_loop_t *loop_of(const hws_lease_t *lease)
+{
+    return lease->call.upstream->manager->loop;
+}
+
+static void wake(hws_lease_t *lease)
+{
+    hws_loop_defer(loop_of(lease), &lease->call.deferred);
+}
+
+/* ---- endings ---- */
+
+/* It can do nothing more with its connection; the user still has to end it. */
+static void break_off(hws_lease_t *lease, int code, const char *detail, hws_time_t now)
+{
+    hws_call_t *call = &lease->call;
+
+    if (call->state == HWS_CALL_WAITING)
+        hws_call_leave(call, now);
+    if (call->stream.connection != NULL)
+        hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
+    lease->verdict = code;
+    hws_call_fail(call, code, detail);
+    call->error.retryable = !call->error.sent && hws_error_kind(code) != HWS_KIND_CANCELED &&
+                            hws_error_kind(code) != HWS_KIND_CLOSED;
+    hws_call_over(call);
+    wake(lease);
+}
+
+static void on_abort(hws_call_t *call, int code, hws_time_t now)
+{
+    break_off(lease_of(call), code, NULL, now);
+}
+
+static void on_dial_failed(hws_call_t *call, int code, const char *detail, hws_time_t now)
+{
+    if (hws_call_go_elsewhere(call, code, now))
+        return;
+    call->error.phase = HWS_PHASE_CONNECT;
+    break_off(lease_of(call), code, detail, now);
+}
+
+/* ---- silent waits ---- */
+
+static hws_time_t later(hws_time_t a, hws_time_t b)
+{
+    return a > b ? a : b;
+}
+
+/* When a wait that began at `since` has lasted too long. */
+static hws_time_t quiet_until(const hws_lease_t *lease, hws_time_t since)
+{
+    const hws_connection_t *connection = lease->call.stream.connection;
+
+    if (since == HWS_NEVER || lease->span == HWS_NEVER)
+        return HWS_NEVER;
+    return (connection != NULL ? later(since, connection->used_at) : since) + lease->span;
+}
+
+static void watch(hws_lease_t *lease)
+{
+    hws_time_t read_until = quiet_until(lease, lease->read_since);
+    hws_time_t write_until = quiet_until(lease, lease->write_since);
+    hws_time_t until = read_until < write_until ? read_until : write_until;
+    hws_timer_t *timer = &lease->call.timer;
+
+    /* One that is early fires, looks and sets itself again. */
+    if (until != HWS_NEVER && (!hws_timer_is_set(timer) || timer->at > until))
+        hws_loop_set_timer(loop_of(lease), timer, until);
+}
+
+static void on_timer(hws_call_t *call, hws_time_t now)
+{
+    hws_lease_t *lease = lease_of(call);
+
+    if (now >= quiet_until(lease, lease->read_since)) {
+        lease->read_since = HWS_NEVER;
+        lease->read_status = HWS_ERR_TIMEOUT;
+        lease->is_read_due = true;
+    }
+    if (now >= quiet_until(lease, lease->write_since)) {
+        lease->write_since = HWS_NEVER;
+        lease->write_status = HWS_ERR_TIMEOUT;
+        lease->is_write_due = true;
+    }
+    if (lease->is_read_due || lease->is_write_due)
+        wake(lease);
+    watch(lease);
+}
+
+/* ---- what comes: notes only ---- */
+
+static size_t on_body(hws_stream_t *stream, const char *data, size_t size)
+{
+    hws_lease_t *lease = of_stream(stream);
+
+    if (hws_inbox_put(&lease->inbox, data, size) != HWS_OK)
+        lease->is_out_of_memory = true;
+    wake(lease);
+    return 0;
+}
+
+static void on_end(hws_stream_t *stream, int status)
+{
+    hws_lease_t *lease = of_stream(stream);
+
+    lease->has_finished = true;
+    wake(lease);
+    if (status == HWS_OK)
+        return; /* a FIN: what we say is still heard */
+    lease->verdict = status;
+    hws_connection_stream_ended(stream);
+}
+
+static void on_stream_writable(hws_stream_t *stream)
+{
+    hws_lease_t *lease = of_stream(stream);
+
+    lease->is_write_due = lease->write_since != HWS_NEVER;
+    lease->write_since = HWS_NEVER;
+    wake(lease);
+}
+
+static void on_settled(hws_stream_t *stream, hws_time_t now)
+{
+    hws_lease_t *lease = of_stream(stream);
+
+    (void)now;
+    lease->is_write_due = lease->write_since != HWS_NEVER;
+    lease->write_since = HWS_NEVER;
+    wake(lease);
+}
+
+static const hws_stream_events_t stream_events = {NULL,   on_body,            NULL,
+                                                  on_end, on_stream_writable, on_settled};
+
+static void start(hws_lease_t *lease, hws_connection_t *connection, hws_time_t now)
+{
+    hws_call_t *call = &lease->call;
+    size_t none;
+    int rc;
+
+    call->stream.events = &stream_events;
+    lease->is_reused = connection->served > 0;
+    lease->span = call->upstream->timeouts.read;
+    call->error.phase = HWS_PHASE_BODY;
+    call->deadline = HWS_NEVER;
+    rc = hws_connection_open(connection, &call->stream, NULL, (hws_slice_t){NULL, 0}, false, now,
+                             &none);
+    if (rc != HWS_OK)
+        break_off(lease, rc, NULL, now);
+    wake(lease);
+}
+
+static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_t now)
+{
+    hws_lease_t *lease = lease_of(call);
+
+    if (!lease->options.connect_only) {
+        start(lease, connection, now);
+        return;
+    }
+    hws_call_over(call);
+    wake(lease);
+}
+
+static const hws_call_ops_t call_ops = {on_granted, on_dial_failed, on_abort, on_timer};
+
+/* ---- reading ---- */
+
+static int take(hws_lease_t *lease, size_t size, size_t visible, hws_slice_t *out)
+{
+    *out = (hws_slice_t){hws_inbox_bytes(&lease->inbox).data, visible};
+    lease->taken = size;
+    return HWS_OK;
+}
+
+/* The delimiter's offset, or SIZE_MAX. What was searched before is not searched again. */
+static size_t find(hws_lease_t *lease, hws_slice_t bytes, hws_slice_t delimiter)
+{
+    size_t from = lease->scanned;
+    const char *found = NULL;
+
+    if (bytes.size >= from + delimiter.size)
+        found = memmem(bytes.data + from, bytes.size - from, delimiter.data, delimiter.size);
+    if (found != NULL)
+        return (size_t)(found - bytes.data);
+    if (bytes.size >= delimiter.size)
+        lease->scanned = bytes.size - delimiter.size + 1;
+    return SIZE_MAX;
+}
+
+static int read_delimited(hws_lease_t *lease, const hws_read_t *want, hws_slice_t bytes,
+                          hws_slice_t *out)
+{
+    bool is_line = want->mode == HWS_READ_LINE;
+    hws_slice_t delimiter = is_line ? HWS_SLICE("\n") : want->delimiter;
+    size_t at = find(lease, bytes, delimiter);
+    size_t visible;
+
+    if (at == SIZE_MAX)
+        /* A line's CR may already be there. */
+        return bytes.size > want->size + is_line ? HWS_ERR_LINE_SIZE : HWS_AGAIN;
+    visible = is_line ? at - (at > 0 && bytes.data[at - 1] == '\r') : at + delimiter.size;
+    if (visible > want->size)
+        return HWS_ERR_LINE_SIZE;
+    return take(lease, at + delimiter.size, visible, out);
+}
+
+/* What the bytes that are there make of `want`; HWS_AGAIN: nothing yet. */
+static int look(hws_lease_t *lease, const hws_read_t *want, hws_slice_t *out)
+{
+    hws_slice_t bytes = hws_inbox_bytes(&lease->inbox);
+    bool is_end = lease->has_finished || lease->verdict != HWS_OK;
+    int rc = HWS_AGAIN;
+
+    switch (want->mode) {
+    case HWS_READ_EXACT:
+        if (bytes.size >= want->size)
+            return take(lease, want->size, want->size, out);
+        break;
+    case HWS_READ_SOME:
+        if (bytes.size > 0)
+            return take(lease, bytes.size, bytes.size, out);
+        break;
+    case HWS_READ_ALL:
+        if (bytes.size > want->size)
+            return HWS_ERR_BODY_SIZE;
+        if (lease->has_finished && lease->verdict == HWS_OK)
+            return take(lease, bytes.size, bytes.size, out);
+        break;
+    case HWS_READ_LINE:
+    case HWS_READ_UNTIL:
+        rc = read_delimited(lease, want, bytes, out);
+        break;
+    }
+    if (rc != HWS_AGAIN || !is_end)
+        return rc;
+    if (lease->verdict != HWS_OK)
+        return lease->verdict;
+    return bytes.size == 0 && want->mode != HWS_READ_EXACT ? HWS_END : HWS_ERR_EOF;
+}
+
+/* Drops what the last read gave out: its bytes lasted until now. */
+static void settle_taken(hws_lease_t *lease)
+{
+    size_t size = lease->taken;
+
+    if (size == 0)
+        return;
+    lease->taken = 0;
+    hws_inbox_take(&lease->inbox, size);
+    hws_connection_credit(&lease->call.stream, size);
+}
+
+static int note_failure(hws_lease_t *lease, int code)
+{
+    hws_error_t *error = &lease->call.error;
+
+    if (lease->verdict == HWS_OK || error->code == HWS_OK) {
+        hws_call_fail(&lease->call, code, NULL);
+        error->retryable = false;
+    }
+    return code;
+}
+
+int hws_lease_read(hws_lease_t *lease, const hws_read_t *want, hws_slice_t *out)
+{
+    int rc;
+
+    settle_taken(lease);
+    if (lease->read_status != HWS_OK) {
+        rc = lease->read_status;
+        lease->read_status = HWS_OK;
+        lease->scanned = 0;
+        return note_failure(lease, rc);
+    }
+    if (lease->read_since == HWS_NEVER)
+        lease->scanned = 0;
+    rc = look(lease, want, out);
+    if (rc == HWS_AGAIN) {
+        lease->want = *want;
+        if (lease->read_since == HWS_NEVER)
+            lease->read_since = hws_loop_now(loop_of(lease));
+        watch(lease);
+        return rc;
+    }
+    lease->read_since = HWS_NEVER;
+    lease->scanned = 0;
+    if (rc == HWS_ERR_LINE_SIZE || rc == HWS_ERR_BODY_SIZE)
+        lease->verdict = rc; /* nobody knows where the next message begins */
+    return rc < 0 ? note_failure(lease, rc) : rc;
+}
+
+hws_slice_t hws_lease_unread(const hws_lease_t *lease)
+{
+    hws_slice_t bytes = hws_inbox_bytes(&lease->inbox);
+
+    return (hws_slice_t){bytes.data + lease->taken, bytes.size - lease->taken};
+}
+
+/* ---- writing ---- */
+
+int hws_lease_write(hws_lease_t *lease, const char *data, size_t size, size_t *taken)
+{
+    hws_stream_t *stream = &lease->call.stream;
+    int rc = HWS_OK;
+
+    *taken = 0;
+    if (lease->write_status != HWS_OK) {
+        rc = lease->write_status;
+        lease->write_status = HWS_OK;
+    } else if (lease->verdict != HWS_OK) {
+        rc = lease->verdict;
+    } else if (lease->is_half_closed || stream->connection == NULL) {
+        rc = HWS_ERR_CLOSED;
+    } else if (size > 0) {
+        rc = hws_connection_send(stream, (hws_slice_t){data, size}, false, taken);
+        lease->call.error.sent = true;
+    }
+    if (rc == HWS_AGAIN) {
+        lease->write_since = hws_loop_now(loop_of(lease));
+        watch(lease);
+    }
+    return rc < 0 ? note_failure(lease, rc) : rc;
+}
+
+int hws_lease_finish(hws_lease_t *lease)
+{
+    if (lease->verdict != HWS_OK)
+        return lease->verdict;
+    if (lease->call.stream.connection == NULL)
+        return HWS_ERR_CLOSED;
+    if (!lease->is_half_closed)
+        hws_connection_finish(&lease->call.stream);
+    lease->is_half_closed = true;
+    return HWS_OK;
+}
+
+void hws_lease_set_timeout(hws_lease_t *lease, hws_time_t span)
+{
+    lease->span = span;
+}
+
+/* ---- telling the user, at rest ---- */
+
+static void (*due(hws_lease_t *lease))(hws_lease_t *, void *)
+{
+    hws_slice_t bytes;
+
+    if (lease->read_since != HWS_NEVER && !lease->is_read_due) {
+        int rc = look(lease, &lease->want, &bytes);
+
+        lease->taken = 0;
+        lease->is_read_due = rc != HWS_AGAIN;
+    }
+    if (!lease->is_told) {
+        lease->is_told = true;
+        return lease->options.on_done;
+    }
+    if (lease->is_read_due) {
+        lease->is_read_due = false;
+        lease->read_since = HWS_NEVER;
+        return lease->options.on_readable;
+    }
+    if (lease->is_write_due) {
+        lease->is_write_due = false;
+        return lease->options.on_writable;
+    }
+    return NULL;
+}
+
+static void free_lease(hws_lease_t *lease)
+{
+    if (lease->destroyed != NULL)
+        *lease->destroyed = true;
+    hws_call_dispose(&lease->call);
+    hws_inbox_dispose(&lease->inbox);
+    hws_free(lease);
+}
+
+static void deliver(hws_deferred_t *deferred)
+{
+    hws_lease_t *lease = HWS_CONTAINER(deferred, hws_lease_t, call.deferred);
+    hws_upstream_t *upstream = lease->call.upstream;
+    void (*callback)(hws_lease_t *, void *);
+    bool destroyed = false;
+
+    if (lease->is_setup && !lease->is_told) {
+        lease->is_told = true;
+        if (lease->dial == NULL || upstream->setup == NULL) {
+            hws_lease_setup_done(lease, lease->dial != NULL, NULL);
+            return;
+        }
+        lease->destroyed = &destroyed;
+        upstream->setup(lease, upstream->setup_user);
+        if (destroyed)
+            return;
+    }
+    /* A call that still waits has nothing to tell. */
+    if (lease->call.state == HWS_CALL_WAITING)
+        return;
+    lease->destroyed = &destroyed;
+    while ((callback = due(lease)) != NULL) {
+        callback(lease, lease->options.user);
+        if (destroyed)
+            return;
+    }
+    lease->destroyed = NULL;
+    settle_taken(lease);
+    if (lease->is_out_of_memory || hws_inbox_keep(&lease->inbox) != HWS_OK) {
+        hws_inbox_dispose(&lease->inbox);
+        lease->is_out_of_memory = false;
+        if (lease->call.state != HWS_CALL_OVER)
+            break_off(lease, HWS_ERR_NOMEM, NULL, hws_loop_now(loop_of(lease)));
+    }
+}
+
+/* ---- beginning and ending ---- */
+
+static int make(hws_upstream_t *upstream, hws_time_t deadline, bool is_setup, hws_lease_t **out)
+{
+    hws_lease_t *lease = hws_zalloc(sizeof(*lease));
+
+    if (lease == NULL)
+        return HWS_ERR_NOMEM;
+    lease->read_since = lease->write_since = HWS_NEVER;
+    lease->is_setup = is_setup;
+    lease->call.is_setup = is_setup;
+    lease->call.is_lease = true;
+    hws_deferred_init(&lease->call.deferred, deliver);
+    hws_call_init(&lease->call, &call_ops, upstream, deadline);
+    *out = lease;
+    return HWS_OK;
+}
+
+int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *options,
+                      hws_lease_t **out, hws_error_t *why)
+{
+    hws_time_t now = hws_loop_now(upstream->manager->loop);
+    hws_time_t span = options->timeout != 0 ? options->timeout : upstream->timeouts.request;
+    hws_lease_t *lease;
+    int rc;
+
+    if (hws_loop_is_forked(upstream->manager->loop))
+        return hws_explain(why, HWS_ERR_FORKED, "%s", hws_error_text(HWS_ERR_FORKED));
+    if (upstream->is_closed || upstream->is_draining || upstream->manager->is_draining)
+        return hws_explain(why, HWS_ERR_CLOSED, "upstream %.60s gives no new leases: %s",
+                           upstream->name, upstream->is_closed ? "closed" : "draining");
+    if (!upstream->is_raw && !options->connect_only)
+        return hws_explain(why, HWS_ERR_UNSUPPORTED, "upstream %.60s speaks http: no raw leases",
+                           upstream->name);
+    rc = make(upstream, span == HWS_NEVER || span > HWS_NEVER - now ? HWS_NEVER : now + span, false,
+              &lease);
+    if (rc != HWS_OK)
+        return rc;
+    lease->options = *options;
+    lease->call.is_connect_only = options->connect_only;
+    if ((rc = hws_call_seek(&lease->call, now)) != HWS_OK)
+        break_off(lease, rc, NULL, now);
+    *out = lease;
+    return HWS_OK;
+}
+
+int hws_lease_begin_setup(hws_dial_t *dial, hws_time_t now)
+{
+    hws_lease_t *lease;
+    int rc = make(dial->pool->peer->upstream, HWS_NEVER, true, &lease);
+
+    if (rc != HWS_OK)
+        return rc;
+    lease->dial = dial;
+    dial->setup = lease;
+    hws_call_set_peer(&lease->call, dial->pool->peer);
+    lease->call.state = HWS_CALL_RUNNING;
+    start(lease, dial->connection, now);
+    /* The stream that prepares it is no service rendered. */
+    dial->connection->served = 0;
+    return HWS_OK;
+}
+
+void hws_lease_forget_dial(hws_lease_t *lease)
+{
+    lease->dial = NULL;
+    wake(lease);
+}
+
+void hws_lease_cancel(hws_lease_t *lease)
+{
+    if (lease->call.state == HWS_CALL_WAITING) {
+        break_off(lease, HWS_ERR_CANCELED, NULL, hws_loop_now(loop_of(lease)));
+        return;
+    }
+    if (lease->read_since != HWS_NEVER) {
+        lease->read_since = HWS_NEVER;
+        lease->read_status = HWS_ERR_CANCELED;
+        lease->is_read_due = true;
+        wake(lease);
+    }
+    if (lease->write_since != HWS_NEVER) {
+        lease->write_since = HWS_NEVER;
+        lease->write_status = HWS_ERR_CANCELED;
+        lease->is_write_due = true;
+        wake(lease);
+    }
+}
+
+/* Whether the next user would find the connection as if nobody had been on it. */
+static bool is_fit(hws_lease_t *lease)
+{
+    const hws_stream_t *stream = &lease->call.stream;
+
+    return stream->connection != NULL && lease->verdict == HWS_OK && !lease->has_finished &&
+           !lease->is_half_closed && hws_inbox_size(&lease->inbox) == 0 &&
+           hws_connection_is_clean(stream->connection);
+}
+
+/* Takes it off its connection and counts it, unless that has been done. */
+static void leave(hws_lease_t *lease, bool pool_it)
+{
+    hws_call_t *call = &lease->call;
+    hws_time_t now;
+
+    if (call->state == HWS_CALL_OVER)
+        return;
+    now = hws_loop_now(loop_of(lease));
+    if (call->state == HWS_CALL_WAITING) {
+        hws_call_leave(call, now);
+        call->error.code = HWS_ERR_CANCELED;
+    } else {
+        call->error.code = lease->verdict;
+    }
+    if (call->stream.connection != NULL)
+        hws_connection_detach(&call->stream, HWS_CLOSE_LAST, pool_it, now);
+    hws_call_over(call);
+}
+
+void hws_lease_release(hws_lease_t *lease)
+{
+    if (lease == NULL)
+        return;
+    settle_taken(lease);
+    leave(lease, is_fit(lease));
+    free_lease(lease);
+}
+
+void hws_lease_close(hws_lease_t *lease)
+{
+    if (lease == NULL)
+        return;
+    leave(lease, false);
+    free_lease(lease);
+}
+
+void hws_lease_setup_done(hws_lease_t *lease, bool ok, const char *reason)
+{
+    hws_dial_t *dial = lease->dial;
+
+    settle_taken(lease);
+    if (ok && !is_fit(lease)) {
+        ok = false;
+        reason = "the setup left bytes unread or the connection broken";
+    }
+    if (dial != NULL) {
+        hws_time_t now = hws_loop_now(loop_of(lease));
+
+        lease->dial = NULL;
+        dial->setup = NULL;
+        leave(lease, ok);
+        hws_dial_setup_done(dial, ok ? HWS_OK : HWS_ERR_SETUP, reason, now);
+    } else {
+        leave(lease, false);
+    }
+    free_lease(lease);
+}
+
+/* ---- the rest ---- */
+
+void hws_lease_set_callbacks(hws_lease_t *lease, const hws_lease_options_t *options)
+{
+    lease->options = *options;
+}
+
+const hws_error_t *hws_lease_error(const hws_lease_t *lease)
+{
+    return lease->call.error.code != HWS_OK ? &lease->call.error : NULL;
+}
+
+const char *hws_lease_peer(const hws_lease_t *lease)
+{
+    return lease->call.peer != NULL ? lease->call.peer->id : "";
+}
+
+hws_upstream_t *hws_lease_upstream(const hws_lease_t *lease)
+{
+    return lease->call.upstream;
+}
+
+bool hws_lease_is_reused(const hws_lease_t *lease)
+{
+    return lease->is_reused;
+}
+
+void hws_lease_set_data(hws_lease_t *lease, void *data)
+{
+    hws_connection_t *connection = lease->call.stream.connection;
+    void *old;
+
+    if (connection == NULL) {
+        if (data != NULL)
+            lease->call.upstream->free_data(data);
+        return;
+    }
+    old = connection->data;
+    connection->data = data;
+    if (old != NULL && old != data)
+        lease->call.upstream->free_data(old);
+}
+
+void *hws_lease_data(const hws_lease_t *lease)
+{
+    const hws_connection_t *connection = lease->call.stream.connection;
+
+    return connection != NULL ? connection->data : NULL;
+}

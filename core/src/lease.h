@@ -1,0 +1,42 @@
+/* lease.h - a pooled raw connection in one user's hands. */
+#ifndef HWS_LEASE_H
+#define HWS_LEASE_H
+
+#include "call.h"
+#include "pool/inbox.h"
+
+#include <hawser/lease.h>
+
+typedef struct hws_dial hws_dial_t;
+
+struct hws_lease {
+    hws_call_t call;
+    hws_lease_options_t options; /* the callbacks */
+    hws_inbox_t inbox;
+    hws_read_t want;        /* that on_readable is waited with */
+    size_t taken;           /* of the inbox, given out by the last read */
+    size_t scanned;         /* of the inbox, known not to hold the delimiter */
+    hws_dial_t *dial;       /* whose connection it prepares; NULL when it is no setup, or over */
+    hws_time_t span;        /* of silent waits */
+    hws_time_t read_since;  /* when the waiting read began; HWS_NEVER: none waits */
+    hws_time_t write_since;
+    int verdict;            /* HWS_OK, or what ended the connection for this lease */
+    int read_status;        /* how a waiting read ended without bytes: timeout, cancel */
+    int write_status;
+    bool *destroyed;
+    bool is_read_due;       /* on_readable is to be called */
+    bool is_write_due;
+    bool is_out_of_memory;
+    bool is_told;           /* on_done, or the upstream's setup, was called */
+    bool is_setup;
+    bool is_reused;
+    bool has_finished;      /* the peer sent its FIN */
+    bool is_half_closed;    /* we did */
+};
+
+/* Hands the dial's new connection to the upstream's setup, at rest. */
+int hws_lease_begin_setup(hws_dial_t *dial, hws_time_t now);
+/* The dial is over: whatever the setup says now comes too late. */
+void hws_lease_forget_dial(hws_lease_t *lease);
+
+#endif

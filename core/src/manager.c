@@ -1,0 +1,612 @@
+#include "manager.h"
+
+#include "base/error.h"
+#include "io/process.h"
+#include "pool/connection.h"
+#include "upstream.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* After the system refused a descriptor, this long is lived with what there is. */
+#define FILES_PAUSE HWS_S(10)
+/* A burst is worth a trim from this many calls in flight on, once this quiet time has passed. */
+#define TRIM_PEAK 1000
+#define TRIM_PAUSE HWS_S(1)
+/* Events that wait to be told; beyond it the newest are dropped. */
+#define EVENTS_MAX 4096
+#define MAX_CONNECTIONS_MAX 1000000U
+
+/* ---- options ---- */
+
+int hws_explain(hws_error_t *why, int code, const char *format, ...)
+{
+    va_list arguments;
+
+    if (why == NULL)
+        return code;
+    *why = hws_error_make(code, HWS_PHASE_QUEUE);
+    va_start(arguments, format);
+    vsnprintf(why->detail, sizeof(why->detail), format, arguments);
+    va_end(arguments);
+    return code;
+}
+
+static int check_size(const char *name, uint64_t value, uint64_t least, uint64_t most,
+                      hws_error_t *why)
+{
+    if (value >= least && value <= most)
+        return HWS_OK;
+    return hws_explain(why, HWS_ERR_INVALID, "%s: from %llu to %llu, not %llu", name,
+                       (unsigned long long)least, (unsigned long long)most,
+                       (unsigned long long)value);
+}
+
+int hws_limits_check(const hws_limits_t *limits, hws_error_t *why)
+{
+    int rc;
+
+    if ((rc = check_size("limits.connections", limits->connections, 1, MAX_CONNECTIONS_MAX, why)) ||
+        (rc = check_size("limits.per_peer", limits->per_peer, 1, MAX_CONNECTIONS_MAX, why)) ||
+        (rc = check_size("limits.dials", limits->dials, 1, MAX_CONNECTIONS_MAX, why)) ||
+        (rc = check_size("limits.pending", limits->pending, 0, UINT32_MAX, why)) ||
+        (rc = check_size("limits.header", limits->header, 256, 16777216, why)) ||
+        (rc = check_size("limits.body", limits->body, 0, SIZE_MAX / 4, why)) ||
+        (rc = check_size("limits.buffer", limits->buffer, 4096, 1073741824, why)))
+        return rc;
+    return HWS_OK;
+}
+
+static int check_span(const char *name, hws_time_t span, hws_error_t *why)
+{
+    if (span >= 0)
+        return HWS_OK;
+    return hws_explain(why, HWS_ERR_INVALID, "timeouts.%s: not below 0", name);
+}
+
+int hws_timeouts_check(const hws_timeouts_t *timeouts, hws_error_t *why)
+{
+    int rc;
+
+    if ((rc = check_span("connect", timeouts->connect, why)) ||
+        (rc = check_span("queue", timeouts->queue, why)) ||
+        (rc = check_span("request", timeouts->request, why)) ||
+        (rc = check_span("read", timeouts->read, why)) ||
+        (rc = check_span("idle", timeouts->idle, why)) ||
+        (rc = check_span("lifetime", timeouts->lifetime, why)) ||
+        (rc = check_span("drain", timeouts->drain, why)))
+        return rc;
+    return HWS_OK;
+}
+
+void hws_manager_options_init(hws_manager_options_t *options)
+{
+    *options = (hws_manager_options_t){
+        .limits = {.connections = 256,
+                   .per_peer = 64,
+                   .dials = 16,
+                   .pending = 1024,
+                   .header = 65536,
+                   .body = 67108864,
+                   .buffer = 262144},
+        .timeouts = {.connect = HWS_S(3),
+                     .queue = HWS_S(5),
+                     .request = HWS_S(30),
+                     .read = HWS_S(30),
+                     .idle = HWS_S(300),
+                     .lifetime = HWS_S(1800),
+                     .drain = HWS_S(30)},
+        .reuse = HWS_REUSE_SAFE};
+}
+
+/* ---- life ---- */
+
+static void serve_starved(hws_deferred_t *deferred);
+static void tidy(hws_deferred_t *deferred);
+static void tell_events(hws_deferred_t *deferred);
+static void drain_late(hws_timer_t *timer, hws_time_t now);
+static void files_again(hws_timer_t *timer, hws_time_t now);
+static void trim_now(hws_timer_t *timer, hws_time_t now);
+
+static uint32_t default_connections(void)
+{
+    uint32_t half = hws_process_descriptor_limit() / 2;
+
+    if (half > MAX_CONNECTIONS_MAX)
+        return MAX_CONNECTIONS_MAX;
+    return half > 0 ? half : 1;
+}
+
+int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, hws_manager_t **out,
+                       hws_error_t *why)
+{
+    hws_manager_t *manager;
+    uint64_t seed = options->seed;
+    uint64_t names_seed;
+    int rc;
+
+    if ((rc = hws_limits_check(&options->limits, why)) != HWS_OK ||
+        (rc = hws_timeouts_check(&options->timeouts, why)) != HWS_OK ||
+        (rc = check_size("max_connections", options->max_connections, 0, MAX_CONNECTIONS_MAX,
+                         why)) != HWS_OK ||
+        (rc = loop->io->ops->entropy(loop->io, &names_seed, sizeof(names_seed))) != HWS_OK)
+        return rc;
+    if (!options->has_seed && (rc = loop->io->ops->entropy(loop->io, &seed, sizeof(seed))) != HWS_OK)
+        return rc;
+    if ((manager = hws_zalloc(sizeof(*manager))) == NULL)
+        return HWS_ERR_NOMEM;
+    manager->loop = loop;
+    loop->managers++;
+    hws_hash_init(&manager->names, names_seed);
+    hws_list_init(&manager->upstreams);
+    hws_list_init(&manager->closed);
+    hws_list_init(&manager->starved);
+    hws_list_init(&manager->idle);
+    hws_list_init(&manager->events);
+    hws_deferred_init(&manager->serve, serve_starved);
+    hws_deferred_init(&manager->tidy, tidy);
+    hws_deferred_init(&manager->tell, tell_events);
+    hws_timer_init(&manager->drain.timer, drain_late);
+    hws_timer_init(&manager->file_timer, files_again);
+    hws_timer_init(&manager->trim_timer, trim_now);
+    hws_random_init(&manager->random, seed);
+    manager->max_connections = options->max_connections;
+    if (manager->max_connections == 0)
+        manager->max_connections = default_connections();
+    manager->file_cap = UINT32_MAX;
+    manager->limits = options->limits;
+    manager->timeouts = options->timeouts;
+    manager->reuse = options->reuse;
+    manager->on_event = options->on_event;
+    manager->user = options->user;
+    *out = manager;
+    return HWS_OK;
+}
+
+static void close_upstreams(hws_manager_t *manager)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(&manager->upstreams)) != NULL)
+        hws_upstream_close(HWS_CONTAINER(link, hws_upstream_t, link));
+}
+
+void hws_manager_close(hws_manager_t *manager)
+{
+    if (manager->is_closed)
+        return;
+    manager->is_closed = true;
+    close_upstreams(manager);
+    hws_loop_cancel_timer(manager->loop, &manager->file_timer);
+    hws_loop_cancel_timer(manager->loop, &manager->trim_timer);
+    hws_drain_over(&manager->drain, manager, "", HWS_OK);
+}
+
+void hws_manager_destroy(hws_manager_t *manager)
+{
+    if (manager == NULL)
+        return;
+    hws_manager_close(manager);
+    manager->is_destroyed = true;
+    hws_manager_tidy(manager);
+}
+
+bool hws_manager_is_closed(const hws_manager_t *manager)
+{
+    return manager->is_closed;
+}
+
+static void drop_events(hws_manager_t *manager);
+
+/* At rest: ends a drain that has nothing left, frees a destroyed manager that nothing needs. */
+static void tidy(hws_deferred_t *deferred)
+{
+    hws_manager_t *manager = HWS_CONTAINER(deferred, hws_manager_t, tidy);
+
+    if (manager->is_draining && manager->in_flight == 0)
+        hws_drain_over(&manager->drain, manager, "", HWS_OK);
+    if (!manager->is_destroyed || !hws_list_is_empty(&manager->closed))
+        return;
+    assert(manager->in_flight == 0 && manager->connections == 0);
+    hws_list_remove(&manager->serve.link);
+    hws_list_remove(&manager->tell.link);
+    drop_events(manager);
+    hws_hash_dispose(&manager->names);
+    manager->loop->managers--;
+    hws_free(manager);
+}
+
+void hws_manager_tidy(hws_manager_t *manager)
+{
+    hws_loop_defer(manager->loop, &manager->tidy);
+}
+
+/* ---- draining ---- */
+
+typedef struct {
+    hws_deferred_t deferred;
+    void (*on_done)(void *user, int status);
+    void *user;
+    int status;
+} ending_t;
+
+static void tell_ending(hws_deferred_t *deferred)
+{
+    ending_t ending = *HWS_CONTAINER(deferred, ending_t, deferred);
+
+    hws_free(HWS_CONTAINER(deferred, ending_t, deferred));
+    ending.on_done(ending.user, ending.status);
+}
+
+void hws_drain_over(hws_drain_t *drain, hws_manager_t *manager, const char *name, int status)
+{
+    ending_t *ending = drain->ending;
+
+    if (ending == NULL)
+        return;
+    drain->ending = NULL;
+    ending->status = status;
+    hws_loop_cancel_timer(manager->loop, &drain->timer);
+    hws_manager_tell(manager, HWS_EVENT_DRAIN, name, "", "end", 0, hws_loop_now(manager->loop));
+    hws_loop_defer(manager->loop, &ending->deferred);
+}
+
+int hws_drain_begin(hws_drain_t *drain, hws_manager_t *manager, const char *name, hws_time_t span,
+                    void (*on_done)(void *user, int status), void *user)
+{
+    hws_time_t now = hws_loop_now(manager->loop);
+    ending_t *ending;
+
+    if (drain->ending != NULL)
+        return HWS_ERR_DRAINING;
+    if ((ending = hws_zalloc(sizeof(*ending))) == NULL)
+        return HWS_ERR_NOMEM;
+    hws_deferred_init(&ending->deferred, tell_ending);
+    ending->on_done = on_done;
+    ending->user = user;
+    drain->ending = ending;
+    if (span != HWS_NEVER)
+        hws_loop_set_timer(manager->loop, &drain->timer, now + span);
+    hws_manager_tell(manager, HWS_EVENT_DRAIN, name, "", "begin", 0, now);
+    return HWS_OK;
+}
+
+static void drain_late(hws_timer_t *timer, hws_time_t now)
+{
+    hws_manager_t *manager = HWS_CONTAINER(timer, hws_manager_t, drain.timer);
+
+    HWS_LIST_EACH(link, &manager->upstreams)
+        hws_upstream_cut(HWS_CONTAINER(link, hws_upstream_t, link), now);
+    hws_drain_over(&manager->drain, manager, "", HWS_ERR_TIMEOUT);
+}
+
+int hws_manager_drain(hws_manager_t *manager, hws_time_t span,
+                      void (*on_done)(void *user, int status), void *user)
+{
+    int rc;
+
+    if (manager->is_closed)
+        return HWS_ERR_CLOSED;
+    rc = hws_drain_begin(&manager->drain, manager, "", span != 0 ? span : manager->timeouts.drain,
+                         on_done, user);
+    if (rc != HWS_OK)
+        return rc;
+    manager->is_draining = true;
+    hws_manager_tidy(manager);
+    return HWS_OK;
+}
+
+/* ---- the cap of all ---- */
+
+static uint32_t cap_of(const hws_manager_t *manager)
+{
+    return manager->max_connections < manager->file_cap ? manager->max_connections
+                                                        : manager->file_cap;
+}
+
+bool hws_manager_take_slot(hws_manager_t *manager, hws_time_t now)
+{
+    uint32_t cap = cap_of(manager);
+
+    if (manager->connections >= cap) {
+        hws_list_t *oldest = hws_list_last(&manager->idle);
+
+        if (oldest == NULL)
+            return false;
+        hws_connection_close(HWS_CONTAINER(oldest, hws_connection_t, idle_link), HWS_CLOSE_EVICTED,
+                             HWS_ERR_CLOSED, now);
+        if (manager->connections >= cap)
+            return false;
+    }
+    manager->connections++;
+    return true;
+}
+
+void hws_manager_give_slot(hws_manager_t *manager)
+{
+    assert(manager->connections > 0);
+    manager->connections--;
+    if (!hws_list_is_empty(&manager->starved))
+        hws_loop_defer(manager->loop, &manager->serve);
+}
+
+/* One turn for every upstream that waits; who still waits afterwards has queued up again. */
+static void serve_starved(hws_deferred_t *deferred)
+{
+    hws_manager_t *manager = HWS_CONTAINER(deferred, hws_manager_t, serve);
+    hws_time_t now = hws_loop_now(manager->loop);
+    hws_list_t turn;
+    hws_list_t *link;
+
+    hws_list_init(&turn);
+    hws_list_splice(&turn, &manager->starved);
+    while ((link = hws_list_first(&turn)) != NULL) {
+        hws_list_remove(link);
+        hws_upstream_serve_one(HWS_CONTAINER(link, hws_upstream_t, starved_link), now);
+    }
+    if (!hws_list_is_empty(&manager->starved) && manager->connections < cap_of(manager))
+        hws_loop_defer(manager->loop, &manager->serve);
+}
+
+static void files_again(hws_timer_t *timer, hws_time_t now)
+{
+    hws_manager_t *manager = HWS_CONTAINER(timer, hws_manager_t, file_timer);
+
+    (void)now;
+    manager->file_cap = UINT32_MAX;
+    if (!hws_list_is_empty(&manager->starved))
+        hws_loop_defer(manager->loop, &manager->serve);
+}
+
+bool hws_manager_out_of_files(hws_manager_t *manager, hws_time_t now)
+{
+    if (manager->connections == 0)
+        return false;
+    manager->file_cap = manager->connections;
+    hws_loop_set_timer(manager->loop, &manager->file_timer, now + FILES_PAUSE);
+    return true;
+}
+
+/* ---- calls, and the memory they leave behind ---- */
+
+void hws_manager_call_begins(hws_manager_t *manager)
+{
+    if (++manager->in_flight > manager->peak)
+        manager->peak = manager->in_flight;
+}
+
+void hws_manager_call_ends(hws_manager_t *manager)
+{
+    manager->in_flight--;
+    if (manager->peak >= TRIM_PEAK && manager->in_flight < manager->peak / 4 &&
+        !hws_timer_is_set(&manager->trim_timer) && !manager->is_closed)
+        hws_loop_set_timer(manager->loop, &manager->trim_timer,
+                           hws_loop_now(manager->loop) + TRIM_PAUSE);
+    if (manager->is_draining && manager->in_flight == 0)
+        hws_manager_tidy(manager);
+}
+
+void hws_manager_trim(hws_manager_t *manager)
+{
+    manager->peak = manager->in_flight;
+    hws_memory_trim();
+}
+
+static void trim_now(hws_timer_t *timer, hws_time_t now)
+{
+    (void)now;
+    hws_manager_trim(HWS_CONTAINER(timer, hws_manager_t, trim_timer));
+}
+
+/* ---- events ---- */
+
+typedef struct {
+    hws_list_t link;
+    hws_event_t event;
+    char upstream[HWS_EVENT_TEXT_MAX + 1];
+    char peer[HWS_PEER_ID_MAX + 1];
+    char text[HWS_EVENT_TEXT_MAX + 1];
+} queued_event_t;
+
+#define NAME(symbol, word) word,
+static const char *const event_names[] = {HWS_EVENT_LIST(NAME)};
+static const char *const close_names[] = {HWS_CLOSE_LIST(NAME)};
+#undef NAME
+
+const char *hws_event_name(hws_event_type_t type)
+{
+    return event_names[type];
+}
+
+const char *hws_close_reason_name(hws_close_reason_t reason)
+{
+    return close_names[reason];
+}
+
+static bool is_heard(const hws_manager_t *manager, hws_event_type_t type)
+{
+    return (manager->listening >> type & 1U) != 0 && manager->on_event != NULL &&
+           manager->event_count < EVENTS_MAX;
+}
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+    if (from != NULL)
+        snprintf(to, size, "%s", from);
+}
+
+void hws_manager_report(hws_manager_t *manager, const hws_event_t *event)
+{
+    queued_event_t *queued;
+
+    if (!is_heard(manager, event->type) || (queued = hws_zalloc(sizeof(*queued))) == NULL)
+        return;
+    queued->event = *event;
+    copy_text(queued->upstream, sizeof(queued->upstream), event->upstream);
+    copy_text(queued->peer, sizeof(queued->peer), event->peer);
+    copy_text(queued->text, sizeof(queued->text), event->text);
+    queued->event.upstream = queued->upstream;
+    queued->event.peer = queued->peer;
+    queued->event.text = queued->text;
+    queued->event.reason = event->reason != NULL ? event->reason : "";
+    hws_list_push_back(&manager->events, &queued->link);
+    manager->event_count++;
+    hws_loop_defer(manager->loop, &manager->tell);
+}
+
+void hws_manager_tell(hws_manager_t *manager, hws_event_type_t type, const char *upstream,
+                      const char *peer, const char *reason, hws_time_t age, hws_time_t now)
+{
+    hws_event_t event = {.type = type,
+                         .at = now,
+                         .upstream = upstream,
+                         .peer = peer,
+                         .reason = reason,
+                         .age = age};
+
+    if (is_heard(manager, type))
+        hws_manager_report(manager, &event);
+}
+
+static void tell_events(hws_deferred_t *deferred)
+{
+    hws_manager_t *manager = HWS_CONTAINER(deferred, hws_manager_t, tell);
+    uint32_t count = manager->event_count;
+
+    /* Destroying it from inside takes effect at a later rest, so it lasts through this loop. */
+    while (count-- > 0 && manager->event_count > 0) {
+        hws_list_t *link = hws_list_first(&manager->events);
+        queued_event_t *queued = HWS_CONTAINER(link, queued_event_t, link);
+
+        hws_list_remove(link);
+        manager->event_count--;
+        manager->on_event(manager->user, &queued->event);
+        hws_free(queued);
+    }
+}
+
+static void drop_events(hws_manager_t *manager)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(&manager->events)) != NULL) {
+        hws_list_remove(link);
+        hws_free(HWS_CONTAINER(link, queued_event_t, link));
+    }
+    manager->event_count = 0;
+}
+
+void hws_manager_listen(hws_manager_t *manager, uint32_t events)
+{
+    manager->listening = events;
+}
+
+/* ---- questions ---- */
+
+void hws_manager_stats(const hws_manager_t *manager, hws_stats_t *out)
+{
+    *out = manager->gone;
+    HWS_LIST_EACH(link, &manager->upstreams)
+    {
+        hws_stats_t stats;
+
+        hws_upstream_stats(HWS_CONTAINER(link, hws_upstream_t, link), &stats);
+        hws_stats_add(out, &stats);
+    }
+    HWS_LIST_EACH(link, &manager->closed)
+    {
+        hws_stats_t stats;
+
+        hws_upstream_stats(HWS_CONTAINER(link, hws_upstream_t, link), &stats);
+        hws_stats_add(out, &stats);
+    }
+}
+
+void hws_stats_add(hws_stats_t *sum, const hws_stats_t *stats)
+{
+    size_t i;
+
+    sum->open += stats->open;
+    sum->idle += stats->idle;
+    sum->busy += stats->busy;
+    sum->dialing += stats->dialing;
+    sum->queued += stats->queued;
+    if (stats->queue_max > sum->queue_max)
+        sum->queue_max = stats->queue_max;
+    sum->created += stats->created;
+    for (i = 0; i < HWS_CLOSE_COUNT; i++)
+        sum->closed[i] += stats->closed[i];
+    sum->reused += stats->reused;
+    sum->replayed += stats->replayed;
+    sum->requests += stats->requests;
+    sum->ok += stats->ok;
+    sum->failed += stats->failed;
+}
+
+uint32_t hws_manager_max_connections(const hws_manager_t *manager)
+{
+    return manager->max_connections;
+}
+
+hws_loop_t *hws_manager_loop(const hws_manager_t *manager)
+{
+    return manager->loop;
+}
+
+hws_upstream_t *hws_manager_find(const hws_manager_t *manager, hws_slice_t name)
+{
+    hws_hash_link_t *link = hws_hash_find(&manager->names, name.data, name.size);
+
+    return link != NULL ? HWS_CONTAINER(link, hws_upstream_t, by_name) : NULL;
+}
+
+static int make_origin(hws_manager_t *manager, hws_slice_t origin, hws_upstream_t **out,
+                       hws_error_t *why)
+{
+    hws_peer_options_t peer = {.url = origin};
+    hws_upstream_options_t options;
+
+    hws_upstream_options_init(&options, manager);
+    options.name = origin;
+    options.peers = &peer;
+    options.peer_count = 1;
+    return hws_upstream_make(manager, &options, true, out, why);
+}
+
+/* The end of "scheme://authority". */
+static size_t origin_size(hws_slice_t url)
+{
+    size_t i = 0;
+
+    while (i + 2 < url.size && memcmp(url.data + i, "://", 3) != 0)
+        i++;
+    for (i += 3; i < url.size; i++)
+        if (url.data[i] == '/' || url.data[i] == '?' || url.data[i] == '#')
+            break;
+    return i < url.size ? i : url.size;
+}
+
+int hws_manager_origin(hws_manager_t *manager, hws_slice_t url, hws_upstream_t **upstream,
+                       hws_slice_t *target, hws_error_t *why)
+{
+    size_t size = origin_size(url);
+    hws_slice_t origin = {url.data, size};
+    const char *fragment = memchr(url.data, '#', url.size);
+    hws_upstream_t *found = hws_manager_find(manager, origin);
+    int rc;
+
+    if (memchr(url.data, '@', size) != NULL)
+        return hws_explain(why, HWS_ERR_BAD_URL,
+                           "credentials in a URL are refused: use an Authorization header");
+    if (found == NULL && url.size >= 6 && memcmp(url.data, "tcp://", 6) == 0)
+        return hws_explain(why, HWS_ERR_UNSUPPORTED, "tcp:// has no requests: acquire a lease");
+    if (found == NULL && (rc = make_origin(manager, origin, &found, why)) != HWS_OK)
+        return rc;
+    *upstream = found;
+    if (fragment != NULL)
+        url.size = (size_t)(fragment - url.data);
+    *target = url.size > size ? (hws_slice_t){url.data + size, url.size - size} : HWS_SLICE("/");
+    return HWS_OK;
+}

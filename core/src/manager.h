@@ -1,0 +1,75 @@
+/* manager.h - the facade: finds the upstream, holds the caps of all. */
+#ifndef HWS_MANAGER_H
+#define HWS_MANAGER_H
+
+#include "base/hash.h"
+#include "loop.h"
+
+#include <hawser/upstream.h>
+
+/* A drain under way, of a manager or an upstream. */
+typedef struct {
+    hws_timer_t timer; /* cuts off what is left */
+    void *ending;      /* whom to tell; NULL while there is no drain */
+} hws_drain_t;
+
+struct hws_manager {
+    hws_loop_t *loop;
+    hws_hash_t names;
+    hws_list_t upstreams;
+    hws_list_t closed;  /* upstreams that only wait to be freed */
+    hws_list_t starved; /* upstreams that wait for a slot, served round robin */
+    hws_list_t idle;    /* all idle connections, the one used last in front */
+    uint32_t connections; /* open and dialling, the hard cap's count */
+    uint32_t max_connections;
+    uint32_t file_cap;    /* what the descriptors were found to allow, UINT32_MAX: unknown */
+    hws_timer_t file_timer; /* when to try more again */
+    hws_limits_t limits;
+    hws_timeouts_t timeouts;
+    hws_reuse_t reuse;
+    hws_random_t random;
+    uint32_t in_flight; /* calls that are not over */
+    uint32_t peak;      /* the most of them since the last trim */
+    hws_timer_t trim_timer;
+    hws_deferred_t serve; /* a slot came free */
+    hws_deferred_t tidy;
+    hws_deferred_t tell;  /* events wait */
+    hws_list_t events;    /* event_t */
+    uint32_t event_count;
+    uint32_t listening;
+    void (*on_event)(void *user, const hws_event_t *event);
+    void *user;
+    bool is_closed;
+    bool is_draining;
+    bool is_destroyed; /* goes with its last upstream */
+    hws_drain_t drain;
+    hws_stats_t gone; /* counters of upstreams that were freed */
+};
+
+/* Whether one more connection fits, after closing an idle one if need be. */
+bool hws_manager_take_slot(hws_manager_t *manager, hws_time_t now);
+void hws_manager_give_slot(hws_manager_t *manager);
+/* The system has no descriptor left: fewer connections for a while. True when waiting helps. */
+bool hws_manager_out_of_files(hws_manager_t *manager, hws_time_t now);
+/* Tells an event if anybody listens. */
+void hws_manager_tell(hws_manager_t *manager, hws_event_type_t type, const char *upstream,
+                      const char *peer, const char *reason, hws_time_t age, hws_time_t now);
+void hws_manager_call_begins(hws_manager_t *manager);
+void hws_manager_call_ends(hws_manager_t *manager);
+/* An upstream has gone, or a drain may be over: looks at the next rest. */
+void hws_manager_tidy(hws_manager_t *manager);
+int hws_drain_begin(hws_drain_t *drain, hws_manager_t *manager, const char *name, hws_time_t span,
+                    void (*on_done)(void *user, int status), void *user);
+/* Ends a drain: its on_done is called at the next rest. Harmless when there is none. */
+void hws_drain_over(hws_drain_t *drain, hws_manager_t *manager, const char *name, int status);
+
+/* Adds gauges and counters up; queue_max is the greater. */
+void hws_stats_add(hws_stats_t *sum, const hws_stats_t *stats);
+/* HWS_ERR_INVALID with `why->detail` for what is out of range. */
+int hws_limits_check(const hws_limits_t *limits, hws_error_t *why);
+int hws_timeouts_check(const hws_timeouts_t *timeouts, hws_error_t *why);
+/* Writes a detail into `why`, which may be NULL, and returns `code`. */
+int hws_explain(hws_error_t *why, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,287 @@
+#include "peer.h"
+
+#include "manager.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+/* What was learned from one dead connection is believed this long: a restart of the peer says
+ * nothing about its idle limit. */
+#define BELIEVED HWS_S(300)
+#define LONGEST_ID 255
+
+typedef struct {
+    bool is_http;
+    bool is_unix;
+    hws_slice_t host; /* without brackets; or the path */
+    uint16_t port;
+    hws_slice_t authority; /* "host:port" as it was written */
+} place_t;
+
+static bool starts_with(hws_slice_t text, const char *prefix)
+{
+    size_t size = strlen(prefix);
+
+    return text.size >= size && memcmp(text.data, prefix, size) == 0;
+}
+
+static hws_slice_t without(hws_slice_t text, size_t size)
+{
+    return (hws_slice_t){text.data + size, text.size - size};
+}
+
+static int bad(hws_error_t *why, hws_slice_t text, const char *what)
+{
+    return hws_explain(why, HWS_ERR_BAD_URL, "%.*s: %s", (int)(text.size < 60 ? text.size : 60),
+                       text.data, what);
+}
+
+static int parse_port(hws_slice_t digits, uint16_t *out)
+{
+    uint32_t port = 0;
+    size_t i;
+
+    if (digits.size == 0 || digits.size > 5)
+        return HWS_ERR_BAD_URL;
+    for (i = 0; i < digits.size; i++) {
+        if (digits.data[i] < '0' || digits.data[i] > '9')
+            return HWS_ERR_BAD_URL;
+        port = port * 10 + (uint32_t)(digits.data[i] - '0');
+    }
+    if (port == 0 || port > UINT16_MAX)
+        return HWS_ERR_BAD_URL;
+    *out = (uint16_t)port;
+    return HWS_OK;
+}
+
+/* "host:port", "[v6]:port", or without a port when `place->port` is preset. */
+static int parse_authority(hws_slice_t text, place_t *place, hws_error_t *why)
+{
+    const char *end = text.data + text.size;
+    const char *colon;
+
+    place->authority = text;
+    if (text.size > 0 && text.data[0] == '[') {
+        const char *close = memchr(text.data, ']', text.size);
+
+        if (close == NULL)
+            return bad(why, text, "no ] after the IPv6 address");
+        place->host = (hws_slice_t){text.data + 1, (size_t)(close - text.data) - 1};
+        colon = close + 1 < end ? close + 1 : NULL;
+        if (colon != NULL && *colon != ':')
+            return bad(why, text, "a port follows the address as :port");
+    } else {
+        colon = memchr(text.data, ':', text.size);
+        place->host = (hws_slice_t){text.data, colon != NULL ? (size_t)(colon - text.data)
+                                                             : text.size};
+        if (colon != NULL && memchr(colon + 1, ':', (size_t)(end - colon) - 1) != NULL)
+            return bad(why, text, "an IPv6 address stands in brackets: [::1]:80");
+    }
+    if (place->host.size == 0)
+        return bad(why, text, "the host is missing");
+    if (colon != NULL &&
+        parse_port((hws_slice_t){colon + 1, (size_t)(end - colon) - 1}, &place->port) != HWS_OK)
+        return bad(why, text, "the port is a number from 1 to 65535");
+    if (place->port == 0)
+        return bad(why, text, "the port is missing");
+    return HWS_OK;
+}
+
+static int parse_url(hws_slice_t url, place_t *place, hws_error_t *why)
+{
+    *place = (place_t){.is_http = false};
+    if (starts_with(url, "unix:")) {
+        place->is_unix = true;
+        place->host = without(url, 5);
+        place->authority = HWS_SLICE("localhost");
+        return HWS_OK;
+    }
+    if (starts_with(url, "http://")) {
+        place->is_http = true;
+        place->port = 80;
+        url = without(url, 7);
+        if (url.size > 0 && url.data[url.size - 1] == '/')
+            url.size--;
+    } else if (starts_with(url, "tcp://")) {
+        url = without(url, 6);
+    } else if (starts_with(url, "https://") || starts_with(url, "tls://") ||
+               starts_with(url, "h2c://")) {
+        return hws_explain(why, HWS_ERR_UNSUPPORTED, "%.*s: this build speaks http, tcp and unix",
+                           (int)(url.size < 60 ? url.size : 60), url.data);
+    } else {
+        return bad(why, url, "a peer is http://host:port, tcp://host:port or unix:/path");
+    }
+    return parse_authority(url, place, why);
+}
+
+static int set_addresses(hws_peer_t *peer, const place_t *place, hws_error_t *why)
+{
+    static const hws_slice_t loopback[] = {{"127.0.0.1", 9}, {"::1", 3}};
+    int rc;
+
+    if (place->is_unix) {
+        peer->address_count = 1;
+        rc = hws_address_from_path(place->host, &peer->addresses[0]);
+        return rc == HWS_OK ? rc : bad(why, place->host, "the path is empty or too long");
+    }
+    if (place->host.size == 9 && strncasecmp(place->host.data, "localhost", 9) == 0) {
+        while (peer->address_count < HWS_PEER_ADDRESSES) {
+            rc = hws_address_from_ip(loopback[peer->address_count], place->port,
+                                     &peer->addresses[peer->address_count]);
+            assert(rc == HWS_OK);
+            peer->address_count++;
+        }
+        return HWS_OK;
+    }
+    peer->address_count = 1;
+    if (hws_address_from_ip(place->host, place->port, &peer->addresses[0]) == HWS_OK)
+        return HWS_OK;
+    return hws_explain(why, HWS_ERR_NAME,
+                       "%.*s: names are not resolved yet, give an address or localhost",
+                       (int)(place->host.size < 40 ? place->host.size : 40), place->host.data);
+}
+
+static char *copy(hws_slice_t text)
+{
+    char *string = hws_alloc(text.size + 1);
+
+    if (string == NULL)
+        return NULL;
+    memcpy(string, text.data, text.size);
+    string[text.size] = '\0';
+    return string;
+}
+
+/* A path with every "/" as "%2F", because ids hold no "/". */
+static char *id_of_path(hws_slice_t path)
+{
+    char *id = hws_alloc(path.size * 3 + 1);
+    size_t used = 0;
+    size_t i;
+
+    if (id == NULL)
+        return NULL;
+    for (i = 0; i < path.size; i++) {
+        if (path.data[i] != '/') {
+            id[used++] = path.data[i];
+        } else {
+            memcpy(id + used, "%2F", 3);
+            used += 3;
+        }
+    }
+    id[used] = '\0';
+    return id;
+}
+
+static char *text_of(const place_t *place)
+{
+    char text[300];
+
+    if (place->is_unix)
+        snprintf(text, sizeof(text), "unix:%.*s", (int)place->host.size, place->host.data);
+    else
+        snprintf(text, sizeof(text), "%s%.*s%s:%u",
+                 memchr(place->host.data, ':', place->host.size) != NULL ? "[" : "",
+                 (int)place->host.size, place->host.data,
+                 memchr(place->host.data, ':', place->host.size) != NULL ? "]" : "", place->port);
+    return copy((hws_slice_t){text, strlen(text)});
+}
+
+static int check(const hws_peer_options_t *options, hws_error_t *why)
+{
+    if (memchr(options->id.data != NULL ? options->id.data : "", '/', options->id.size) != NULL ||
+        options->id.size > LONGEST_ID)
+        return hws_explain(why, HWS_ERR_INVALID, "id: has no \"/\" and at most %d bytes",
+                           LONGEST_ID);
+    if (!(options->weight == 0 || (options->weight > 0 && options->weight <= 1e6)))
+        return hws_explain(why, HWS_ERR_INVALID, "weight: above 0, at most 1000000");
+    if (options->url.size > LONGEST_ID)
+        return bad(why, options->url, "longer than 255 bytes");
+    return HWS_OK;
+}
+
+/* Where it connects, which may differ from what it is called. */
+static int parse_address(const hws_peer_options_t *options, const place_t *url, place_t *out,
+                         hws_error_t *why)
+{
+    *out = *url;
+    if (options->address.size == 0)
+        return HWS_OK;
+    if (starts_with(options->address, "unix:")) {
+        out->is_unix = true;
+        out->host = without(options->address, 5);
+        return HWS_OK;
+    }
+    out->is_unix = false;
+    return parse_authority(options->address, out, why);
+}
+
+int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_error_t *why)
+{
+    hws_peer_t *peer;
+    place_t url;
+    place_t target;
+    int rc;
+
+    if ((rc = check(options, why)) != HWS_OK || (rc = parse_url(options->url, &url, why)) != HWS_OK ||
+        (rc = parse_address(options, &url, &target, why)) != HWS_OK)
+        return rc;
+    if ((peer = hws_zalloc(sizeof(*peer))) == NULL)
+        return HWS_ERR_NOMEM;
+    hws_list_init(&peer->link);
+    hws_pool_init(&peer->pool, peer);
+    peer->speaks_http = url.is_http;
+    peer->weight = options->weight == 0 ? 1 : options->weight;
+    peer->priority = options->priority;
+    peer->idle_limit = HWS_NEVER;
+    if ((rc = set_addresses(peer, &target, why)) != HWS_OK)
+        goto fail;
+    rc = HWS_ERR_NOMEM;
+    peer->authority = copy(url.authority);
+    peer->address_text = text_of(&target);
+    peer->locality = copy(options->locality.size > 0 ? options->locality : HWS_SLICE(""));
+    if (options->id.size > 0)
+        peer->id = copy(options->id);
+    else
+        peer->id = url.is_unix ? id_of_path(url.host) : text_of(&url);
+    if (peer->authority == NULL || peer->address_text == NULL || peer->locality == NULL ||
+        peer->id == NULL)
+        goto fail;
+    *out = peer;
+    return HWS_OK;
+
+fail:
+    hws_peer_destroy(peer);
+    return rc;
+}
+
+void hws_peer_destroy(hws_peer_t *peer)
+{
+    if (peer == NULL)
+        return;
+    assert(peer->holds == 0 && peer->in_flight == 0 && !hws_list_is_linked(&peer->link));
+    hws_pool_dispose(&peer->pool);
+    hws_free(peer->id);
+    hws_free(peer->authority);
+    hws_free(peer->address_text);
+    hws_free(peer->locality);
+    hws_free(peer);
+}
+
+hws_time_t hws_peer_idle_limit(const hws_peer_t *peer, hws_time_t now)
+{
+    return peer->idle_limit != HWS_NEVER && now - peer->learned_at < BELIEVED ? peer->idle_limit
+                                                                              : HWS_NEVER;
+}
+
+void hws_peer_learn(hws_peer_t *peer, hws_time_t age, hws_time_t now)
+{
+    hws_time_t limit = age / 5 * 4;
+
+    if (limit >= hws_peer_idle_limit(peer, now))
+        return;
+    peer->idle_limit = limit;
+    peer->learned_at = now;
+}

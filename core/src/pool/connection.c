@@ -1,0 +1,624 @@
+#include "pool/connection.h"
+
+#include "codec/h1.h"
+#include "codec/raw.h"
+#include "peer.h"
+#include "transport/dial.h"
+#include "upstream.h"
+
+#include <assert.h>
+
+/* undici's rule for what may not be sent twice: a connection used this recently is alive. */
+#define SURELY_ALIVE HWS_S(4)
+/* What is subtracted from a peer's Keep-Alive hint; at most half of it. */
+#define HINT_MARGIN HWS_S(2)
+/* Body bytes given to the codec at once. */
+#define PIECE ((size_t)65536)
+
+static hws_upstream_t *upstream_of(const hws_connection_t *connection)
+{
+    return connection->pool->peer->upstream;
+}
+
+/* The one door: moves the connection between its pool's lists and keeps the counts. */
+static void enter(hws_connection_t *connection, hws_connection_state_t next)
+{
+    hws_pool_t *pool = connection->pool;
+    bool is_idle = next == HWS_CONNECTION_READY && connection->stream_count == 0;
+
+    if (hws_list_is_linked(&connection->idle_link)) {
+        hws_list_remove(&connection->idle_link);
+        pool->idle--;
+    }
+    hws_list_remove(&connection->link);
+    connection->state = next;
+    if (next == HWS_CONNECTION_CLOSED)
+        return;
+    hws_list_push_front(next == HWS_CONNECTION_READY ? &pool->ready : &pool->others,
+                        &connection->link);
+    if (is_idle) {
+        hws_list_push_front(&upstream_of(connection)->manager->idle, &connection->idle_link);
+        pool->idle++;
+    }
+}
+
+static hws_time_t hint_limit(const hws_connection_t *connection)
+{
+    hws_time_t hint = connection->codec->idle_hint;
+
+    if (hint == HWS_NEVER)
+        return HWS_NEVER;
+    return hint - (hint / 2 < HINT_MARGIN ? hint / 2 : HINT_MARGIN);
+}
+
+/* When an idle connection has to go. */
+static hws_time_t idle_until(const hws_connection_t *connection, hws_time_t now)
+{
+    hws_time_t span = upstream_of(connection)->timeouts.idle;
+    hws_time_t learned = hws_peer_idle_limit(connection->pool->peer, now);
+    hws_time_t hint = hint_limit(connection);
+
+    if (learned < span)
+        span = learned;
+    if (hint < span)
+        span = hint;
+    if (span == HWS_NEVER || connection->used_at + span > connection->expires_at)
+        return connection->expires_at;
+    return connection->used_at + span;
+}
+
+/* Only ever moves the timer forward in time; one that is early looks and sets itself again. */
+static void watch_idleness(hws_connection_t *connection, hws_time_t now)
+{
+    hws_time_t until = idle_until(connection, now);
+
+    if (!hws_timer_is_set(&connection->timer) || connection->timer.at > until)
+        hws_loop_set_timer(connection->loop, &connection->timer, until);
+}
+
+static void on_timer(hws_timer_t *timer, hws_time_t now)
+{
+    hws_connection_t *connection = HWS_CONTAINER(timer, hws_connection_t, timer);
+
+    /* A used one is looked at again when it is handed back. */
+    if (connection->state != HWS_CONNECTION_READY || connection->stream_count > 0)
+        return;
+    if (now < idle_until(connection, now)) {
+        watch_idleness(connection, now);
+        return;
+    }
+    hws_connection_close(connection,
+                         now >= connection->expires_at ? HWS_CLOSE_LIFETIME : HWS_CLOSE_IDLE,
+                         HWS_ERR_CLOSED, now);
+}
+
+void hws_connection_reconsider(hws_connection_t *connection, hws_time_t now)
+{
+    if (connection->state == HWS_CONNECTION_READY && connection->stream_count == 0)
+        watch_idleness(connection, now);
+}
+
+static hws_time_t jittered_lifetime(hws_upstream_t *upstream, hws_time_t now)
+{
+    hws_time_t span = upstream->timeouts.lifetime;
+    uint32_t percent = 90 + hws_random_below(&upstream->manager->random, 21);
+
+    return span == HWS_NEVER ? HWS_NEVER : now + span / 100 * (hws_time_t)percent;
+}
+
+int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, hws_dial_t *dial, hws_time_t now,
+                          hws_connection_t **out)
+{
+    hws_upstream_t *upstream = pool->peer->upstream;
+    hws_loop_t *loop = upstream->manager->loop;
+    hws_codec_options_t options = {upstream->limits.header, upstream->limits.buffer, &loop->fields};
+    hws_connection_t *connection = hws_slab_take(&loop->connections);
+    int rc;
+
+    if (connection == NULL)
+        return HWS_ERR_NOMEM;
+    rc = upstream->is_raw ? hws_raw_create(&options, &connection->codec)
+                          : hws_h1_create(&options, &connection->codec);
+    if (rc != HWS_OK) {
+        hws_slab_give(&loop->connections, connection);
+        return rc;
+    }
+    connection->pool = pool;
+    connection->loop = loop;
+    connection->socket = socket;
+    connection->dial = dial;
+    connection->used_at = now;
+    connection->expires_at = jittered_lifetime(upstream, now);
+    hws_list_init(&connection->link);
+    hws_list_init(&connection->idle_link);
+    hws_list_init(&connection->streams);
+    hws_list_init(&connection->ended);
+    hws_timer_init(&connection->timer, on_timer);
+    pool->open++;
+    upstream->stats.created++;
+    connection->is_reading = true;
+    loop->io->ops->read(socket, true);
+    enter(connection, dial != NULL ? HWS_CONNECTION_SETUP : HWS_CONNECTION_READY);
+    if (dial == NULL)
+        watch_idleness(connection, now);
+    *out = connection;
+    return HWS_OK;
+}
+
+void hws_connection_set_ready(hws_connection_t *connection, hws_time_t now)
+{
+    connection->dial = NULL;
+    connection->used_at = now;
+    enter(connection, HWS_CONNECTION_READY);
+    watch_idleness(connection, now);
+}
+
+bool hws_connection_suits(const hws_connection_t *connection, const hws_pool_want_t *want,
+                          hws_time_t now)
+{
+    hws_time_t idle_for = now - connection->used_at;
+    hws_time_t hint;
+
+    /* Made this moment for whoever asks, however short the idle time may be. */
+    if (connection->served == 0 && idle_for == 0)
+        return true;
+    if (now >= idle_until(connection, now))
+        return false;
+    if (want->is_lease)
+        return true;
+    if (want->fresh_only || want->reuse == HWS_REUSE_NEVER)
+        return connection->served == 0 && idle_for <= SURELY_ALIVE;
+    if (!want->careful || want->reuse == HWS_REUSE_ALWAYS)
+        return true;
+    hint = hint_limit(connection);
+    return idle_for <= (hint != HWS_NEVER ? hint : SURELY_ALIVE);
+}
+
+int hws_connection_probe(hws_connection_t *connection)
+{
+    return connection->loop->io->ops->peek(connection->socket);
+}
+
+/* ---- writing ---- */
+
+/* After an error nothing more is written, but reading goes on: a response that explains it may be
+ * waiting, and if none is, the read's own error ends the stream. */
+static void give_up_writing(hws_connection_t *connection, int code)
+{
+    connection->write_error = code;
+    hws_buffer_dispose(&connection->out);
+    if (!connection->is_reading) {
+        connection->is_reading = true;
+        connection->loop->io->ops->read(connection->socket, true);
+    }
+}
+
+static void start_flush(hws_connection_t *connection)
+{
+    int rc = connection->loop->io->ops->flush(connection->socket, &connection->out);
+
+    if (rc != HWS_OK) {
+        give_up_writing(connection, rc);
+        return;
+    }
+    connection->is_flushing = true;
+}
+
+/* Writes what is in the loop's scratch buffer, at once as far as the system takes it. */
+static int write_scratch(hws_connection_t *connection)
+{
+    hws_buffer_t *scratch = &connection->loop->scratch;
+    size_t size = hws_buffer_size(scratch);
+    size_t sent = 0;
+    int rc = HWS_OK;
+
+    if (connection->write_error != HWS_OK || size == 0) {
+        hws_buffer_clear(scratch);
+        return connection->write_error;
+    }
+    if (!connection->is_flushing)
+        rc = connection->loop->io->ops->send(connection->socket, hws_buffer_bytes(scratch), size,
+                                             &sent);
+    if (rc == HWS_OK && sent < size)
+        rc = hws_buffer_append(&connection->out, hws_buffer_bytes(scratch) + sent, size - sent);
+    hws_buffer_clear(scratch);
+    if (rc != HWS_OK)
+        give_up_writing(connection, rc);
+    else if (!connection->is_flushing && !hws_buffer_is_empty(&connection->out))
+        start_flush(connection);
+    return connection->write_error;
+}
+
+/* How many body bytes may be handed over now. Framing adds a little to the bound. */
+static size_t write_room(const hws_connection_t *connection)
+{
+    size_t limit = upstream_of(connection)->limits.buffer;
+    size_t waiting = hws_buffer_size(&connection->out);
+
+    return waiting < limit ? limit - waiting : 0;
+}
+
+/* Gives the codec one piece of body; the caller writes the scratch. */
+static int send_piece(hws_stream_t *stream, hws_slice_t data, bool end, size_t *taken)
+{
+    hws_connection_t *connection = stream->connection;
+    size_t piece = write_room(connection);
+
+    if (piece > PIECE)
+        piece = PIECE;
+    if (piece > data.size)
+        piece = data.size;
+    if (piece == 0 && data.size > 0) {
+        *taken = 0;
+        return HWS_OK;
+    }
+    return connection->codec->ops->send(connection->codec, stream, data.data, piece,
+                                        end && piece == data.size, &connection->loop->scratch,
+                                        taken);
+}
+
+int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t *taken)
+{
+    hws_connection_t *connection = stream->connection;
+    size_t total = 0;
+    int rc;
+
+    *taken = 0;
+    if (connection->write_error != HWS_OK)
+        return connection->write_error;
+    do {
+        size_t piece = 0;
+
+        rc = send_piece(stream, (hws_slice_t){data.data + total, data.size - total}, end, &piece);
+        if (rc != HWS_OK)
+            hws_buffer_clear(&connection->loop->scratch);
+        else
+            rc = write_scratch(connection);
+        if (rc != HWS_OK)
+            return rc;
+        total += piece;
+        *taken = total;
+        if (piece == 0)
+            break;
+    } while (total < data.size);
+    stream->wants_write = total < data.size;
+    return stream->wants_write ? HWS_AGAIN : HWS_OK;
+}
+
+int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
+                        const hws_message_t *message, hws_slice_t body, bool end, hws_time_t now,
+                        size_t *taken)
+{
+    hws_codec_t *codec = connection->codec;
+    hws_buffer_t *scratch = &connection->loop->scratch;
+    int rc = codec->ops->open(codec, stream, message, scratch);
+
+    *taken = 0;
+    if (rc != HWS_OK) {
+        hws_buffer_clear(scratch);
+        return rc;
+    }
+    stream->connection = connection;
+    stream->wants_write = false;
+    hws_list_push_back(&connection->streams, &stream->link);
+    connection->stream_count++;
+    connection->pool->peer->in_flight++;
+    connection->idle_age = connection->served > 0 ? now - connection->used_at : 0;
+    connection->served++;
+    connection->used_at = now;
+    connection->was_heard = false;
+    if (connection->state == HWS_CONNECTION_READY)
+        enter(connection, codec->room > 0 ? HWS_CONNECTION_READY : HWS_CONNECTION_BUSY);
+    /* Head and first piece leave in one system call. A write that fails is no failure to open. */
+    if (body.size > 0 && send_piece(stream, body, end, taken) != HWS_OK)
+        *taken = 0;
+    (void)write_scratch(connection);
+    return HWS_OK;
+}
+
+static void finish_now(hws_connection_t *connection)
+{
+    int rc;
+
+    if (connection->is_flushing || !connection->is_finishing || connection->write_error != HWS_OK)
+        return;
+    rc = connection->loop->io->ops->finish(connection->socket);
+    connection->write_error = rc != HWS_OK ? rc : HWS_ERR_PIPE;
+}
+
+void hws_connection_finish(hws_stream_t *stream)
+{
+    stream->connection->is_finishing = true;
+    finish_now(stream->connection);
+}
+
+bool hws_connection_is_clean(const hws_connection_t *connection)
+{
+    return connection->write_error == HWS_OK && !connection->is_flushing &&
+           !connection->is_finishing && !connection->has_finished;
+}
+
+/* ---- endings ---- */
+
+/* Takes a stream off; whether the connection may go on is the caller's to say. */
+static void take_off(hws_stream_t *stream)
+{
+    hws_connection_t *connection = stream->connection;
+
+    hws_list_remove(&stream->link);
+    connection->stream_count--;
+    connection->pool->peer->in_flight--;
+    stream->connection = NULL;
+}
+
+void hws_connection_stream_ended(hws_stream_t *stream)
+{
+    hws_list_remove(&stream->link);
+    hws_list_push_back(&stream->connection->ended, &stream->link);
+}
+
+/* Ends the streams that have had no end yet. */
+static void end_streams(hws_connection_t *connection, int code)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(&connection->streams)) != NULL) {
+        hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
+
+        connection->codec->ops->reset(connection->codec, stream, &connection->loop->scratch);
+        stream->events->on_end(stream, code);
+        assert(link != hws_list_first(&connection->streams));
+    }
+    hws_buffer_clear(&connection->loop->scratch);
+}
+
+/* Moves the ended streams off the connection onto `ended`, to be told once it is in order. */
+static void collect_ended(hws_connection_t *connection, hws_list_t *ended)
+{
+    hws_list_t *link;
+
+    hws_list_init(ended);
+    while ((link = hws_list_first(&connection->ended)) != NULL) {
+        hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
+
+        take_off(stream);
+        hws_list_push_back(ended, &stream->link);
+    }
+}
+
+static void tell_settled(hws_list_t *ended, hws_time_t now)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(ended)) != NULL) {
+        hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
+
+        hws_list_remove(link);
+        stream->events->on_settled(stream, now);
+    }
+}
+
+/* Closes and frees; its streams have been taken off. */
+static void destroy(hws_connection_t *connection, hws_close_reason_t why, hws_time_t now)
+{
+    hws_upstream_t *upstream = upstream_of(connection);
+    hws_peer_t *peer = connection->pool->peer;
+    hws_loop_t *loop = connection->loop;
+    hws_time_t idle_for = connection->state == HWS_CONNECTION_READY ? now - connection->used_at : 0;
+
+    enter(connection, HWS_CONNECTION_CLOSED);
+    hws_loop_cancel_timer(loop, &connection->timer);
+    /* What was abandoned in the midst must not be mistaken for a regular end. */
+    loop->io->ops->close(connection->socket, why == HWS_CLOSE_ABANDONED);
+    connection->codec->ops->destroy(connection->codec);
+    hws_buffer_dispose(&connection->out);
+    if (connection->data != NULL)
+        upstream->free_data(connection->data);
+    peer->pool.open--;
+    upstream->stats.closed[why]++;
+    hws_manager_tell(upstream->manager, HWS_EVENT_CLOSE, upstream->name, peer->id,
+                     hws_close_reason_name(why), idle_for, now);
+    hws_slab_give(&loop->connections, connection);
+    hws_upstream_release_slot(upstream);
+}
+
+void hws_connection_close(hws_connection_t *connection, hws_close_reason_t why, int code,
+                          hws_time_t now)
+{
+    hws_list_t ended;
+    hws_dial_t *dial = connection->dial;
+
+    end_streams(connection, code);
+    collect_ended(connection, &ended);
+    connection->dial = NULL;
+    destroy(connection, why, now);
+    tell_settled(&ended, now);
+    if (dial != NULL) {
+        dial->connection = NULL;
+        hws_dial_cancel(dial, code, now);
+    }
+}
+
+/* Whether a connection without streams goes back to its pool, and if not, why. */
+static bool may_stay(hws_connection_t *connection, hws_time_t now, hws_close_reason_t *why)
+{
+    const hws_upstream_t *upstream = upstream_of(connection);
+
+    if (connection->state == HWS_CONNECTION_DRAINING)
+        *why = connection->why;
+    else if (upstream->is_closed)
+        *why = HWS_CLOSE_SHUTDOWN;
+    else if (connection->write_error != HWS_OK || connection->has_finished)
+        *why = HWS_CLOSE_FAILED;
+    else if (connection->codec->is_last || upstream->reuse == HWS_REUSE_NEVER)
+        *why = HWS_CLOSE_LAST;
+    else if (now >= connection->expires_at)
+        *why = HWS_CLOSE_LIFETIME;
+    else if (connection->pool->peer->is_removed ||
+             connection->pool->open + connection->pool->dialing > upstream->limits.per_peer ||
+             upstream->connections > upstream->limits.connections)
+        *why = HWS_CLOSE_SURPLUS;
+    else
+        return true;
+    return false;
+}
+
+/* A connection whose streams have changed finds its place again. Returns false when it is gone. */
+static bool find_place(hws_connection_t *connection, hws_time_t now)
+{
+    hws_close_reason_t why;
+
+    if (connection->state == HWS_CONNECTION_SETUP)
+        return true;
+    if (connection->stream_count == 0) {
+        connection->used_at = now;
+        if (!may_stay(connection, now, &why)) {
+            destroy(connection, why, now);
+            return false;
+        }
+        enter(connection, HWS_CONNECTION_READY);
+        watch_idleness(connection, now);
+    } else if (connection->state == HWS_CONNECTION_BUSY && connection->codec->room > 0) {
+        enter(connection, HWS_CONNECTION_READY);
+    }
+    return true;
+}
+
+/* After every input: `rc` is what the codec said of it. */
+static void settle(hws_connection_t *connection, int rc, hws_time_t now)
+{
+    hws_upstream_t *upstream = upstream_of(connection);
+    hws_list_t ended;
+
+    if (rc != HWS_OK) {
+        hws_connection_close(connection, HWS_CLOSE_FAILED, rc, now);
+    } else if (!hws_list_is_empty(&connection->ended)) {
+        collect_ended(connection, &ended);
+        (void)find_place(connection, now);
+        tell_settled(&ended, now);
+    } else {
+        if (connection->is_reading != connection->codec->wants_bytes) {
+            connection->is_reading = connection->codec->wants_bytes;
+            connection->loop->io->ops->read(connection->socket, connection->is_reading);
+        }
+        return;
+    }
+    hws_upstream_serve(upstream, now);
+}
+
+void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool pool_it,
+                           hws_time_t now)
+{
+    hws_connection_t *connection = stream->connection;
+    hws_upstream_t *upstream = upstream_of(connection);
+
+    if (pool_it) {
+        size_t none;
+
+        (void)connection->codec->ops->send(connection->codec, stream, "", 0, true,
+                                           &connection->loop->scratch, &none);
+    } else {
+        connection->codec->ops->reset(connection->codec, stream, &connection->loop->scratch);
+        (void)write_scratch(connection);
+    }
+    take_off(stream);
+    if (!pool_it && connection->codec->is_last && connection->stream_count == 0 &&
+        connection->state != HWS_CONNECTION_SETUP)
+        destroy(connection, why, now);
+    else
+        (void)find_place(connection, now);
+    hws_upstream_serve(upstream, now);
+}
+
+void hws_connection_drain(hws_connection_t *connection, hws_close_reason_t why, hws_time_t now)
+{
+    if (connection->stream_count == 0 && connection->state != HWS_CONNECTION_SETUP) {
+        hws_connection_close(connection, why, HWS_ERR_CLOSED, now);
+        return;
+    }
+    connection->why = why;
+    if (connection->state != HWS_CONNECTION_SETUP && connection->state != HWS_CONNECTION_DRAINING)
+        enter(connection, HWS_CONNECTION_DRAINING);
+}
+
+void hws_connection_credit(hws_stream_t *stream, size_t size)
+{
+    hws_connection_t *connection = stream->connection;
+
+    if (connection == NULL || size == 0)
+        return;
+    if (connection->codec->ops->credit(connection->codec, stream, size,
+                                       &connection->loop->scratch) == HWS_OK)
+        (void)write_scratch(connection);
+    if (connection->codec->wants_bytes && !connection->is_reading && !connection->has_finished) {
+        connection->is_reading = true;
+        connection->loop->io->ops->read(connection->socket, true);
+    }
+}
+
+/* ---- inputs ---- */
+
+static void on_bytes(void *owner, const char *bytes, size_t size, hws_time_t now)
+{
+    hws_connection_t *connection = owner;
+    int rc;
+
+    hws_loop_enter(connection->loop);
+    if (connection->stream_count == 0) {
+        hws_connection_close(connection, HWS_CLOSE_UNEXPECTED, HWS_ERR_UNEXPECTED, now);
+        return;
+    }
+    connection->used_at = now;
+    connection->was_heard = true;
+    rc = connection->codec->ops->feed(connection->codec, bytes, size);
+    settle(connection, rc, now);
+}
+
+static void on_end(void *owner, int status, hws_time_t now)
+{
+    hws_connection_t *connection = owner;
+    hws_upstream_t *upstream = upstream_of(connection);
+    int rc = status;
+
+    hws_loop_enter(connection->loop);
+    if (connection->stream_count == 0 && connection->state != HWS_CONNECTION_SETUP) {
+        hws_connection_close(connection, HWS_CLOSE_PEER_CLOSED, status, now);
+        hws_upstream_serve(upstream, now);
+        return;
+    }
+    connection->is_reading = false;
+    connection->has_finished = true;
+    if (status == HWS_ERR_EOF)
+        rc = connection->codec->ops->feed_end(connection->codec);
+    settle(connection, rc, now);
+}
+
+static void on_flush(void *owner, int status, hws_time_t now)
+{
+    hws_connection_t *connection = owner;
+
+    (void)now;
+    hws_loop_enter(connection->loop);
+    connection->is_flushing = false;
+    if (status != HWS_OK) {
+        give_up_writing(connection, status);
+    } else if (!hws_buffer_is_empty(&connection->out)) {
+        start_flush(connection);
+    } else {
+        hws_buffer_dispose(&connection->out);
+        finish_now(connection);
+    }
+    if (write_room(connection) == 0)
+        return;
+    HWS_LIST_EACH(link, &connection->streams)
+    {
+        hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
+
+        if (stream->wants_write || connection->write_error != HWS_OK) {
+            stream->wants_write = false;
+            stream->events->on_writable(stream);
+        }
+    }
+}
+
+const hws_socket_events_t hws_connection_events = {NULL, on_bytes, on_end, on_flush};

@@ -1,0 +1,102 @@
+/* connection.h - a transport and the codec on it, with the streams that are on both.
+ *
+ *             setup done          last room taken
+ *   SETUP ----------------> READY <--------------> BUSY
+ *     |                       |      room again     |
+ *     |                       | expires, evicted    | nothing new may begin
+ *     v                       v                     v
+ *   CLOSED <----------------------------------- DRAINING
+ *                  the last stream has ended
+ *
+ * A connection is born established (dial.h) and frees itself when it is closed. All that a call
+ * of the seam or of the codec brings is settled before the seam's input returns: streams that
+ * ended are told, the connection goes back to its pool or is closed, and the queue is served. */
+#ifndef HWS_POOL_CONNECTION_H
+#define HWS_POOL_CONNECTION_H
+
+#include "loop.h"
+#include "pool/pool.h"
+
+typedef struct hws_dial hws_dial_t;
+
+typedef enum {
+    HWS_CONNECTION_SETUP,
+    HWS_CONNECTION_READY,
+    HWS_CONNECTION_BUSY,
+    HWS_CONNECTION_DRAINING,
+    HWS_CONNECTION_CLOSED
+} hws_connection_state_t;
+
+struct hws_connection {
+    hws_connection_state_t state;
+    hws_close_reason_t why; /* a DRAINING one is closed */
+    hws_pool_t *pool;
+    hws_loop_t *loop;
+    hws_socket_t *socket;
+    hws_codec_t *codec;
+    hws_dial_t *dial;     /* not over yet: SETUP */
+    hws_list_t link;      /* in pool->ready or pool->others */
+    hws_list_t idle_link; /* in manager->idle, the one used last in front */
+    hws_list_t streams;
+    hws_list_t ended;     /* streams that wait to be told that they are settled */
+    uint32_t stream_count;
+    uint32_t served;      /* streams begun */
+    hws_timer_t timer;    /* looks at idleness and age; set lazily */
+    hws_time_t used_at;   /* last bytes, or when it was handed back */
+    hws_time_t idle_age;  /* how long it had been idle when its present stream began */
+    hws_time_t expires_at; /* of its lifetime */
+    hws_buffer_t out;     /* written while a flush is under way */
+    void *data;           /* the user's, kept from lease to lease */
+    int write_error;      /* nothing more can be written */
+    bool is_reading;
+    bool is_flushing;
+    bool is_finishing;    /* half-close once all is written */
+    bool has_finished;    /* the peer sent its FIN */
+    bool was_heard;       /* bytes came since the present stream began */
+};
+
+/* Takes the socket, connected and not read yet, into the peer's pool; on failure the caller keeps
+ * it. With `dial`, in SETUP and charged to it; else READY. */
+int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, hws_dial_t *dial, hws_time_t now,
+                          hws_connection_t **out);
+extern const hws_socket_events_t hws_connection_events;
+/* SETUP -> READY. */
+void hws_connection_set_ready(hws_connection_t *connection, hws_time_t now);
+
+/* Whether it may be taken by `want` at `now`, as far as time and promises tell. */
+bool hws_connection_suits(const hws_connection_t *connection, const hws_pool_want_t *want,
+                          hws_time_t now);
+/* Looks whether the idle connection is still alive: HWS_OK, or what is wrong with it. */
+int hws_connection_probe(hws_connection_t *connection);
+
+/* Begins a stream: writes `message` (NULL for a raw connection) and as much of `body` as goes.
+ * `*taken` bytes of it were. On a code nothing has begun. */
+int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
+                        const hws_message_t *message, hws_slice_t body, bool end, hws_time_t now,
+                        size_t *taken);
+/* More bytes of a stream. HWS_AGAIN when fewer than all were taken: the stream's on_writable. */
+int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t *taken);
+/* The reader has taken `size` bytes for good. */
+void hws_connection_credit(hws_stream_t *stream, size_t size);
+/* Half-closes once all is written (raw). */
+void hws_connection_finish(hws_stream_t *stream);
+/* The stream's owner is done with a raw stream, whose end no codec can see: true when the
+ * connection is fit to be pooled. */
+bool hws_connection_is_clean(const hws_connection_t *connection);
+/* Takes an unfinished stream off; no event of it comes any more. With `pool_it` the connection,
+ * a raw one, goes back to its pool, else it is reset where the protocol knows no better. */
+void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool pool_it,
+                           hws_time_t now);
+/* For on_end handlers: the stream waits to be settled. */
+void hws_connection_stream_ended(hws_stream_t *stream);
+
+/* Ends all its streams with `code` (a code of HWS_ERR_*), closes and frees it. */
+void hws_connection_close(hws_connection_t *connection, hws_close_reason_t why, int code,
+                          hws_time_t now);
+/* Takes no new stream; closes when the last has ended. */
+void hws_connection_drain(hws_connection_t *connection, hws_close_reason_t why, hws_time_t now);
+/* Looks again when its idle time ends (a limit has changed). */
+void hws_connection_reconsider(hws_connection_t *connection, hws_time_t now);
+void hws_connection_check(const hws_connection_t *connection);
+
+#endif

@@ -1,0 +1,637 @@
+#include "request.h"
+
+#include "codec/h1.h"
+#include "manager.h"
+#include "peer.h"
+#include "pool/connection.h"
+#include "upstream.h"
+
+#include <assert.h>
+#include <string.h>
+#include <strings.h>
+
+/* A connection that dies younger tells of a restart or a crash, not of an idle limit. */
+#define LEARN_FROM HWS_MS(100)
+
+static hws_request_t *request_of(hws_call_t *call)
+{
+    return HWS_CONTAINER(call, hws_request_t, call);
+}
+
+static hws_request_t *of_stream(hws_stream_t *stream)
+{
+    return HWS_CONTAINER(stream, hws_request_t, call.stream);
+}
+
+static hws_loop_t *loop_of(const hws_request_t *request)
+{
+    return request->call.upstream->manager->loop;
+}
+
+static void wake(hws_request_t *request)
+{
+    hws_loop_defer(loop_of(request), &request->call.deferred);
+}
+
+/* ---- endings ---- */
+
+static hws_phase_t phase_of(const hws_request_t *request)
+{
+    if (request->call.state == HWS_CALL_WAITING)
+        return request->call.error.phase;
+    if (request->has_head)
+        return HWS_PHASE_BODY;
+    return request->is_sent ? HWS_PHASE_HEADERS : HWS_PHASE_SEND;
+}
+
+/* API.md's replay table, for what the caller does himself. */
+static bool is_retryable(const hws_request_t *request, int code)
+{
+    switch (hws_error_kind(code)) {
+    case HWS_KIND_RESOLVE:
+    case HWS_KIND_REFUSED:
+    case HWS_KIND_CONNECT:
+    case HWS_KIND_TIMEOUT:
+    case HWS_KIND_RESET:
+    case HWS_KIND_OVERLOAD:
+        return !request->producer_asked && !request->is_told &&
+               (!request->call.error.sent || request->call.is_replayable);
+    case HWS_KIND_PROTOCOL:
+    case HWS_KIND_CLOSED:
+    case HWS_KIND_LIMIT:
+    case HWS_KIND_NO_PEER:
+    case HWS_KIND_CANCELED:
+    case HWS_KIND_INVALID:
+    case HWS_KIND_UNSUPPORTED:
+    case HWS_KIND_NOMEM:
+    case HWS_KIND_COUNT:
+        break;
+    }
+    return false;
+}
+
+/* The one ending that is a failure. Whatever it held goes back first. */
+static void fail(hws_request_t *request, int code, const char *detail, hws_time_t now)
+{
+    hws_call_t *call = &request->call;
+
+    call->error.phase = phase_of(request);
+    if (call->state == HWS_CALL_WAITING)
+        hws_call_leave(call, now);
+    if (call->stream.connection != NULL)
+        hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
+    hws_call_fail(call, code, detail);
+    call->error.retryable = is_retryable(request, code);
+    hws_call_over(call);
+    wake(request);
+}
+
+static void succeed(hws_request_t *request)
+{
+    request->is_complete = true;
+    hws_call_over(&request->call);
+    wake(request);
+}
+
+static void on_abort(hws_call_t *call, int code, hws_time_t now)
+{
+    fail(request_of(call), code, NULL, now);
+}
+
+static void on_dial_failed(hws_call_t *call, int code, const char *detail, hws_time_t now)
+{
+    if (hws_call_go_elsewhere(call, code, now))
+        return;
+    call->error.phase = HWS_PHASE_CONNECT;
+    fail(request_of(call), code, detail, now);
+}
+
+/* ---- time ---- */
+
+/* When a wait for the peer's bytes has lasted too long; HWS_NEVER while it is somebody else who is
+ * waited for: the producer, or the reader of a streamed body. */
+static hws_time_t quiet_until(const hws_request_t *request)
+{
+    const hws_connection_t *connection = request->call.stream.connection;
+    hws_time_t span = request->call.upstream->timeouts.read;
+    hws_time_t since = request->quiet_since;
+
+    if (span == HWS_NEVER || connection == NULL)
+        return HWS_NEVER;
+    if (request->has_producer && !request->is_sent && !request->wants_writable)
+        return HWS_NEVER;
+    if (request->is_told && !request->wants_readable)
+        return HWS_NEVER;
+    if (connection->used_at > since)
+        since = connection->used_at;
+    return since + span;
+}
+
+static void on_timer(hws_call_t *call, hws_time_t now)
+{
+    hws_request_t *request = request_of(call);
+    hws_time_t span = call->upstream->timeouts.read;
+    hws_time_t until = quiet_until(request);
+
+    if (call->state == HWS_CALL_OVER)
+        return;
+    if (now >= call->deadline || now >= until) {
+        fail(request, HWS_ERR_TIMEOUT, NULL, now);
+        return;
+    }
+    /* Whoever begins to wait later does not move the timer: it comes round often enough. */
+    if (until == HWS_NEVER && span != HWS_NEVER)
+        until = now + span;
+    hws_loop_set_timer(loop_of(request), &call->timer,
+                       until < call->deadline ? until : call->deadline);
+}
+
+static void watch(hws_request_t *request, hws_time_t now)
+{
+    hws_call_t *call = &request->call;
+    hws_time_t span = call->upstream->timeouts.read;
+    hws_time_t until = span == HWS_NEVER ? HWS_NEVER : now + span;
+
+    hws_loop_set_timer(loop_of(request), &call->timer,
+                       until < call->deadline ? until : call->deadline);
+}
+
+/* ---- sending ---- */
+
+/* Gives the rest of a body that is there in one piece to the connection, as far as it takes it. */
+static void pump(hws_request_t *request)
+{
+    hws_stream_t *stream = &request->call.stream;
+    int rc = HWS_OK;
+
+    while (request->body_sent < request->body.size && rc == HWS_OK) {
+        size_t taken;
+        hws_slice_t rest = {request->body.data + request->body_sent,
+                            request->body.size - request->body_sent};
+
+        rc = hws_connection_send(stream, rest, true, &taken);
+        request->body_sent += taken;
+    }
+    request->is_sent = request->body_sent == request->body.size;
+}
+
+static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_t now)
+{
+    hws_request_t *request = request_of(call);
+    size_t taken;
+    int rc;
+
+    request->is_reused = connection->served > 0;
+    request->message.authority = (hws_slice_t){NULL, 0};
+    if (!request->has_host)
+        request->message.authority =
+            (hws_slice_t){call->peer->authority, strlen(call->peer->authority)};
+    rc = hws_connection_open(connection, &call->stream, &request->message, request->body, true, now,
+                             &taken);
+    if (rc != HWS_OK) {
+        fail(request, rc, NULL, now);
+        return;
+    }
+    call->error.sent = true;
+    request->idle_age = connection->idle_age;
+    request->body_sent = taken;
+    request->quiet_since = now;
+    watch(request, now);
+    if (request->has_producer) {
+        request->wants_writable = true;
+        call->stream.wants_write = false;
+        wake(request);
+    } else {
+        pump(request);
+    }
+}
+
+/* ---- what comes back: notes only ---- */
+
+/* Bytes and offsets in one block. */
+static char *copy_head(const hws_head_t *head, char *store, size_t room, char **block,
+                       hws_head_t *out)
+{
+    size_t fields = head->count * sizeof(hws_field_t);
+    char *place = store;
+
+    if (fields + head->size > room) {
+        if ((place = hws_alloc(fields + head->size)) == NULL)
+            return NULL;
+        *block = place;
+    }
+    if (fields > 0)
+        memcpy(place, head->fields, fields);
+    memcpy(place + fields, head->bytes, head->size);
+    *out = *head;
+    out->fields = (const hws_field_t *)(const void *)place;
+    out->bytes = place + fields;
+    return place;
+}
+
+static void on_head(hws_stream_t *stream, const hws_head_t *head)
+{
+    hws_request_t *request = of_stream(stream);
+
+    if (copy_head(head, request->head_store, sizeof(request->head_store), &request->head_block,
+                  &request->head) == NULL) {
+        request->verdict = HWS_ERR_NOMEM;
+        wake(request);
+        return;
+    }
+    request->has_head = true;
+    if (request->is_streaming)
+        wake(request);
+}
+
+static size_t on_body(hws_stream_t *stream, const char *data, size_t size)
+{
+    hws_request_t *request = of_stream(stream);
+
+    request->body_size += size;
+    if (!request->is_streaming && request->body_size > request->max_body)
+        request->verdict = HWS_ERR_BODY_SIZE;
+    else if (request->verdict == HWS_OK)
+        request->verdict = hws_inbox_put(&request->inbox, data, size);
+    wake(request);
+    return request->is_streaming ? 0 : size;
+}
+
+static void on_trailers(hws_stream_t *stream, const hws_head_t *trailers)
+{
+    hws_request_t *request = of_stream(stream);
+    char *block = NULL;
+
+    if (copy_head(trailers, NULL, 0, &block, &request->trailers) == NULL)
+        request->verdict = HWS_ERR_NOMEM;
+}
+
+static void on_end(hws_stream_t *stream, int status)
+{
+    hws_request_t *request = of_stream(stream);
+
+    request->end_status = status;
+    request->was_heard = stream->connection->was_heard;
+    hws_connection_stream_ended(stream);
+}
+
+static void on_stream_writable(hws_stream_t *stream)
+{
+    wake(of_stream(stream));
+}
+
+/* A reused connection that dies before a byte of an answer was stale: the peer had closed it. What
+ * may be sent twice then goes once more, at once, on a fresh one, and nobody counts it. */
+static bool replay(hws_request_t *request, int code, hws_time_t now)
+{
+    hws_call_t *call = &request->call;
+    hws_upstream_t *upstream = call->upstream;
+
+    if (hws_error_kind(code) != HWS_KIND_RESET || !request->is_reused || request->was_heard)
+        return false;
+    if (request->idle_age >= LEARN_FROM)
+        hws_peer_learn(call->peer, request->idle_age, now);
+    hws_manager_tell(upstream->manager, HWS_EVENT_STALE_REUSE, upstream->name, call->peer->id,
+                     call->is_replayable ? "replayed" : "failed", request->idle_age, now);
+    if (!call->is_replayable || request->was_replayed || request->producer_asked)
+        return false;
+    request->was_replayed = true;
+    request->body_sent = 0;
+    request->is_sent = false;
+    call->is_fresh_only = true;
+    hws_loop_cancel_timer(loop_of(request), &call->timer);
+    if (hws_call_seek(call, now) != HWS_OK)
+        return false;
+    upstream->stats.replayed++;
+    return true;
+}
+
+static void on_settled(hws_stream_t *stream, hws_time_t now)
+{
+    hws_request_t *request = of_stream(stream);
+    int status = request->verdict != HWS_OK ? request->verdict : request->end_status;
+
+    if (status == HWS_OK)
+        succeed(request);
+    else if (!replay(request, status, now))
+        fail(request, status, NULL, now);
+}
+
+static const hws_stream_events_t stream_events = {on_head, on_body,            on_trailers,
+                                                  on_end,  on_stream_writable, on_settled};
+static const hws_call_ops_t call_ops = {on_granted, on_dial_failed, on_abort, on_timer};
+
+/* ---- telling the user, at rest ---- */
+
+static void fill_response(hws_request_t *request)
+{
+    request->response.head = &request->head;
+    request->response.trailers = request->trailers.bytes != NULL ? &request->trailers : NULL;
+    request->response.peer = request->call.peer->id;
+    request->response.attempts = request->call.error.attempts;
+    request->response.reused = request->is_reused;
+    if (!request->is_streaming)
+        request->response.body = hws_inbox_bytes(&request->inbox);
+}
+
+static bool is_over(const hws_request_t *request)
+{
+    return request->call.state == HWS_CALL_OVER;
+}
+
+static bool has_response(const hws_request_t *request)
+{
+    return request->has_head && (request->is_streaming || request->call.error.code == HWS_OK);
+}
+
+/* Which callback is due; each is told once. */
+static void (*due(hws_request_t *request))(hws_request_t *, void *)
+{
+    if (!request->is_told && (is_over(request) || (request->is_streaming && request->has_head))) {
+        request->is_told = true;
+        if (has_response(request))
+            fill_response(request);
+        if (request->is_streaming)
+            request->call.deadline = HWS_NEVER;
+        return request->on_done;
+    }
+    if (request->wants_readable && (is_over(request) || hws_inbox_size(&request->inbox) > 0)) {
+        request->wants_readable = false;
+        return request->on_readable;
+    }
+    if (request->wants_writable && (is_over(request) || !request->call.stream.wants_write)) {
+        request->wants_writable = false;
+        request->producer_asked = true;
+        return request->on_writable;
+    }
+    return NULL;
+}
+
+static void deliver(hws_deferred_t *deferred)
+{
+    hws_request_t *request = HWS_CONTAINER(deferred, hws_request_t, call.deferred);
+    void (*callback)(hws_request_t *, void *);
+    bool destroyed = false;
+
+    if (request->verdict != HWS_OK && !is_over(request))
+        fail(request, request->verdict, NULL, hws_loop_now(loop_of(request)));
+    if (request->call.stream.connection != NULL && !request->has_producer && !request->is_sent)
+        pump(request);
+    request->destroyed = &destroyed;
+    while ((callback = due(request)) != NULL) {
+        callback(request, request->user);
+        if (destroyed)
+            return;
+    }
+    request->destroyed = NULL;
+    /* The input ends with this rest; what is still unread must outlive it. */
+    if (request->inbox.view.size > 0 && hws_inbox_keep(&request->inbox) != HWS_OK) {
+        hws_inbox_dispose(&request->inbox);
+        request->verdict = HWS_ERR_NOMEM;
+        wake(request);
+    }
+    if (request->is_told && has_response(request))
+        fill_response(request);
+}
+
+/* ---- the user's calls ---- */
+
+void hws_request_options_init(hws_request_options_t *options)
+{
+    *options = (hws_request_options_t){.method = HWS_SLICE("GET"), .target = HWS_SLICE("/")};
+}
+
+static bool is_method(hws_slice_t method, const char *name)
+{
+    return strlen(name) == method.size && memcmp(method.data, name, method.size) == 0;
+}
+
+/* Whether the block of lines has a field called `name` (lower case). */
+static bool has_field(hws_slice_t lines, const char *name)
+{
+    size_t size = strlen(name);
+    const char *line = lines.data;
+    const char *end = lines.data + lines.size;
+
+    while (line < end) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line));
+
+        if ((size_t)(end - line) > size && line[size] == ':' && strncasecmp(line, name, size) == 0)
+            return true;
+        if (newline == NULL)
+            break;
+        line = newline + 1;
+    }
+    return false;
+}
+
+static bool may_go_twice(const hws_request_options_t *options)
+{
+    static const char *const safe[] = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"};
+    size_t i;
+
+    if (options->idempotent != HWS_IDEMPOTENT_AUTO)
+        return options->idempotent == HWS_IDEMPOTENT_YES;
+    for (i = 0; i < sizeof(safe) / sizeof(safe[0]); i++)
+        if (is_method(options->method, safe[i]))
+            return true;
+    return has_field(options->fields, "idempotency-key");
+}
+
+static int check(hws_upstream_t *upstream, const hws_request_options_t *options, hws_error_t *why)
+{
+    if (hws_loop_is_forked(upstream->manager->loop))
+        return hws_explain(why, HWS_ERR_FORKED, "%s", hws_error_text(HWS_ERR_FORKED));
+    if (upstream->is_closed || upstream->is_draining || upstream->manager->is_draining)
+        return hws_explain(why, HWS_ERR_CLOSED, "upstream %.60s takes no new requests: %s",
+                           upstream->name, upstream->is_closed ? "closed" : "draining");
+    if (upstream->is_raw)
+        return hws_explain(why, HWS_ERR_UNSUPPORTED,
+                           "upstream %.60s is raw: acquire a lease, or set its protocol",
+                           upstream->name);
+    if (!hws_h1_is_token(options->method))
+        return hws_explain(why, HWS_ERR_INVALID, "method: not a token");
+    if (is_method(options->method, "CONNECT"))
+        return hws_explain(why, HWS_ERR_UNSUPPORTED, "method: CONNECT is not supported");
+    if (!hws_h1_is_target(options->target) ||
+        (options->target.data[0] != '/' && options->target.data[0] != '?' &&
+         !(options->target.size == 1 && options->target.data[0] == '*')))
+        return hws_explain(why, HWS_ERR_INVALID,
+                           "path: begins with /, without white space or control bytes");
+    return HWS_OK;
+}
+
+/* Copies what the message needs into the request's own store. */
+static int store_message(hws_request_t *request, const hws_request_options_t *options)
+{
+    bool no_path = options->target.data[0] == '?';
+    size_t size = options->method.size + no_path + options->target.size + options->fields.size;
+    char *place = request->store;
+    hws_message_t *message = &request->message;
+
+    if (size > sizeof(request->store)) {
+        if ((place = hws_alloc(size)) == NULL)
+            return HWS_ERR_NOMEM;
+        request->store_block = place;
+    }
+    message->method = (hws_slice_t){place, options->method.size};
+    memcpy(place, options->method.data, options->method.size);
+    place += options->method.size;
+    message->target = (hws_slice_t){place, options->target.size + no_path};
+    if (no_path)
+        *place++ = '/';
+    memcpy(place, options->target.data, options->target.size);
+    place += options->target.size;
+    message->fields = (hws_slice_t){place, options->fields.size};
+    if (options->fields.size > 0)
+        memcpy(place, options->fields.data, options->fields.size);
+    message->body_size = options->body.size;
+    message->body = options->has_producer ? HWS_BODY_CHUNKED
+                    : options->has_body   ? HWS_BODY_SIZED
+                                          : HWS_BODY_NONE;
+    return HWS_OK;
+}
+
+static hws_time_t deadline_of(const hws_upstream_t *upstream, hws_time_t span, hws_time_t now)
+{
+    if (span == 0)
+        span = upstream->timeouts.request;
+    return span == HWS_NEVER || span > HWS_NEVER - now ? HWS_NEVER : now + span;
+}
+
+int hws_request_start(hws_upstream_t *upstream, const hws_request_options_t *options,
+                      hws_request_t **out, hws_error_t *why)
+{
+    hws_loop_t *loop = upstream->manager->loop;
+    hws_request_t *request;
+    hws_time_t now;
+    int rc;
+
+    if ((rc = check(upstream, options, why)) != HWS_OK)
+        return rc;
+    if ((request = hws_slab_take(&loop->requests)) == NULL)
+        return HWS_ERR_NOMEM;
+    if ((rc = store_message(request, options)) != HWS_OK) {
+        hws_slab_give(&loop->requests, request);
+        return rc;
+    }
+    now = hws_loop_now(loop);
+    request->on_done = options->on_done;
+    request->on_readable = options->on_readable;
+    request->on_writable = options->on_writable;
+    request->user = options->user;
+    request->body = options->has_body ? options->body : (hws_slice_t){NULL, 0};
+    request->max_body = options->max_body > 0 ? options->max_body : upstream->limits.body;
+    request->is_streaming = options->stream;
+    request->has_producer = options->has_producer;
+    request->has_host = options->fields.size > 0 && has_field(options->fields, "host");
+    request->call.is_replayable = may_go_twice(options);
+    request->call.stream.events = &stream_events;
+    hws_deferred_init(&request->call.deferred, deliver);
+    hws_call_init(&request->call, &call_ops, upstream,
+                  deadline_of(upstream, options->timeout, now));
+    if ((rc = hws_call_seek(&request->call, now)) != HWS_OK)
+        fail(request, rc, NULL, now);
+    *out = request;
+    return HWS_OK;
+}
+
+void hws_request_cancel(hws_request_t *request)
+{
+    if (!is_over(request))
+        fail(request, HWS_ERR_CANCELED, NULL, hws_loop_now(loop_of(request)));
+}
+
+void hws_request_abort(hws_request_t *request, const char *detail)
+{
+    if (!is_over(request))
+        fail(request, HWS_ERR_CANCELED, detail, hws_loop_now(loop_of(request)));
+}
+
+void hws_request_destroy(hws_request_t *request)
+{
+    hws_loop_t *loop;
+
+    if (request == NULL)
+        return;
+    loop = loop_of(request);
+    hws_request_cancel(request);
+    if (request->destroyed != NULL)
+        *request->destroyed = true;
+    hws_call_dispose(&request->call);
+    hws_inbox_dispose(&request->inbox);
+    hws_free(request->head_block);
+    hws_free(request->store_block);
+    /* The trailers' fields stand at the beginning of their block. */
+    hws_free((void *)(uintptr_t)request->trailers.fields);
+    hws_slab_give(&loop->requests, request);
+}
+
+const hws_response_t *hws_request_response(const hws_request_t *request)
+{
+    return request->response.head != NULL ? &request->response : NULL;
+}
+
+const hws_error_t *hws_request_error(const hws_request_t *request)
+{
+    return request->call.error.code != HWS_OK ? &request->call.error : NULL;
+}
+
+hws_upstream_t *hws_request_upstream(const hws_request_t *request)
+{
+    return request->call.upstream;
+}
+
+int hws_request_read(hws_request_t *request, hws_slice_t *chunk)
+{
+    size_t size = hws_inbox_size(&request->inbox);
+
+    if (size > 0) {
+        *chunk = hws_inbox_bytes(&request->inbox);
+        hws_inbox_take(&request->inbox, size);
+        hws_connection_credit(&request->call.stream, size);
+        return HWS_OK;
+    }
+    if (request->call.error.code != HWS_OK)
+        return request->call.error.code;
+    if (request->is_complete) {
+        request->response.trailers = request->trailers.bytes != NULL ? &request->trailers : NULL;
+        return HWS_END;
+    }
+    if (!request->wants_readable)
+        request->quiet_since = hws_loop_now(loop_of(request));
+    request->wants_readable = true;
+    return HWS_AGAIN;
+}
+
+int hws_request_send(hws_request_t *request, const char *data, size_t size, size_t *taken)
+{
+    hws_stream_t *stream = &request->call.stream;
+    int rc;
+
+    *taken = 0;
+    if (is_over(request))
+        return request->call.error.code != HWS_OK ? request->call.error.code : HWS_ERR_CLOSED;
+    if (stream->connection == NULL || request->is_sent)
+        return HWS_ERR_CLOSED;
+    if (size == 0)
+        return HWS_OK;
+    rc = hws_connection_send(stream, (hws_slice_t){data, size}, false, taken);
+    if (rc == HWS_AGAIN) {
+        request->wants_writable = true;
+        request->quiet_since = hws_loop_now(loop_of(request));
+    }
+    return rc;
+}
+
+int hws_request_finish(hws_request_t *request)
+{
+    hws_stream_t *stream = &request->call.stream;
+    size_t none;
+
+    if (is_over(request) || stream->connection == NULL || request->is_sent)
+        return HWS_ERR_CLOSED;
+    request->is_sent = true;
+    request->quiet_since = hws_loop_now(loop_of(request));
+    return hws_connection_send(stream, (hws_slice_t){NULL, 0}, true, &none);
+}

@@ -1,0 +1,52 @@
+/* request.h - one HTTP request through its attempts to its one ending. */
+#ifndef HWS_REQUEST_H
+#define HWS_REQUEST_H
+
+#include "call.h"
+#include "pool/inbox.h"
+
+#include <hawser/request.h>
+
+#define HWS_REQUEST_STORE 256 /* method, target and fields of an ordinary request */
+#define HWS_REQUEST_HEAD 768  /* a response's head of ordinary size, with its field offsets */
+
+struct hws_request {
+    hws_call_t call;
+    void (*on_done)(hws_request_t *request, void *user);
+    void (*on_readable)(hws_request_t *request, void *user);
+    void (*on_writable)(hws_request_t *request, void *user);
+    void *user;
+    hws_message_t message; /* into the store */
+    hws_slice_t body;      /* borrowed */
+    size_t body_sent;
+    size_t body_size; /* received */
+    size_t max_body;
+    hws_time_t quiet_since; /* later than the connection's last bytes, when the wait began later */
+    hws_head_t head;
+    hws_head_t trailers; /* owns its block */
+    char *head_block;    /* when it does not fit head_store */
+    char *store_block;   /* when it does not fit the store */
+    hws_inbox_t inbox;   /* body that nobody has taken yet */
+    hws_response_t response;
+    int end_status;      /* what the stream ended with */
+    int verdict;         /* why it must end, found inside an event; HWS_OK */
+    bool *destroyed;     /* set while a callback runs, which may destroy the request */
+    hws_time_t idle_age; /* of the connection when it was taken */
+    bool is_streaming;
+    bool has_producer;
+    bool producer_asked; /* from then on nothing goes again */
+    bool is_sent;        /* head and body, as far as the user's side goes */
+    bool has_head;
+    bool is_complete;    /* the response is there to its end */
+    bool is_told;        /* on_done was called */
+    bool wants_readable;
+    bool wants_writable;
+    bool is_reused;
+    bool was_heard;      /* bytes came before the stream ended */
+    bool was_replayed;
+    bool has_host;       /* the user gave a Host field */
+    char store[HWS_REQUEST_STORE];
+    char head_store[HWS_REQUEST_HEAD];
+};
+
+#endif

@@ -1,0 +1,800 @@
+#include "upstream.h"
+
+#include "pool/connection.h"
+#include "transport/dial.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define LONGEST_NAME 255
+/* Bounds of what an overload error promises. */
+#define SHORTEST_WAIT HWS_MS(50)
+#define LONGEST_WAIT HWS_S(30)
+
+/* ---- picking a peer ---- */
+
+static hws_peer_t *peer_of(hws_list_t *link)
+{
+    return HWS_CONTAINER(link, hws_peer_t, link);
+}
+
+/* The next in the ring of peers, the head itself skipped. */
+static hws_peer_t *next_peer(hws_upstream_t *upstream, hws_peer_t *peer)
+{
+    hws_list_t *link = peer != NULL ? peer->link.next : upstream->peers.next;
+
+    return peer_of(link == &upstream->peers ? upstream->peers.next : link);
+}
+
+/* Whether `peer` could do something for the call now. */
+static hws_pool_answer_t ask(hws_upstream_t *upstream, hws_peer_t *peer, const hws_call_t *call,
+                             hws_time_t now, hws_connection_t **out)
+{
+    hws_pool_want_t want = {.fresh_only = call->is_fresh_only,
+                            .careful = !call->is_replayable,
+                            .reuse = upstream->reuse,
+                            .is_lease = call->is_lease || call->is_connect_only};
+
+    return hws_pool_ask(&peer->pool, &upstream->limits, &want, now, out);
+}
+
+/* One round: the peer that can do something and whose turn it is. `avoid` counts only while there
+ * is another; a lower `priority` number goes first. */
+static hws_peer_t *pick(hws_upstream_t *upstream, const hws_call_t *call, bool may_dial,
+                        hws_time_t now, hws_pool_answer_t *answer, hws_connection_t **connection)
+{
+    hws_peer_t *best = NULL;
+    hws_peer_t *peer = upstream->cursor;
+    double total = 0;
+    uint32_t i;
+
+    for (i = 0; i < upstream->peer_count; i++) {
+        hws_connection_t *found = NULL;
+        hws_pool_answer_t said;
+
+        peer = next_peer(upstream, peer);
+        if (peer == call->avoid && upstream->peer_count > 1)
+            continue;
+        said = ask(upstream, peer, call, now, &found);
+        if (said == HWS_POOL_NO_ROOM || (said == HWS_POOL_DIAL && !may_dial))
+            continue;
+        if (upstream->has_weights) {
+            peer->credit += peer->weight;
+            total += peer->weight;
+        }
+        if (best == NULL || peer->priority < best->priority ||
+            (peer->priority == best->priority && peer->credit > best->credit)) {
+            best = peer;
+            *answer = said;
+            *connection = found;
+            if (!upstream->has_weights && !upstream->has_priorities)
+                break;
+        }
+    }
+    if (best != NULL) {
+        best->credit -= total;
+        upstream->cursor = best;
+    }
+    return best;
+}
+
+/* Makes the caps allow one more connection to `peer`, closing idle ones if need be. */
+static bool take_slot(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
+{
+    hws_pool_t *pool = &peer->pool;
+
+    if (pool->open + pool->dialing >= upstream->limits.per_peer) {
+        hws_connection_t *oldest = hws_pool_oldest_idle(pool);
+
+        if (oldest == NULL)
+            return false;
+        hws_connection_close(oldest, HWS_CLOSE_EVICTED, HWS_ERR_CLOSED, now);
+    }
+    if (upstream->connections >= upstream->limits.connections) {
+        hws_connection_t *oldest = NULL;
+
+        HWS_LIST_EACH(link, &upstream->peers)
+        {
+            hws_connection_t *one = hws_pool_oldest_idle(&peer_of(link)->pool);
+
+            if (one != NULL && (oldest == NULL || one->used_at < oldest->used_at))
+                oldest = one;
+        }
+        if (oldest == NULL)
+            return false;
+        hws_connection_close(oldest, HWS_CLOSE_EVICTED, HWS_ERR_CLOSED, now);
+    }
+    if (!hws_manager_take_slot(upstream->manager, now)) {
+        if (!hws_list_is_linked(&upstream->starved_link))
+            hws_list_push_back(&upstream->manager->starved, &upstream->starved_link);
+        return false;
+    }
+    upstream->connections++;
+    return true;
+}
+
+/* An idle connection that is dead already is closed and remembered, not handed out. The look costs
+ * a system call: what may be sent twice goes without while the loop has looked just now. */
+static bool is_alive(hws_upstream_t *upstream, hws_connection_t *connection, const hws_call_t *call,
+                     hws_time_t now)
+{
+    hws_io_t *io = upstream->manager->loop->io;
+    hws_peer_t *peer = connection->pool->peer;
+    hws_time_t age = now - connection->used_at;
+
+    if (connection->served == 0 && age == 0)
+        return true;
+    if (call->is_replayable && !call->is_lease && now - io->ops->polled_at(io) < HWS_MS(1))
+        return true;
+    if (hws_connection_probe(connection) == HWS_OK)
+        return true;
+    hws_peer_learn(peer, age, now);
+    hws_manager_tell(upstream->manager, HWS_EVENT_STALE_REUSE, upstream->name, peer->id, "probe",
+                     age, now);
+    hws_connection_close(connection, HWS_CLOSE_STALE, HWS_ERR_EOF, now);
+    return false;
+}
+
+static bool start_dial(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call, hws_time_t now)
+{
+    if (!take_slot(upstream, peer, now))
+        return false;
+    if (hws_dial_start(&peer->pool, call, now) != HWS_OK) {
+        hws_upstream_release_slot(upstream);
+        return false;
+    }
+    hws_call_set_peer(call, peer);
+    if (hws_list_is_linked(&call->queue_link)) {
+        upstream->queued--;
+        hws_call_clock(call, now);
+    }
+    return true;
+}
+
+bool hws_upstream_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now)
+{
+    bool may_dial = call->dial == NULL;
+
+    for (;;) {
+        hws_pool_answer_t answer = HWS_POOL_NO_ROOM;
+        hws_connection_t *connection = NULL;
+        hws_peer_t *peer = pick(upstream, call, may_dial, now, &answer, &connection);
+
+        if (peer == NULL)
+            return false;
+        if (answer == HWS_POOL_DIAL) {
+            if (start_dial(upstream, peer, call, now))
+                return true;
+            /* No slot; but another peer may have an idle connection. */
+            may_dial = false;
+        } else if (is_alive(upstream, connection, call, now)) {
+            if (connection->served > 0 && !call->is_connect_only)
+                upstream->stats.reused++;
+            hws_call_grant(call, connection, now);
+            return true;
+        }
+    }
+}
+
+/* ---- the queue ---- */
+
+static hws_call_t *call_of(hws_list_t *link)
+{
+    return HWS_CONTAINER(link, hws_call_t, queue_link);
+}
+
+/* Whether what this one was refused everybody behind it would be refused as well. */
+static bool speaks_for_all(const hws_call_t *call)
+{
+    return call->dial == NULL && !call->is_fresh_only && call->avoid == NULL &&
+           (call->is_replayable || call->is_lease);
+}
+
+void hws_upstream_serve(hws_upstream_t *upstream, hws_time_t now)
+{
+    hws_list_t *link = upstream->queue.next;
+
+    while (link != &upstream->queue) {
+        hws_call_t *call = call_of(link);
+
+        link = link->next;
+        if (!hws_upstream_try(upstream, call, now) && speaks_for_all(call))
+            return;
+    }
+}
+
+/* Only whoever comes first: the others wait for their upstream's next turn. */
+void hws_upstream_serve_one(hws_upstream_t *upstream, hws_time_t now)
+{
+    HWS_LIST_EACH(link, &upstream->queue)
+    {
+        hws_call_t *call = call_of(link);
+
+        if (call->dial != NULL)
+            continue;
+        if (hws_upstream_try(upstream, call, now) && upstream->queued > 0 &&
+            !hws_list_is_linked(&upstream->starved_link))
+            hws_list_push_back(&upstream->manager->starved, &upstream->starved_link);
+        return;
+    }
+}
+
+void hws_upstream_adopt(hws_upstream_t *upstream, hws_dial_t *dial, hws_time_t now)
+{
+    dial->call = NULL;
+    HWS_LIST_EACH(link, &upstream->queue)
+    {
+        hws_call_t *call = call_of(link);
+
+        if (call->dial != NULL || (call->avoid == dial->pool->peer && upstream->peer_count > 1))
+            continue;
+        dial->call = call;
+        call->dial = dial;
+        hws_call_set_peer(call, dial->pool->peer);
+        upstream->queued--;
+        hws_call_clock(call, now);
+        return;
+    }
+}
+
+void hws_upstream_dial_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call, int status,
+                            const char *detail, hws_time_t now)
+{
+    if (call != NULL) {
+        call->dial = NULL;
+        upstream->queued++;
+        if (status == HWS_OK || (status == HWS_ERR_TOO_MANY_FILES &&
+                                 hws_manager_out_of_files(upstream->manager, now))) {
+            hws_call_clock(call, now);
+        } else {
+            hws_call_leave(call, now);
+            hws_call_set_peer(call, peer);
+            call->error.attempts++;
+            call->ops->dial_failed(call, status, detail, now);
+        }
+    }
+    hws_upstream_serve(upstream, now);
+}
+
+/* An eighth of each new gap, as TCP smooths its round trips (RFC 6298). */
+void hws_upstream_note_pace(hws_upstream_t *upstream, hws_time_t now)
+{
+    hws_time_t gap = now - upstream->granted_at;
+
+    if (upstream->granted_at > 0)
+        upstream->grant_gap += (gap - upstream->grant_gap) / 8;
+    upstream->granted_at = now;
+}
+
+hws_time_t hws_upstream_expected_wait(const hws_upstream_t *upstream)
+{
+    hws_time_t wait = upstream->grant_gap * ((hws_time_t)upstream->queued + 1);
+
+    if (wait < SHORTEST_WAIT)
+        return SHORTEST_WAIT;
+    return wait < LONGEST_WAIT ? wait : LONGEST_WAIT;
+}
+
+void hws_upstream_release_slot(hws_upstream_t *upstream)
+{
+    upstream->connections--;
+    hws_manager_give_slot(upstream->manager);
+    hws_upstream_tidy(upstream);
+}
+
+/* ---- the set of peers ---- */
+
+static void note_differences(hws_upstream_t *upstream)
+{
+    const hws_peer_t *first = NULL;
+
+    upstream->has_weights = upstream->has_priorities = false;
+    HWS_LIST_EACH(link, &upstream->peers)
+    {
+        hws_peer_t *peer = peer_of(link);
+
+        if (first == NULL)
+            first = peer;
+        upstream->has_weights |= peer->weight < first->weight || peer->weight > first->weight;
+        upstream->has_priorities |= peer->priority != first->priority;
+        peer->credit = 0;
+    }
+}
+
+static hws_peer_t *find_peer(hws_list_t *peers, const char *id)
+{
+    HWS_LIST_EACH(link, peers)
+    {
+        if (strcmp(peer_of(link)->id, id) == 0)
+            return peer_of(link);
+    }
+    return NULL;
+}
+
+static void destroy_peers(hws_list_t *peers)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(peers)) != NULL) {
+        hws_list_remove(link);
+        hws_peer_destroy(peer_of(link));
+    }
+}
+
+/* Peers from options, onto `peers`; on an error there are none. `*is_raw` is what they speak. */
+static int make_peers(const hws_upstream_options_t *options, hws_list_t *peers, bool *is_raw,
+                      hws_error_t *why)
+{
+    size_t i;
+    int rc = HWS_OK;
+
+    for (i = 0; i < options->peer_count && rc == HWS_OK; i++) {
+        hws_peer_t *peer;
+
+        if ((rc = hws_peer_create(&options->peers[i], &peer, why)) != HWS_OK)
+            break;
+        if (find_peer(peers, peer->id) != NULL)
+            rc = hws_explain(why, HWS_ERR_INVALID, "peers: two have the id %.60s", peer->id);
+        else if (peer->speaks_http && options->protocol == HWS_PROTOCOL_RAW)
+            rc = hws_explain(why, HWS_ERR_INVALID, "peers: %.60s is http, the protocol raw",
+                             peer->id);
+        else if (i > 0 && options->protocol == HWS_PROTOCOL_AUTO && *is_raw == peer->speaks_http)
+            rc = hws_explain(why, HWS_ERR_INVALID,
+                             "peers: %.60s speaks another protocol than those before it", peer->id);
+        if (i == 0)
+            *is_raw = options->protocol == HWS_PROTOCOL_RAW ||
+                      (options->protocol == HWS_PROTOCOL_AUTO && !peer->speaks_http);
+        hws_list_push_back(peers, &peer->link);
+    }
+    if (rc != HWS_OK)
+        destroy_peers(peers);
+    return rc;
+}
+
+static void remove_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
+{
+    static hws_list_t *const none = NULL;
+    hws_list_t *lists[] = {&peer->pool.ready, &peer->pool.others};
+    size_t i;
+
+    peer->is_removed = true;
+    hws_list_remove(&peer->link);
+    hws_list_push_back(&upstream->removed, &peer->link);
+    if (upstream->cursor == peer)
+        upstream->cursor = NULL;
+    for (i = 0; i < 2; i++) {
+        hws_list_t *link = lists[i]->next;
+
+        while (link != lists[i] && link != none) {
+            hws_connection_t *connection = HWS_CONTAINER(link, hws_connection_t, link);
+
+            link = link->next;
+            hws_connection_drain(connection, HWS_CLOSE_SURPLUS, now);
+        }
+    }
+}
+
+static bool same_place(const hws_peer_t *a, const hws_peer_t *b)
+{
+    return strcmp(a->address_text, b->address_text) == 0 &&
+           strcmp(a->authority, b->authority) == 0 && a->speaks_http == b->speaks_http;
+}
+
+/* Puts the new set in place; a peer that stays keeps its pool and what is known of it. */
+static void replace_peers(hws_upstream_t *upstream, hws_list_t *fresh, hws_time_t now)
+{
+    hws_list_t old;
+    hws_list_t *link;
+
+    hws_list_init(&old);
+    hws_list_splice(&old, &upstream->peers);
+    upstream->peer_count = 0;
+    while ((link = hws_list_first(fresh)) != NULL) {
+        hws_peer_t *peer = peer_of(link);
+        hws_peer_t *known = find_peer(&old, peer->id);
+
+        hws_list_remove(link);
+        if (known != NULL && same_place(known, peer)) {
+            char *locality = known->locality;
+
+            known->locality = peer->locality;
+            peer->locality = locality;
+            known->weight = peer->weight;
+            known->priority = peer->priority;
+            hws_list_remove(&known->link);
+            hws_peer_destroy(peer);
+            peer = known;
+        }
+        peer->upstream = upstream;
+        hws_list_push_back(&upstream->peers, &peer->link);
+        upstream->peer_count++;
+    }
+    while ((link = hws_list_first(&old)) != NULL)
+        remove_peer(upstream, peer_of(link), now);
+    note_differences(upstream);
+}
+
+/* ---- life ---- */
+
+static void tidy(hws_deferred_t *deferred);
+static void drain_late(hws_timer_t *timer, hws_time_t now);
+
+void hws_upstream_options_init(hws_upstream_options_t *options, const hws_manager_t *manager)
+{
+    *options = (hws_upstream_options_t){.limits = manager->limits,
+                                        .timeouts = manager->timeouts,
+                                        .reuse = manager->reuse};
+}
+
+static void apply(hws_upstream_t *upstream, const hws_upstream_options_t *options)
+{
+    upstream->limits = options->limits;
+    upstream->timeouts = options->timeouts;
+    upstream->reuse = options->reuse;
+    upstream->setup = options->setup;
+    upstream->setup_user = options->setup_user;
+    upstream->free_data = options->free_data;
+}
+
+static int check(const hws_upstream_options_t *options, hws_error_t *why)
+{
+    int rc;
+
+    if ((rc = hws_limits_check(&options->limits, why)) != HWS_OK ||
+        (rc = hws_timeouts_check(&options->timeouts, why)) != HWS_OK)
+        return rc;
+    return HWS_OK;
+}
+
+int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *options,
+                      bool is_implicit, hws_upstream_t **out, hws_error_t *why)
+{
+    hws_upstream_t *upstream;
+    hws_list_t peers;
+    bool is_raw = options->protocol == HWS_PROTOCOL_RAW;
+    int rc;
+
+    if (manager->is_closed || manager->is_draining)
+        return HWS_ERR_CLOSED;
+    if (options->name.size == 0 || options->name.size > LONGEST_NAME)
+        return hws_explain(why, HWS_ERR_INVALID, "name: 1 to %d bytes", LONGEST_NAME);
+    if (hws_hash_find(&manager->names, options->name.data, options->name.size) != NULL)
+        return hws_explain(why, HWS_ERR_INVALID, "name: \"%.*s\" is taken",
+                           (int)(options->name.size < 60 ? options->name.size : 60),
+                           options->name.data);
+    hws_list_init(&peers);
+    if ((rc = check(options, why)) != HWS_OK ||
+        (rc = make_peers(options, &peers, &is_raw, why)) != HWS_OK)
+        return rc;
+    rc = HWS_ERR_NOMEM;
+    if ((upstream = hws_zalloc(sizeof(*upstream))) == NULL)
+        goto fail;
+    if ((upstream->name = hws_alloc(options->name.size + 1)) == NULL)
+        goto fail;
+    memcpy(upstream->name, options->name.data, options->name.size);
+    upstream->name[options->name.size] = '\0';
+    rc = hws_hash_add(&manager->names, &upstream->by_name, upstream->name, options->name.size);
+    if (rc != HWS_OK)
+        goto fail;
+    upstream->manager = manager;
+    upstream->is_raw = is_raw;
+    upstream->is_implicit = is_implicit;
+    hws_list_init(&upstream->peers);
+    hws_list_init(&upstream->removed);
+    hws_list_init(&upstream->calls);
+    hws_list_init(&upstream->queue);
+    hws_list_init(&upstream->starved_link);
+    hws_deferred_init(&upstream->tidy, tidy);
+    hws_timer_init(&upstream->drain.timer, drain_late);
+    hws_list_push_back(&manager->upstreams, &upstream->link);
+    apply(upstream, options);
+    replace_peers(upstream, &peers, 0);
+    *out = upstream;
+    return HWS_OK;
+
+fail:
+    destroy_peers(&peers);
+    if (upstream != NULL)
+        hws_free(upstream->name);
+    hws_free(upstream);
+    return rc;
+}
+
+int hws_upstream_create(hws_manager_t *manager, const hws_upstream_options_t *options,
+                        hws_upstream_t **out, hws_error_t *why)
+{
+    return hws_upstream_make(manager, options, false, out, why);
+}
+
+int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *options,
+                        hws_error_t *why)
+{
+    hws_time_t now = hws_loop_now(upstream->manager->loop);
+    hws_upstream_options_t of_same_protocol = *options;
+    hws_list_t peers;
+    bool is_raw = upstream->is_raw;
+    int rc;
+
+    if (upstream->is_closed)
+        return HWS_ERR_CLOSED;
+    hws_list_init(&peers);
+    of_same_protocol.protocol = upstream->is_raw ? HWS_PROTOCOL_RAW : HWS_PROTOCOL_HTTP1;
+    if ((rc = check(options, why)) != HWS_OK ||
+        (rc = make_peers(&of_same_protocol, &peers, &is_raw, why)) != HWS_OK)
+        return rc;
+    apply(upstream, options);
+    if (options->peers != NULL)
+        replace_peers(upstream, &peers, now);
+    HWS_LIST_EACH(peer_link, &upstream->peers)
+    {
+        hws_list_t *ready = &peer_of(peer_link)->pool.ready;
+        hws_list_t *link = ready->next;
+
+        while (link != ready) {
+            hws_connection_t *connection = HWS_CONTAINER(link, hws_connection_t, link);
+
+            link = link->next;
+            hws_connection_reconsider(connection, now);
+        }
+    }
+    hws_upstream_serve(upstream, now);
+    hws_upstream_tidy(upstream);
+    return HWS_OK;
+}
+
+static void close_peer(hws_peer_t *peer, hws_time_t now)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(&peer->pool.dials)) != NULL)
+        hws_dial_cancel(HWS_CONTAINER(link, hws_dial_t, link), HWS_ERR_CLOSED, now);
+    while ((link = hws_list_first(&peer->pool.ready)) != NULL ||
+           (link = hws_list_first(&peer->pool.others)) != NULL)
+        hws_connection_close(HWS_CONTAINER(link, hws_connection_t, link), HWS_CLOSE_SHUTDOWN,
+                             HWS_ERR_CLOSED, now);
+}
+
+static void end_drain(hws_upstream_t *upstream, int status)
+{
+    hws_drain_over(&upstream->drain, upstream->manager, upstream->name, status);
+}
+
+void hws_upstream_cut(hws_upstream_t *upstream, hws_time_t now)
+{
+    hws_list_t *link;
+
+    /* Each takes itself off the list. */
+    while ((link = hws_list_first(&upstream->calls)) != NULL) {
+        hws_call_t *call = HWS_CONTAINER(link, hws_call_t, link);
+
+        call->ops->abort(call, HWS_ERR_CLOSED, now);
+        assert(link != hws_list_first(&upstream->calls));
+    }
+}
+
+void hws_upstream_close(hws_upstream_t *upstream)
+{
+    hws_manager_t *manager = upstream->manager;
+    hws_time_t now = hws_loop_now(manager->loop);
+
+    if (upstream->is_closed)
+        return;
+    upstream->is_closed = true;
+    hws_hash_remove(&manager->names, &upstream->by_name);
+    hws_list_remove(&upstream->link);
+    hws_list_push_back(&manager->closed, &upstream->link);
+    hws_upstream_cut(upstream, now);
+    HWS_LIST_EACH(link, &upstream->peers)
+        close_peer(peer_of(link), now);
+    HWS_LIST_EACH(link, &upstream->removed)
+        close_peer(peer_of(link), now);
+    hws_list_remove(&upstream->starved_link);
+    end_drain(upstream, HWS_OK);
+    hws_upstream_tidy(upstream);
+}
+
+static void drain_late(hws_timer_t *timer, hws_time_t now)
+{
+    hws_upstream_t *upstream = HWS_CONTAINER(timer, hws_upstream_t, drain.timer);
+
+    hws_upstream_cut(upstream, now);
+    end_drain(upstream, HWS_ERR_TIMEOUT);
+}
+
+int hws_upstream_drain(hws_upstream_t *upstream, hws_time_t span,
+                       void (*on_done)(void *user, int status), void *user)
+{
+    int rc;
+
+    if (upstream->is_closed)
+        return HWS_ERR_CLOSED;
+    rc = hws_drain_begin(&upstream->drain, upstream->manager, upstream->name,
+                         span != 0 ? span : upstream->timeouts.drain, on_done, user);
+    if (rc != HWS_OK)
+        return rc;
+    upstream->is_draining = true;
+    hws_upstream_tidy(upstream);
+    return HWS_OK;
+}
+
+void hws_upstream_tidy(hws_upstream_t *upstream)
+{
+    hws_loop_defer(upstream->manager->loop, &upstream->tidy);
+}
+
+static void free_upstream(hws_upstream_t *upstream)
+{
+    hws_manager_t *manager = upstream->manager;
+
+    hws_stats_add(&manager->gone, &upstream->stats);
+    hws_list_remove(&upstream->link);
+    hws_list_remove(&upstream->starved_link);
+    hws_list_remove(&upstream->tidy.link);
+    destroy_peers(&upstream->peers);
+    destroy_peers(&upstream->removed);
+    hws_free(upstream->name);
+    hws_free(upstream);
+    hws_manager_tidy(manager);
+}
+
+static void reap_peers(hws_upstream_t *upstream)
+{
+    hws_list_t *link = upstream->removed.next;
+
+    while (link != &upstream->removed) {
+        hws_peer_t *peer = peer_of(link);
+
+        link = link->next;
+        if (peer->holds > 0 || peer->pool.open > 0 || peer->pool.dialing > 0)
+            continue;
+        hws_list_remove(&peer->link);
+        hws_peer_destroy(peer);
+    }
+}
+
+/* At rest: serves who waits, ends a drain, and frees what nothing needs any more. */
+static void tidy(hws_deferred_t *deferred)
+{
+    hws_upstream_t *upstream = HWS_CONTAINER(deferred, hws_upstream_t, tidy);
+    hws_time_t now;
+
+    if (!hws_list_is_empty(&upstream->queue)) {
+        now = hws_loop_now(upstream->manager->loop);
+        hws_upstream_serve(upstream, now);
+    }
+    reap_peers(upstream);
+    if (!hws_list_is_empty(&upstream->calls))
+        return;
+    if (upstream->is_draining)
+        end_drain(upstream, HWS_OK);
+    if (upstream->connections > 0 || upstream->holds > 0)
+        return;
+    if (upstream->is_implicit)
+        hws_upstream_close(upstream);
+    if (upstream->is_closed)
+        free_upstream(upstream);
+}
+
+void hws_upstream_hold(hws_upstream_t *upstream)
+{
+    upstream->holds++;
+}
+
+void hws_upstream_unhold(hws_upstream_t *upstream)
+{
+    assert(upstream->holds > 0);
+    if (--upstream->holds == 0 && (upstream->is_closed || upstream->is_implicit))
+        hws_upstream_tidy(upstream);
+}
+
+/* ---- questions ---- */
+
+bool hws_upstream_is_closed(const hws_upstream_t *upstream)
+{
+    return upstream->is_closed;
+}
+
+const char *hws_upstream_name(const hws_upstream_t *upstream)
+{
+    return upstream->name;
+}
+
+bool hws_upstream_is_raw(const hws_upstream_t *upstream)
+{
+    return upstream->is_raw;
+}
+
+hws_manager_t *hws_upstream_manager(const hws_upstream_t *upstream)
+{
+    return upstream->manager;
+}
+
+static void add_gauges(const hws_list_t *peers, hws_stats_t *out)
+{
+    HWS_LIST_EACH(link, peers)
+    {
+        const hws_pool_t *pool = &peer_of(link)->pool;
+
+        out->open += pool->open;
+        out->idle += pool->idle;
+        out->dialing += pool->dialing;
+    }
+}
+
+void hws_upstream_stats(const hws_upstream_t *upstream, hws_stats_t *out)
+{
+    *out = upstream->stats;
+    add_gauges(&upstream->peers, out);
+    add_gauges(&upstream->removed, out);
+    out->busy = out->open - out->idle;
+    out->queued = upstream->queued;
+}
+
+void hws_upstream_settings(const hws_upstream_t *upstream, hws_upstream_options_t *out)
+{
+    *out = (hws_upstream_options_t){
+        .protocol = upstream->is_raw ? HWS_PROTOCOL_RAW : HWS_PROTOCOL_HTTP1,
+        .limits = upstream->limits,
+        .timeouts = upstream->timeouts,
+        .reuse = upstream->reuse,
+        .setup = upstream->setup,
+        .setup_user = upstream->setup_user,
+        .free_data = upstream->free_data};
+}
+
+size_t hws_upstream_peer_count(const hws_upstream_t *upstream)
+{
+    return upstream->peer_count;
+}
+
+void hws_upstream_peer(const hws_upstream_t *upstream, size_t index, hws_peer_view_t *out)
+{
+    hws_list_t *link = upstream->peers.next;
+    const hws_peer_t *peer;
+
+    assert(index < upstream->peer_count);
+    while (index-- > 0)
+        link = link->next;
+    peer = peer_of(link);
+    *out = (hws_peer_view_t){.id = peer->id,
+                             .address = peer->address_text,
+                             .locality = peer->locality,
+                             .weight = peer->weight,
+                             .priority = peer->priority,
+                             .in_flight = peer->in_flight,
+                             .connections = peer->pool.open + peer->pool.dialing,
+                             .idle = peer->pool.idle};
+}
+
+void hws_upstream_check(const hws_upstream_t *upstream)
+{
+    uint32_t connections = 0;
+    uint32_t queued = 0;
+    uint64_t closed = 0;
+    uint32_t open = 0;
+    size_t i;
+    const hws_list_t *lists[] = {&upstream->peers, &upstream->removed};
+
+    for (i = 0; i < 2; i++) {
+        HWS_LIST_EACH(link, lists[i])
+        {
+            const hws_pool_t *pool = &peer_of(link)->pool;
+
+            hws_pool_check(pool);
+            connections += pool->open + pool->dialing;
+            open += pool->open;
+        }
+    }
+    HWS_LIST_EACH(link, &upstream->queue)
+    {
+        queued += call_of(link)->dial == NULL;
+    }
+    for (i = 0; i < HWS_CLOSE_COUNT; i++)
+        closed += upstream->stats.closed[i];
+    assert(connections == upstream->connections && queued == upstream->queued);
+    assert(upstream->stats.created - closed == open);
+    (void)connections;
+    (void)queued;
+    (void)closed;
+    (void)open;
+}
