@@ -25,7 +25,7 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
         call->ops->on_timer(call, now);
         return;
     }
-    call->error.phase = call->dial != NULL ? HWS_PHASE_CONNECT : HWS_PHASE_QUEUE;
+    call->error.phase = call->opening != NULL ? HWS_PHASE_CONNECT : HWS_PHASE_QUEUE;
     call->ops->abort(call, now >= call->deadline ? HWS_ERR_TIMEOUT : HWS_ERR_QUEUE_TIMEOUT, now);
 }
 
@@ -35,7 +35,7 @@ void hws_call_init(hws_call_t *call, const hws_call_ops_t *ops, hws_upstream_t *
     call->ops = ops;
     call->upstream = upstream;
     call->deadline = deadline;
-    call->queue_left = upstream->timeouts.queue;
+    call->queue_left = upstream->owner.rules.timeouts.queue;
     call->queue_until = HWS_NEVER;
     hws_list_init(&call->queue_link);
     hws_list_init(&call->stream.link);
@@ -62,10 +62,10 @@ void hws_call_clock(hws_call_t *call, hws_time_t now)
 {
     bool is_running = call->queue_until != HWS_NEVER;
 
-    if (call->dial != NULL && is_running) {
+    if (call->opening != NULL && is_running) {
         call->queue_left = call->queue_until - now;
         call->queue_until = HWS_NEVER;
-    } else if (call->dial == NULL && !is_running && call->queue_left != HWS_NEVER) {
+    } else if (call->opening == NULL && !is_running && call->queue_left != HWS_NEVER) {
         call->queue_until = now + call->queue_left;
     }
     hws_loop_set_timer(loop_of(call), &call->timer, sooner(call->deadline, call->queue_until));
@@ -76,7 +76,7 @@ static void enqueue(hws_call_t *call)
     hws_upstream_t *upstream = call->upstream;
 
     hws_list_push_back(&upstream->queue, &call->queue_link);
-    if (call->dial == NULL && ++upstream->queued > upstream->stats.queue_max)
+    if (call->opening == NULL && ++upstream->queued > upstream->stats.queue_max)
         upstream->stats.queue_max = upstream->queued;
 }
 
@@ -85,7 +85,7 @@ static void dequeue(hws_call_t *call)
     if (!hws_list_is_linked(&call->queue_link))
         return;
     hws_list_remove(&call->queue_link);
-    if (call->dial == NULL)
+    if (call->opening == NULL)
         call->upstream->queued--;
 }
 
@@ -101,9 +101,9 @@ int hws_call_seek(hws_call_t *call, hws_time_t now)
         return HWS_ERR_NO_PEER;
     /* Whoever came earlier and could use the same room goes first. */
     if ((upstream->queued == 0 || call->is_fresh_only) && hws_upstream_try(upstream, call, now) &&
-        call->dial == NULL)
+        call->opening == NULL)
         return HWS_OK;
-    if (call->dial == NULL && upstream->queued >= upstream->limits.pending)
+    if (call->opening == NULL && upstream->queued >= upstream->owner.rules.limits.pending)
         return HWS_ERR_QUEUE_FULL;
     enqueue(call);
     hws_call_clock(call, now);
@@ -112,30 +112,30 @@ int hws_call_seek(hws_call_t *call, hws_time_t now)
 
 void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t now)
 {
-    hws_dial_t *dial = call->dial;
+    hws_opening_t *opening = call->opening;
 
     if (hws_list_is_linked(&call->queue_link)) {
         dequeue(call);
         hws_loop_cancel_timer(loop_of(call), &call->timer);
         hws_upstream_note_pace(call->upstream, now);
     }
-    call->dial = NULL;
-    hws_call_set_peer(call, connection->pool->peer);
+    call->opening = NULL;
+    hws_call_set_peer(call, hws_peer_of(connection->pool));
     call->state = HWS_CALL_RUNNING;
     call->error.attempts++;
     call->ops->granted(call, connection, now);
-    if (dial != NULL)
-        hws_upstream_adopt(connection->pool->peer->upstream, dial, now);
+    if (opening != NULL)
+        hws_upstream_adopt(call->upstream, opening, now);
 }
 
 void hws_call_leave(hws_call_t *call, hws_time_t now)
 {
-    hws_dial_t *dial = call->dial;
+    hws_opening_t *opening = call->opening;
 
     dequeue(call);
-    call->dial = NULL;
-    if (dial != NULL)
-        hws_upstream_adopt(call->upstream, dial, now);
+    call->opening = NULL;
+    if (opening != NULL)
+        hws_upstream_adopt(call->upstream, opening, now);
 }
 
 void hws_call_over(hws_call_t *call)
@@ -143,7 +143,7 @@ void hws_call_over(hws_call_t *call)
     hws_upstream_t *upstream = call->upstream;
 
     assert(call->state != HWS_CALL_OVER && call->stream.connection == NULL);
-    assert(call->dial == NULL);
+    assert(call->opening == NULL);
     dequeue(call);
     call->state = HWS_CALL_OVER;
     hws_loop_cancel_timer(loop_of(call), &call->timer);

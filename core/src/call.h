@@ -10,12 +10,13 @@
 #ifndef HWS_CALL_H
 #define HWS_CALL_H
 
-#include "loop.h"
+#include "codec/codec.h"
+#include "io/loop.h"
 
 #include <hawser/upstream.h>
 
 typedef struct hws_call hws_call_t;
-typedef struct hws_dial hws_dial_t;
+typedef struct hws_opening hws_opening_t;
 typedef struct hws_peer hws_peer_t;
 
 typedef enum { HWS_CALL_WAITING, HWS_CALL_RUNNING, HWS_CALL_OVER } hws_call_state_t;
@@ -38,7 +39,7 @@ struct hws_call {
     hws_peer_t *avoid;        /* compared only: a peer whose dial has failed for it; or NULL */
     hws_list_t link;          /* in upstream->calls until it is over */
     hws_list_t queue_link;    /* in upstream->queue while it waits */
-    hws_dial_t *dial;         /* under way for it, or NULL */
+    hws_opening_t *opening;   /* under way for it, or NULL */
     hws_time_t deadline;      /* of the whole call */
     hws_time_t queue_left;    /* of timeouts.queue */
     hws_time_t queue_until;   /* when that is over; HWS_NEVER while a dial stops the clock */
@@ -64,7 +65,7 @@ int hws_call_seek(hws_call_t *call, hws_time_t now);
 void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t now);
 /* Leaves the queue; its dial goes on for others. */
 void hws_call_leave(hws_call_t *call, hws_time_t now);
-/* Makes the queue's clock follow `call->dial`: stopped with one, running without. */
+/* Makes the queue's clock follow `call->opening`: stopped with one, running without. */
 void hws_call_clock(hws_call_t *call, hws_time_t now);
 /* No longer WAITING or RUNNING: off every list, timer cancelled, counted as ok or failed. */
 void hws_call_over(hws_call_t *call);

@@ -3,7 +3,7 @@
 #include "manager.h"
 #include "peer.h"
 #include "pool/connection.h"
-#include "transport/dial.h"
+#include "opening.h"
 #include "upstream.h"
 
 #include <assert.h>
@@ -163,7 +163,7 @@ static void start(hws_lease_t *lease, hws_connection_t *connection, hws_time_t n
 
     call->stream.events = &stream_events;
     lease->is_reused = connection->served > 0;
-    lease->span = call->upstream->timeouts.read;
+    lease->span = call->upstream->owner.rules.timeouts.read;
     call->error.phase = HWS_PHASE_BODY;
     call->deadline = HWS_NEVER;
     rc = hws_connection_open(connection, &call->stream, NULL, (hws_slice_t){NULL, 0}, false, now,
@@ -409,8 +409,8 @@ static void deliver(hws_deferred_t *deferred)
 
     if (lease->is_setup && !lease->is_told) {
         lease->is_told = true;
-        if (lease->dial == NULL || upstream->setup == NULL) {
-            hws_lease_setup_done(lease, lease->dial != NULL, NULL);
+        if (lease->opening == NULL || upstream->setup == NULL) {
+            hws_lease_setup_done(lease, lease->opening != NULL, NULL);
             return;
         }
         lease->destroyed = &destroyed;
@@ -459,7 +459,7 @@ int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *optio
                       hws_lease_t **out, hws_error_t *why)
 {
     hws_time_t now = hws_loop_now(upstream->manager->loop);
-    hws_time_t span = options->timeout != 0 ? options->timeout : upstream->timeouts.request;
+    hws_time_t span = options->timeout != 0 ? options->timeout : upstream->owner.rules.timeouts.request;
     hws_lease_t *lease;
     int rc;
 
@@ -468,7 +468,7 @@ int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *optio
     if (upstream->is_closed || upstream->is_draining || upstream->manager->is_draining)
         return hws_explain(why, HWS_ERR_CLOSED, "upstream %.60s gives no new leases: %s",
                            upstream->name, upstream->is_closed ? "closed" : "draining");
-    if (!upstream->is_raw && !options->connect_only)
+    if (!upstream->owner.rules.is_raw && !options->connect_only)
         return hws_explain(why, HWS_ERR_UNSUPPORTED, "upstream %.60s speaks http: no raw leases",
                            upstream->name);
     rc = make(upstream, span == HWS_NEVER || span > HWS_NEVER - now ? HWS_NEVER : now + span, false,
@@ -483,26 +483,26 @@ int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *optio
     return HWS_OK;
 }
 
-int hws_lease_begin_setup(hws_dial_t *dial, hws_time_t now)
+int hws_lease_begin_setup(hws_opening_t *opening, hws_time_t now)
 {
     hws_lease_t *lease;
-    int rc = make(dial->pool->peer->upstream, HWS_NEVER, true, &lease);
+    int rc = make(opening->peer->upstream, HWS_NEVER, true, &lease);
 
     if (rc != HWS_OK)
         return rc;
-    lease->dial = dial;
-    dial->setup = lease;
-    hws_call_set_peer(&lease->call, dial->pool->peer);
+    lease->opening = opening;
+    opening->setup = lease;
+    hws_call_set_peer(&lease->call, opening->peer);
     lease->call.state = HWS_CALL_RUNNING;
-    start(lease, dial->connection, now);
+    start(lease, opening->connection, now);
     /* The stream that prepares it is no service rendered. */
-    dial->connection->served = 0;
+    opening->connection->served = 0;
     return HWS_OK;
 }
 
-void hws_lease_forget_dial(hws_lease_t *lease)
+void hws_lease_forget_opening(hws_lease_t *lease)
 {
-    lease->dial = NULL;
+    lease->opening = NULL;
     wake(lease);
 }
 
@@ -575,20 +575,20 @@ void hws_lease_close(hws_lease_t *lease)
 
 void hws_lease_setup_done(hws_lease_t *lease, bool ok, const char *reason)
 {
-    hws_dial_t *dial = lease->dial;
+    hws_opening_t *opening = lease->opening;
 
     settle_taken(lease);
     if (ok && !is_fit(lease)) {
         ok = false;
         reason = "the setup left bytes unread or the connection broken";
     }
-    if (dial != NULL) {
+    if (opening != NULL) {
         hws_time_t now = hws_loop_now(loop_of(lease));
 
-        lease->dial = NULL;
-        dial->setup = NULL;
+        lease->opening = NULL;
+        opening->setup = NULL;
         leave(lease, ok);
-        hws_dial_setup_done(dial, ok ? HWS_OK : HWS_ERR_SETUP, reason, now);
+        hws_opening_setup_done(opening, ok ? HWS_OK : HWS_ERR_SETUP, reason, now);
     } else {
         leave(lease, false);
     }
@@ -629,13 +629,13 @@ void hws_lease_set_data(hws_lease_t *lease, void *data)
 
     if (connection == NULL) {
         if (data != NULL)
-            lease->call.upstream->free_data(data);
+            lease->call.upstream->owner.rules.free_data(data);
         return;
     }
     old = connection->data;
     connection->data = data;
     if (old != NULL && old != data)
-        lease->call.upstream->free_data(old);
+        lease->call.upstream->owner.rules.free_data(old);
 }
 
 void *hws_lease_data(const hws_lease_t *lease)

@@ -7,8 +7,6 @@
 
 #include <hawser/lease.h>
 
-typedef struct hws_dial hws_dial_t;
-
 struct hws_lease {
     hws_call_t call;
     hws_lease_options_t options; /* the callbacks */
@@ -16,7 +14,7 @@ struct hws_lease {
     hws_read_t want;        /* that on_readable is waited with */
     size_t taken;           /* of the inbox, given out by the last read */
     size_t scanned;         /* of the inbox, known not to hold the delimiter */
-    hws_dial_t *dial;       /* whose connection it prepares; NULL when it is no setup, or over */
+    hws_opening_t *opening;       /* whose connection it prepares; NULL when it is no setup, or over */
     hws_time_t span;        /* of silent waits */
     hws_time_t read_since;  /* when the waiting read began; HWS_NEVER: none waits */
     hws_time_t write_since;
@@ -34,9 +32,9 @@ struct hws_lease {
     bool is_half_closed;    /* we did */
 };
 
-/* Hands the dial's new connection to the upstream's setup, at rest. */
-int hws_lease_begin_setup(hws_dial_t *dial, hws_time_t now);
-/* The dial is over: whatever the setup says now comes too late. */
-void hws_lease_forget_dial(hws_lease_t *lease);
+/* Hands the opening's new connection to the upstream's setup, at rest. */
+int hws_lease_begin_setup(hws_opening_t *opening, hws_time_t now);
+/* The opening is over: whatever the setup says now comes too late. */
+void hws_lease_forget_opening(hws_lease_t *lease);
 
 #endif

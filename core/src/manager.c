@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "io/process.h"
 #include "pool/connection.h"
+#include "request.h"
 #include "upstream.h"
 
 #include <assert.h>
@@ -143,7 +144,7 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
     hws_list_init(&manager->upstreams);
     hws_list_init(&manager->closed);
     hws_list_init(&manager->starved);
-    hws_list_init(&manager->idle);
+    hws_list_init(&manager->pools.idle);
     hws_list_init(&manager->events);
     hws_deferred_init(&manager->serve, serve_starved);
     hws_deferred_init(&manager->tidy, tidy);
@@ -151,7 +152,8 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
     hws_timer_init(&manager->drain.timer, drain_late);
     hws_timer_init(&manager->file_timer, files_again);
     hws_timer_init(&manager->trim_timer, trim_now);
-    hws_random_init(&manager->random, seed);
+    hws_pools_init(&manager->pools, loop, seed);
+    hws_slab_init(&manager->requests, sizeof(hws_request_t), offsetof(hws_request_t, store));
     manager->max_connections = options->max_connections;
     if (manager->max_connections == 0)
         manager->max_connections = default_connections();
@@ -214,6 +216,8 @@ static void tidy(hws_deferred_t *deferred)
     hws_list_remove(&manager->tell.link);
     drop_events(manager);
     hws_hash_dispose(&manager->names);
+    hws_pools_dispose(&manager->pools);
+    hws_slab_dispose(&manager->requests);
     manager->loop->managers--;
     hws_free(manager);
 }
@@ -311,7 +315,7 @@ bool hws_manager_take_slot(hws_manager_t *manager, hws_time_t now)
     uint32_t cap = cap_of(manager);
 
     if (manager->connections >= cap) {
-        hws_list_t *oldest = hws_list_last(&manager->idle);
+        hws_list_t *oldest = hws_list_last(&manager->pools.idle);
 
         if (oldest == NULL)
             return false;

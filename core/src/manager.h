@@ -3,7 +3,8 @@
 #define HWS_MANAGER_H
 
 #include "base/hash.h"
-#include "loop.h"
+#include "io/loop.h"
+#include "pool/pool.h"
 
 #include <hawser/upstream.h>
 
@@ -15,11 +16,12 @@ typedef struct {
 
 struct hws_manager {
     hws_loop_t *loop;
+    hws_pools_t pools;   /* what the pools of all upstreams share */
+    hws_slab_t requests; /* hws_request_t */
     hws_hash_t names;
     hws_list_t upstreams;
     hws_list_t closed;  /* upstreams that only wait to be freed */
     hws_list_t starved; /* upstreams that wait for a slot, served round robin */
-    hws_list_t idle;    /* all idle connections, the one used last in front */
     uint32_t connections; /* open and dialling, the hard cap's count */
     uint32_t max_connections;
     uint32_t file_cap;    /* what the descriptors were found to allow, UINT32_MAX: unknown */
@@ -27,7 +29,6 @@ struct hws_manager {
     hws_limits_t limits;
     hws_timeouts_t timeouts;
     hws_reuse_t reuse;
-    hws_random_t random;
     uint32_t in_flight; /* calls that are not over */
     uint32_t peak;      /* the most of them since the last trim */
     hws_timer_t trim_timer;

@@ -7,9 +7,6 @@
 #include <string.h>
 #include <strings.h>
 
-/* What was learned from one dead connection is believed this long: a restart of the peer says
- * nothing about its idle limit. */
-#define BELIEVED HWS_S(300)
 #define LONGEST_ID 255
 
 typedef struct {
@@ -231,11 +228,11 @@ int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_err
     if ((peer = hws_zalloc(sizeof(*peer))) == NULL)
         return HWS_ERR_NOMEM;
     hws_list_init(&peer->link);
-    hws_pool_init(&peer->pool, peer);
+    hws_pool_init(&peer->pool);
+    hws_list_init(&peer->openings);
     peer->speaks_http = url.is_http;
     peer->weight = options->weight == 0 ? 1 : options->weight;
     peer->priority = options->priority;
-    peer->idle_limit = HWS_NEVER;
     if ((rc = set_addresses(peer, &target, why)) != HWS_OK)
         goto fail;
     rc = HWS_ERR_NOMEM;
@@ -261,27 +258,11 @@ void hws_peer_destroy(hws_peer_t *peer)
 {
     if (peer == NULL)
         return;
-    assert(peer->holds == 0 && peer->in_flight == 0 && !hws_list_is_linked(&peer->link));
+    assert(peer->holds == 0 && peer->pool.in_flight == 0 && !hws_list_is_linked(&peer->link));
     hws_pool_dispose(&peer->pool);
     hws_free(peer->id);
     hws_free(peer->authority);
     hws_free(peer->address_text);
     hws_free(peer->locality);
     hws_free(peer);
-}
-
-hws_time_t hws_peer_idle_limit(const hws_peer_t *peer, hws_time_t now)
-{
-    return peer->idle_limit != HWS_NEVER && now - peer->learned_at < BELIEVED ? peer->idle_limit
-                                                                              : HWS_NEVER;
-}
-
-void hws_peer_learn(hws_peer_t *peer, hws_time_t age, hws_time_t now)
-{
-    hws_time_t limit = age / 5 * 4;
-
-    if (limit >= hws_peer_idle_limit(peer, now))
-        return;
-    peer->idle_limit = limit;
-    peer->learned_at = now;
 }

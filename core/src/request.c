@@ -113,7 +113,7 @@ static void on_dial_failed(hws_call_t *call, int code, const char *detail, hws_t
 static hws_time_t quiet_until(const hws_request_t *request)
 {
     const hws_connection_t *connection = request->call.stream.connection;
-    hws_time_t span = request->call.upstream->timeouts.read;
+    hws_time_t span = request->call.upstream->owner.rules.timeouts.read;
     hws_time_t since = request->quiet_since;
 
     if (span == HWS_NEVER || connection == NULL)
@@ -130,7 +130,7 @@ static hws_time_t quiet_until(const hws_request_t *request)
 static void on_timer(hws_call_t *call, hws_time_t now)
 {
     hws_request_t *request = request_of(call);
-    hws_time_t span = call->upstream->timeouts.read;
+    hws_time_t span = call->upstream->owner.rules.timeouts.read;
     hws_time_t until = quiet_until(request);
 
     if (call->state == HWS_CALL_OVER)
@@ -149,7 +149,7 @@ static void on_timer(hws_call_t *call, hws_time_t now)
 static void watch(hws_request_t *request, hws_time_t now)
 {
     hws_call_t *call = &request->call;
-    hws_time_t span = call->upstream->timeouts.read;
+    hws_time_t span = call->upstream->owner.rules.timeouts.read;
     hws_time_t until = span == HWS_NEVER ? HWS_NEVER : now + span;
 
     hws_loop_set_timer(loop_of(request), &call->timer,
@@ -290,7 +290,7 @@ static bool replay(hws_request_t *request, int code, hws_time_t now)
     if (hws_error_kind(code) != HWS_KIND_RESET || !request->is_reused || request->was_heard)
         return false;
     if (request->idle_age >= LEARN_FROM)
-        hws_peer_learn(call->peer, request->idle_age, now);
+        hws_pool_learn(&call->peer->pool, request->idle_age, now);
     hws_manager_tell(upstream->manager, HWS_EVENT_STALE_REUSE, upstream->name, call->peer->id,
                      call->is_replayable ? "replayed" : "failed", request->idle_age, now);
     if (!call->is_replayable || request->was_replayed || request->producer_asked)
@@ -445,7 +445,7 @@ static int check(hws_upstream_t *upstream, const hws_request_options_t *options,
     if (upstream->is_closed || upstream->is_draining || upstream->manager->is_draining)
         return hws_explain(why, HWS_ERR_CLOSED, "upstream %.60s takes no new requests: %s",
                            upstream->name, upstream->is_closed ? "closed" : "draining");
-    if (upstream->is_raw)
+    if (upstream->owner.rules.is_raw)
         return hws_explain(why, HWS_ERR_UNSUPPORTED,
                            "upstream %.60s is raw: acquire a lease, or set its protocol",
                            upstream->name);
@@ -495,7 +495,7 @@ static int store_message(hws_request_t *request, const hws_request_options_t *op
 static hws_time_t deadline_of(const hws_upstream_t *upstream, hws_time_t span, hws_time_t now)
 {
     if (span == 0)
-        span = upstream->timeouts.request;
+        span = upstream->owner.rules.timeouts.request;
     return span == HWS_NEVER || span > HWS_NEVER - now ? HWS_NEVER : now + span;
 }
 
@@ -509,10 +509,10 @@ int hws_request_start(hws_upstream_t *upstream, const hws_request_options_t *opt
 
     if ((rc = check(upstream, options, why)) != HWS_OK)
         return rc;
-    if ((request = hws_slab_take(&loop->requests)) == NULL)
+    if ((request = hws_slab_take(&upstream->manager->requests)) == NULL)
         return HWS_ERR_NOMEM;
     if ((rc = store_message(request, options)) != HWS_OK) {
-        hws_slab_give(&loop->requests, request);
+        hws_slab_give(&upstream->manager->requests, request);
         return rc;
     }
     now = hws_loop_now(loop);
@@ -521,7 +521,7 @@ int hws_request_start(hws_upstream_t *upstream, const hws_request_options_t *opt
     request->on_writable = options->on_writable;
     request->user = options->user;
     request->body = options->has_body ? options->body : (hws_slice_t){NULL, 0};
-    request->max_body = options->max_body > 0 ? options->max_body : upstream->limits.body;
+    request->max_body = options->max_body > 0 ? options->max_body : upstream->owner.rules.limits.body;
     request->is_streaming = options->stream;
     request->has_producer = options->has_producer;
     request->has_host = options->fields.size > 0 && has_field(options->fields, "host");
@@ -550,11 +550,11 @@ void hws_request_abort(hws_request_t *request, const char *detail)
 
 void hws_request_destroy(hws_request_t *request)
 {
-    hws_loop_t *loop;
+    hws_manager_t *manager;
 
     if (request == NULL)
         return;
-    loop = loop_of(request);
+    manager = request->call.upstream->manager;
     hws_request_cancel(request);
     if (request->destroyed != NULL)
         *request->destroyed = true;
@@ -564,7 +564,7 @@ void hws_request_destroy(hws_request_t *request)
     hws_free(request->store_block);
     /* The trailers' fields stand at the beginning of their block. */
     hws_free((void *)(uintptr_t)request->trailers.fields);
-    hws_slab_give(&loop->requests, request);
+    hws_slab_give(&manager->requests, request);
 }
 
 const hws_response_t *hws_request_response(const hws_request_t *request)

@@ -1,7 +1,7 @@
 #include "upstream.h"
 
-#include "pool/connection.h"
-#include "transport/dial.h"
+#include "opening.h"
+
 
 #include <assert.h>
 #include <string.h>
@@ -27,15 +27,14 @@ static hws_peer_t *next_peer(hws_upstream_t *upstream, hws_peer_t *peer)
 }
 
 /* Whether `peer` could do something for the call now. */
-static hws_pool_answer_t ask(hws_upstream_t *upstream, hws_peer_t *peer, const hws_call_t *call,
-                             hws_time_t now, hws_connection_t **out)
+static hws_pool_answer_t ask(const hws_peer_t *peer, const hws_call_t *call, hws_time_t now,
+                             hws_connection_t **out)
 {
     hws_pool_want_t want = {.fresh_only = call->is_fresh_only,
                             .careful = !call->is_replayable,
-                            .reuse = upstream->reuse,
                             .is_lease = call->is_lease || call->is_connect_only};
 
-    return hws_pool_ask(&peer->pool, &upstream->limits, &want, now, out);
+    return hws_pool_ask(&peer->pool, &want, now, out);
 }
 
 /* One round: the peer that can do something and whose turn it is. `avoid` counts only while there
@@ -55,7 +54,7 @@ static hws_peer_t *pick(hws_upstream_t *upstream, const hws_call_t *call, bool m
         peer = next_peer(upstream, peer);
         if (peer == call->avoid && upstream->peer_count > 1)
             continue;
-        said = ask(upstream, peer, call, now, &found);
+        said = ask(peer, call, now, &found);
         if (said == HWS_POOL_NO_ROOM || (said == HWS_POOL_DIAL && !may_dial))
             continue;
         if (upstream->has_weights) {
@@ -83,14 +82,14 @@ static bool take_slot(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now
 {
     hws_pool_t *pool = &peer->pool;
 
-    if (pool->open + pool->dialing >= upstream->limits.per_peer) {
+    if (pool->open + pool->dialing >= upstream->owner.rules.limits.per_peer) {
         hws_connection_t *oldest = hws_pool_oldest_idle(pool);
 
         if (oldest == NULL)
             return false;
         hws_connection_close(oldest, HWS_CLOSE_EVICTED, HWS_ERR_CLOSED, now);
     }
-    if (upstream->connections >= upstream->limits.connections) {
+    if (upstream->owner.connections >= upstream->owner.rules.limits.connections) {
         hws_connection_t *oldest = NULL;
 
         HWS_LIST_EACH(link, &upstream->peers)
@@ -109,7 +108,7 @@ static bool take_slot(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now
             hws_list_push_back(&upstream->manager->starved, &upstream->starved_link);
         return false;
     }
-    upstream->connections++;
+    upstream->owner.connections++;
     return true;
 }
 
@@ -119,7 +118,7 @@ static bool is_alive(hws_upstream_t *upstream, hws_connection_t *connection, con
                      hws_time_t now)
 {
     hws_io_t *io = upstream->manager->loop->io;
-    hws_peer_t *peer = connection->pool->peer;
+    hws_peer_t *peer = hws_peer_of(connection->pool);
     hws_time_t age = now - connection->used_at;
 
     if (connection->served == 0 && age == 0)
@@ -128,7 +127,7 @@ static bool is_alive(hws_upstream_t *upstream, hws_connection_t *connection, con
         return true;
     if (hws_connection_probe(connection) == HWS_OK)
         return true;
-    hws_peer_learn(peer, age, now);
+    hws_pool_learn(&peer->pool, age, now);
     hws_manager_tell(upstream->manager, HWS_EVENT_STALE_REUSE, upstream->name, peer->id, "probe",
                      age, now);
     hws_connection_close(connection, HWS_CLOSE_STALE, HWS_ERR_EOF, now);
@@ -139,7 +138,7 @@ static bool start_dial(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *c
 {
     if (!take_slot(upstream, peer, now))
         return false;
-    if (hws_dial_start(&peer->pool, call, now) != HWS_OK) {
+    if (hws_opening_start(peer, call, now) != HWS_OK) {
         hws_upstream_release_slot(upstream);
         return false;
     }
@@ -153,7 +152,7 @@ static bool start_dial(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *c
 
 bool hws_upstream_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now)
 {
-    bool may_dial = call->dial == NULL;
+    bool may_dial = call->opening == NULL;
 
     for (;;) {
         hws_pool_answer_t answer = HWS_POOL_NO_ROOM;
@@ -186,7 +185,7 @@ static hws_call_t *call_of(hws_list_t *link)
 /* Whether what this one was refused everybody behind it would be refused as well. */
 static bool speaks_for_all(const hws_call_t *call)
 {
-    return call->dial == NULL && !call->is_fresh_only && call->avoid == NULL &&
+    return call->opening == NULL && !call->is_fresh_only && call->avoid == NULL &&
            (call->is_replayable || call->is_lease);
 }
 
@@ -210,7 +209,7 @@ void hws_upstream_serve_one(hws_upstream_t *upstream, hws_time_t now)
     {
         hws_call_t *call = call_of(link);
 
-        if (call->dial != NULL)
+        if (call->opening != NULL)
             continue;
         if (hws_upstream_try(upstream, call, now) && upstream->queued > 0 &&
             !hws_list_is_linked(&upstream->starved_link))
@@ -219,29 +218,29 @@ void hws_upstream_serve_one(hws_upstream_t *upstream, hws_time_t now)
     }
 }
 
-void hws_upstream_adopt(hws_upstream_t *upstream, hws_dial_t *dial, hws_time_t now)
+void hws_upstream_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_time_t now)
 {
-    dial->call = NULL;
+    opening->call = NULL;
     HWS_LIST_EACH(link, &upstream->queue)
     {
         hws_call_t *call = call_of(link);
 
-        if (call->dial != NULL || (call->avoid == dial->pool->peer && upstream->peer_count > 1))
+        if (call->opening != NULL || (call->avoid == opening->peer && upstream->peer_count > 1))
             continue;
-        dial->call = call;
-        call->dial = dial;
-        hws_call_set_peer(call, dial->pool->peer);
+        opening->call = call;
+        call->opening = opening;
+        hws_call_set_peer(call, opening->peer);
         upstream->queued--;
         hws_call_clock(call, now);
         return;
     }
 }
 
-void hws_upstream_dial_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call, int status,
+void hws_upstream_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call, int status,
                             const char *detail, hws_time_t now)
 {
     if (call != NULL) {
-        call->dial = NULL;
+        call->opening = NULL;
         upstream->queued++;
         if (status == HWS_OK || (status == HWS_ERR_TOO_MANY_FILES &&
                                  hws_manager_out_of_files(upstream->manager, now))) {
@@ -277,9 +276,41 @@ hws_time_t hws_upstream_expected_wait(const hws_upstream_t *upstream)
 
 void hws_upstream_release_slot(hws_upstream_t *upstream)
 {
-    upstream->connections--;
+    upstream->owner.connections--;
     hws_manager_give_slot(upstream->manager);
     hws_upstream_tidy(upstream);
+}
+
+/* ---- what the pools tell ---- */
+
+static hws_upstream_t *upstream_of(hws_pool_owner_t *owner)
+{
+    return HWS_CONTAINER(owner, hws_upstream_t, owner);
+}
+
+static void on_room(hws_pool_owner_t *owner, hws_time_t now)
+{
+    hws_upstream_serve(upstream_of(owner), now);
+}
+
+static void on_closed(hws_pool_owner_t *owner, hws_pool_t *pool, hws_close_reason_t why,
+                      hws_time_t idle_for, hws_time_t now)
+{
+    hws_upstream_t *upstream = upstream_of(owner);
+
+    upstream->stats.closed[why]++;
+    hws_manager_tell(upstream->manager, HWS_EVENT_CLOSE, upstream->name, hws_peer_of(pool)->id,
+                     hws_close_reason_name(why), idle_for, now);
+    hws_upstream_release_slot(upstream);
+}
+
+static void on_setup_lost(hws_pool_owner_t *owner, void *setup, int code, hws_time_t now)
+{
+    hws_opening_t *opening = setup;
+
+    (void)owner;
+    opening->connection = NULL;
+    hws_opening_setup_done(opening, code, NULL, now);
 }
 
 /* ---- the set of peers ---- */
@@ -357,7 +388,7 @@ static void remove_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t n
     hws_list_t *lists[] = {&peer->pool.ready, &peer->pool.others};
     size_t i;
 
-    peer->is_removed = true;
+    peer->pool.is_retired = true;
     hws_list_remove(&peer->link);
     hws_list_push_back(&upstream->removed, &peer->link);
     if (upstream->cursor == peer)
@@ -406,6 +437,7 @@ static void replace_peers(hws_upstream_t *upstream, hws_list_t *fresh, hws_time_
             peer = known;
         }
         peer->upstream = upstream;
+        peer->pool.owner = &upstream->owner;
         hws_list_push_back(&upstream->peers, &peer->link);
         upstream->peer_count++;
     }
@@ -428,12 +460,12 @@ void hws_upstream_options_init(hws_upstream_options_t *options, const hws_manage
 
 static void apply(hws_upstream_t *upstream, const hws_upstream_options_t *options)
 {
-    upstream->limits = options->limits;
-    upstream->timeouts = options->timeouts;
-    upstream->reuse = options->reuse;
+    upstream->owner.rules.limits = options->limits;
+    upstream->owner.rules.timeouts = options->timeouts;
+    upstream->owner.rules.reuse = options->reuse;
     upstream->setup = options->setup;
     upstream->setup_user = options->setup_user;
-    upstream->free_data = options->free_data;
+    upstream->owner.rules.free_data = options->free_data;
 }
 
 static int check(const hws_upstream_options_t *options, hws_error_t *why)
@@ -477,7 +509,11 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
     if (rc != HWS_OK)
         goto fail;
     upstream->manager = manager;
-    upstream->is_raw = is_raw;
+    upstream->owner.pools = &manager->pools;
+    upstream->owner.on_room = on_room;
+    upstream->owner.on_closed = on_closed;
+    upstream->owner.on_setup_lost = on_setup_lost;
+    upstream->owner.rules.is_raw = is_raw;
     upstream->is_implicit = is_implicit;
     hws_list_init(&upstream->peers);
     hws_list_init(&upstream->removed);
@@ -512,13 +548,13 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
     hws_time_t now = hws_loop_now(upstream->manager->loop);
     hws_upstream_options_t of_same_protocol = *options;
     hws_list_t peers;
-    bool is_raw = upstream->is_raw;
+    bool is_raw = upstream->owner.rules.is_raw;
     int rc;
 
     if (upstream->is_closed)
         return HWS_ERR_CLOSED;
     hws_list_init(&peers);
-    of_same_protocol.protocol = upstream->is_raw ? HWS_PROTOCOL_RAW : HWS_PROTOCOL_HTTP1;
+    of_same_protocol.protocol = upstream->owner.rules.is_raw ? HWS_PROTOCOL_RAW : HWS_PROTOCOL_HTTP1;
     if ((rc = check(options, why)) != HWS_OK ||
         (rc = make_peers(&of_same_protocol, &peers, &is_raw, why)) != HWS_OK)
         return rc;
@@ -546,8 +582,8 @@ static void close_peer(hws_peer_t *peer, hws_time_t now)
 {
     hws_list_t *link;
 
-    while ((link = hws_list_first(&peer->pool.dials)) != NULL)
-        hws_dial_cancel(HWS_CONTAINER(link, hws_dial_t, link), HWS_ERR_CLOSED, now);
+    while ((link = hws_list_first(&peer->openings)) != NULL)
+        hws_opening_cancel(HWS_CONTAINER(link, hws_opening_t, link), HWS_ERR_CLOSED, now);
     while ((link = hws_list_first(&peer->pool.ready)) != NULL ||
            (link = hws_list_first(&peer->pool.others)) != NULL)
         hws_connection_close(HWS_CONTAINER(link, hws_connection_t, link), HWS_CLOSE_SHUTDOWN,
@@ -609,7 +645,7 @@ int hws_upstream_drain(hws_upstream_t *upstream, hws_time_t span,
     if (upstream->is_closed)
         return HWS_ERR_CLOSED;
     rc = hws_drain_begin(&upstream->drain, upstream->manager, upstream->name,
-                         span != 0 ? span : upstream->timeouts.drain, on_done, user);
+                         span != 0 ? span : upstream->owner.rules.timeouts.drain, on_done, user);
     if (rc != HWS_OK)
         return rc;
     upstream->is_draining = true;
@@ -667,7 +703,7 @@ static void tidy(hws_deferred_t *deferred)
         return;
     if (upstream->is_draining)
         end_drain(upstream, HWS_OK);
-    if (upstream->connections > 0 || upstream->holds > 0)
+    if (upstream->owner.connections > 0 || upstream->holds > 0)
         return;
     if (upstream->is_implicit)
         hws_upstream_close(upstream);
@@ -701,7 +737,7 @@ const char *hws_upstream_name(const hws_upstream_t *upstream)
 
 bool hws_upstream_is_raw(const hws_upstream_t *upstream)
 {
-    return upstream->is_raw;
+    return upstream->owner.rules.is_raw;
 }
 
 hws_manager_t *hws_upstream_manager(const hws_upstream_t *upstream)
@@ -733,13 +769,13 @@ void hws_upstream_stats(const hws_upstream_t *upstream, hws_stats_t *out)
 void hws_upstream_settings(const hws_upstream_t *upstream, hws_upstream_options_t *out)
 {
     *out = (hws_upstream_options_t){
-        .protocol = upstream->is_raw ? HWS_PROTOCOL_RAW : HWS_PROTOCOL_HTTP1,
-        .limits = upstream->limits,
-        .timeouts = upstream->timeouts,
-        .reuse = upstream->reuse,
+        .protocol = upstream->owner.rules.is_raw ? HWS_PROTOCOL_RAW : HWS_PROTOCOL_HTTP1,
+        .limits = upstream->owner.rules.limits,
+        .timeouts = upstream->owner.rules.timeouts,
+        .reuse = upstream->owner.rules.reuse,
         .setup = upstream->setup,
         .setup_user = upstream->setup_user,
-        .free_data = upstream->free_data};
+        .free_data = upstream->owner.rules.free_data};
 }
 
 size_t hws_upstream_peer_count(const hws_upstream_t *upstream)
@@ -761,7 +797,7 @@ void hws_upstream_peer(const hws_upstream_t *upstream, size_t index, hws_peer_vi
                              .locality = peer->locality,
                              .weight = peer->weight,
                              .priority = peer->priority,
-                             .in_flight = peer->in_flight,
+                             .in_flight = peer->pool.in_flight,
                              .connections = peer->pool.open + peer->pool.dialing,
                              .idle = peer->pool.idle};
 }
@@ -787,11 +823,11 @@ void hws_upstream_check(const hws_upstream_t *upstream)
     }
     HWS_LIST_EACH(link, &upstream->queue)
     {
-        queued += call_of(link)->dial == NULL;
+        queued += call_of(link)->opening == NULL;
     }
     for (i = 0; i < HWS_CLOSE_COUNT; i++)
         closed += upstream->stats.closed[i];
-    assert(connections == upstream->connections && queued == upstream->queued);
+    assert(connections == upstream->owner.connections && queued == upstream->queued);
     assert(upstream->stats.created - closed == open);
     (void)connections;
     (void)queued;

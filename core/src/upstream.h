@@ -10,6 +10,7 @@
 #include "peer.h"
 
 struct hws_upstream {
+    hws_pool_owner_t owner; /* the pools' view of it, with limits and timeouts */
     hws_manager_t *manager;
     hws_list_t link;         /* in manager->upstreams, or manager->closed */
     hws_list_t starved_link; /* in manager->starved: waits for a slot of the manager */
@@ -18,24 +19,18 @@ struct hws_upstream {
     hws_list_t peers;   /* hws_peer_t in the user's order */
     hws_list_t removed; /* peers that finish their work */
     uint32_t peer_count;
-    uint32_t connections; /* open and dialling, the hard cap's count */
     hws_peer_t *cursor;   /* whom the round robin served last */
     hws_list_t calls;     /* not over */
     hws_list_t queue;     /* those that wait, in order of arrival */
     uint32_t queued;      /* of them without a dial of their own */
     uint32_t holds;       /* by handles */
-    bool is_raw;
     bool is_implicit;
     bool is_closed;
     bool is_draining;
     bool has_weights;    /* peers differ in weight */
     bool has_priorities; /* ... or in priority */
-    hws_limits_t limits;
-    hws_timeouts_t timeouts;
-    hws_reuse_t reuse;
     void (*setup)(hws_lease_t *lease, void *user);
     void *setup_user;
-    void (*free_data)(void *data);
     hws_time_t granted_at; /* the last grant out of the queue */
     hws_time_t grant_gap;  /* EWMA of the time between two, for retry_in */
     hws_stats_t stats;     /* the counters; gauges are filled in when asked */
@@ -53,11 +48,12 @@ void hws_upstream_serve(hws_upstream_t *upstream, hws_time_t now);
 void hws_upstream_serve_one(hws_upstream_t *upstream, hws_time_t now);
 /* Ends every call with HWS_ERR_CLOSED. */
 void hws_upstream_cut(hws_upstream_t *upstream, hws_time_t now);
-/* A dial is over; `call` is the one it was for, or NULL. HWS_OK: there is a new connection. */
-void hws_upstream_dial_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call, int status,
+/* An opening is over; `call` is the one it was for, or NULL. HWS_OK: there is a new connection. */
+void hws_upstream_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call, int status,
                             const char *detail, hws_time_t now);
-/* The call of a dial has left: the dial goes on for who else waits. */
-void hws_upstream_adopt(hws_upstream_t *upstream, hws_dial_t *dial, hws_time_t now);
+/* The call of an opening has left: the opening goes on for who else waits. */
+void hws_upstream_adopt(hws_upstream_t *upstream, hws_opening_t *opening,
+                        hws_time_t now);
 /* A connection or dial is gone: its place under the caps is free. */
 void hws_upstream_release_slot(hws_upstream_t *upstream);
 /* Something that keeps it busy or alive has gone: looks again at the next rest. */

@@ -7,13 +7,16 @@
 #include <malloc.h>
 #endif
 
-/* Under AddressSanitizer a place that was given back is as forbidden as freed memory. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
-#define __SANITIZE_ADDRESS__ 1
-#endif
-#endif
 #if defined(__SANITIZE_ADDRESS__)
+#define HAS_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_ADDRESS_SANITIZER 1
+#endif
+#endif
+
+/* Where a sanitizer watches, a place that was given back is as forbidden as freed memory. */
+#if defined(HAS_ADDRESS_SANITIZER)
 #include <sanitizer/asan_interface.h>
 #define FORBID(place, size) ASAN_POISON_MEMORY_REGION(place, size)
 #define ALLOW(place, size) ASAN_UNPOISON_MEMORY_REGION(place, size)

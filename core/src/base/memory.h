@@ -22,7 +22,7 @@ void hws_free(void *block);
 
 /* Makes the n-th allocation from now fail (1 is the next one), or none with 0. For tests. */
 void hws_memory_fail_at(uint64_t n);
-/* Allocations made since the last hws_memory_fail_at(). */
+/* Allocations made since the last hws_memory_fail_at(n) with n above 0. */
 uint64_t hws_memory_count(void);
 
 /* Gives freed memory back to the system where the C library can (glibc). Costs milliseconds. */

@@ -43,7 +43,7 @@ uint32_t hws_random_next(hws_random_t *random)
     return result;
 }
 
-/* Lemire 2019: a multiplication instead of a division, the biased few rejected. */
+/* Lemire 2019: a multiplication; the division that finds the biased few is nearly never reached. */
 uint32_t hws_random_below(hws_random_t *random, uint32_t n)
 {
     uint64_t product;
@@ -51,6 +51,6 @@ uint32_t hws_random_below(hws_random_t *random, uint32_t n)
     assert(n > 0);
     do
         product = (uint64_t)hws_random_next(random) * n;
-    while ((uint32_t)product < (0U - n) % n);
+    while ((uint32_t)product < n && (uint32_t)product < (0U - n) % n);
     return (uint32_t)(product >> 32);
 }

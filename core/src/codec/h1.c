@@ -49,6 +49,8 @@ typedef struct {
     uint32_t carry_count;
 } h1_t;
 
+_Static_assert(sizeof(h1_t) <= 160, "thousands of idle connections have one each");
+
 static h1_t *h1_of(hws_codec_t *codec)
 {
     return (h1_t *)(void *)codec;

@@ -54,11 +54,12 @@ static hws_slice_t trim(const char *start, const char *end)
 /* Cuts the first element, perhaps an empty one, off a list with commas. False after the last. */
 static bool next_element(hws_slice_t *list, hws_slice_t *element)
 {
-    const char *end = list->data + list->size;
+    const char *end;
     const char *comma;
 
     if (list->data == NULL)
         return false;
+    end = list->data + list->size;
     comma = memchr(list->data, ',', list->size);
     *element = trim(list->data, comma != NULL ? comma : end);
     *list = comma != NULL ? (hws_slice_t){comma + 1, (size_t)(end - comma - 1)} : (hws_slice_t){0};

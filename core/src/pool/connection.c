@@ -2,9 +2,6 @@
 
 #include "codec/h1.h"
 #include "codec/raw.h"
-#include "peer.h"
-#include "transport/dial.h"
-#include "upstream.h"
 
 #include <assert.h>
 
@@ -15,9 +12,14 @@
 /* Body bytes given to the codec at once. */
 #define PIECE ((size_t)65536)
 
-static hws_upstream_t *upstream_of(const hws_connection_t *connection)
+static const hws_pool_rules_t *rules_of(const hws_connection_t *connection)
 {
-    return connection->pool->peer->upstream;
+    return &connection->pool->owner->rules;
+}
+
+static hws_pools_t *pools_of(const hws_connection_t *connection)
+{
+    return connection->pool->owner->pools;
 }
 
 /* The one door: moves the connection between its pool's lists and keeps the counts. */
@@ -37,7 +39,7 @@ static void enter(hws_connection_t *connection, hws_connection_state_t next)
     hws_list_push_front(next == HWS_CONNECTION_READY ? &pool->ready : &pool->others,
                         &connection->link);
     if (is_idle) {
-        hws_list_push_front(&upstream_of(connection)->manager->idle, &connection->idle_link);
+        hws_list_push_front(&pools_of(connection)->idle, &connection->idle_link);
         pool->idle++;
     }
 }
@@ -54,8 +56,8 @@ static hws_time_t hint_limit(const hws_connection_t *connection)
 /* When an idle connection has to go. */
 static hws_time_t idle_until(const hws_connection_t *connection, hws_time_t now)
 {
-    hws_time_t span = upstream_of(connection)->timeouts.idle;
-    hws_time_t learned = hws_peer_idle_limit(connection->pool->peer, now);
+    hws_time_t span = rules_of(connection)->timeouts.idle;
+    hws_time_t learned = hws_pool_idle_limit(connection->pool, now);
     hws_time_t hint = hint_limit(connection);
 
     if (learned < span)
@@ -98,48 +100,51 @@ void hws_connection_reconsider(hws_connection_t *connection, hws_time_t now)
         watch_idleness(connection, now);
 }
 
-static hws_time_t jittered_lifetime(hws_upstream_t *upstream, hws_time_t now)
+static hws_time_t jittered_lifetime(hws_pool_owner_t *owner, hws_time_t now)
 {
-    hws_time_t span = upstream->timeouts.lifetime;
-    uint32_t percent = 90 + hws_random_below(&upstream->manager->random, 21);
+    hws_time_t span = owner->rules.timeouts.lifetime;
+    uint32_t percent = 90 + hws_random_below(&owner->pools->random, 21);
 
     return span == HWS_NEVER ? HWS_NEVER : now + span / 100 * (hws_time_t)percent;
 }
 
-int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, hws_dial_t *dial, hws_time_t now,
+static const hws_socket_events_t socket_events;
+
+int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, void *setup, hws_time_t now,
                           hws_connection_t **out)
 {
-    hws_upstream_t *upstream = pool->peer->upstream;
-    hws_loop_t *loop = upstream->manager->loop;
-    hws_codec_options_t options = {upstream->limits.header, upstream->limits.buffer, &loop->fields};
-    hws_connection_t *connection = hws_slab_take(&loop->connections);
+    hws_pool_owner_t *owner = pool->owner;
+    hws_pools_t *pools = owner->pools;
+    hws_codec_options_t options = {owner->rules.limits.header, owner->rules.limits.buffer,
+                                   &pools->fields};
+    hws_connection_t *connection = hws_slab_take(&pools->connections);
     int rc;
 
     if (connection == NULL)
         return HWS_ERR_NOMEM;
-    rc = upstream->is_raw ? hws_raw_create(&options, &connection->codec)
-                          : hws_h1_create(&options, &connection->codec);
+    rc = owner->rules.is_raw ? hws_raw_create(&options, &connection->codec)
+                             : hws_h1_create(&options, &connection->codec);
     if (rc != HWS_OK) {
-        hws_slab_give(&loop->connections, connection);
+        hws_slab_give(&pools->connections, connection);
         return rc;
     }
     connection->pool = pool;
-    connection->loop = loop;
+    connection->loop = pools->loop;
     connection->socket = socket;
-    connection->dial = dial;
+    connection->setup = setup;
     connection->used_at = now;
-    connection->expires_at = jittered_lifetime(upstream, now);
+    connection->expires_at = jittered_lifetime(owner, now);
     hws_list_init(&connection->link);
     hws_list_init(&connection->idle_link);
     hws_list_init(&connection->streams);
     hws_list_init(&connection->ended);
     hws_timer_init(&connection->timer, on_timer);
     pool->open++;
-    upstream->stats.created++;
     connection->is_reading = true;
-    loop->io->ops->read(socket, true);
-    enter(connection, dial != NULL ? HWS_CONNECTION_SETUP : HWS_CONNECTION_READY);
-    if (dial == NULL)
+    connection->loop->io->ops->give(socket, &socket_events, connection);
+    connection->loop->io->ops->read(socket, true);
+    enter(connection, setup != NULL ? HWS_CONNECTION_SETUP : HWS_CONNECTION_READY);
+    if (setup == NULL)
         watch_idleness(connection, now);
     *out = connection;
     return HWS_OK;
@@ -147,7 +152,7 @@ int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, hws_dial_t *di
 
 void hws_connection_set_ready(hws_connection_t *connection, hws_time_t now)
 {
-    connection->dial = NULL;
+    connection->setup = NULL;
     connection->used_at = now;
     enter(connection, HWS_CONNECTION_READY);
     watch_idleness(connection, now);
@@ -156,6 +161,7 @@ void hws_connection_set_ready(hws_connection_t *connection, hws_time_t now)
 bool hws_connection_suits(const hws_connection_t *connection, const hws_pool_want_t *want,
                           hws_time_t now)
 {
+    hws_reuse_t reuse = rules_of(connection)->reuse;
     hws_time_t idle_for = now - connection->used_at;
     hws_time_t hint;
 
@@ -166,9 +172,9 @@ bool hws_connection_suits(const hws_connection_t *connection, const hws_pool_wan
         return false;
     if (want->is_lease)
         return true;
-    if (want->fresh_only || want->reuse == HWS_REUSE_NEVER)
+    if (want->fresh_only || reuse == HWS_REUSE_NEVER)
         return connection->served == 0 && idle_for <= SURELY_ALIVE;
-    if (!want->careful || want->reuse == HWS_REUSE_ALWAYS)
+    if (!want->careful || reuse == HWS_REUSE_ALWAYS)
         return true;
     hint = hint_limit(connection);
     return idle_for <= (hint != HWS_NEVER ? hint : SURELY_ALIVE);
@@ -207,7 +213,7 @@ static void start_flush(hws_connection_t *connection)
 /* Writes what is in the loop's scratch buffer, at once as far as the system takes it. */
 static int write_scratch(hws_connection_t *connection)
 {
-    hws_buffer_t *scratch = &connection->loop->scratch;
+    hws_buffer_t *scratch = &pools_of(connection)->scratch;
     size_t size = hws_buffer_size(scratch);
     size_t sent = 0;
     int rc = HWS_OK;
@@ -232,7 +238,7 @@ static int write_scratch(hws_connection_t *connection)
 /* How many body bytes may be handed over now. Framing adds a little to the bound. */
 static size_t write_room(const hws_connection_t *connection)
 {
-    size_t limit = upstream_of(connection)->limits.buffer;
+    size_t limit = rules_of(connection)->limits.buffer;
     size_t waiting = hws_buffer_size(&connection->out);
 
     return waiting < limit ? limit - waiting : 0;
@@ -253,7 +259,7 @@ static int send_piece(hws_stream_t *stream, hws_slice_t data, bool end, size_t *
         return HWS_OK;
     }
     return connection->codec->ops->send(connection->codec, stream, data.data, piece,
-                                        end && piece == data.size, &connection->loop->scratch,
+                                        end && piece == data.size, &pools_of(connection)->scratch,
                                         taken);
 }
 
@@ -271,7 +277,7 @@ int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t
 
         rc = send_piece(stream, (hws_slice_t){data.data + total, data.size - total}, end, &piece);
         if (rc != HWS_OK)
-            hws_buffer_clear(&connection->loop->scratch);
+            hws_buffer_clear(&pools_of(connection)->scratch);
         else
             rc = write_scratch(connection);
         if (rc != HWS_OK)
@@ -290,7 +296,7 @@ int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
                         size_t *taken)
 {
     hws_codec_t *codec = connection->codec;
-    hws_buffer_t *scratch = &connection->loop->scratch;
+    hws_buffer_t *scratch = &pools_of(connection)->scratch;
     int rc = codec->ops->open(codec, stream, message, scratch);
 
     *taken = 0;
@@ -302,7 +308,7 @@ int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
     stream->wants_write = false;
     hws_list_push_back(&connection->streams, &stream->link);
     connection->stream_count++;
-    connection->pool->peer->in_flight++;
+    connection->pool->in_flight++;
     connection->idle_age = connection->served > 0 ? now - connection->used_at : 0;
     connection->served++;
     connection->used_at = now;
@@ -347,7 +353,7 @@ static void take_off(hws_stream_t *stream)
 
     hws_list_remove(&stream->link);
     connection->stream_count--;
-    connection->pool->peer->in_flight--;
+    connection->pool->in_flight--;
     stream->connection = NULL;
 }
 
@@ -365,11 +371,11 @@ static void end_streams(hws_connection_t *connection, int code)
     while ((link = hws_list_first(&connection->streams)) != NULL) {
         hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
 
-        connection->codec->ops->reset(connection->codec, stream, &connection->loop->scratch);
+        connection->codec->ops->reset(connection->codec, stream, &pools_of(connection)->scratch);
         stream->events->on_end(stream, code);
         assert(link != hws_list_first(&connection->streams));
     }
-    hws_buffer_clear(&connection->loop->scratch);
+    hws_buffer_clear(&pools_of(connection)->scratch);
 }
 
 /* Moves the ended streams off the connection onto `ended`, to be told once it is in order. */
@@ -401,62 +407,54 @@ static void tell_settled(hws_list_t *ended, hws_time_t now)
 /* Closes and frees; its streams have been taken off. */
 static void destroy(hws_connection_t *connection, hws_close_reason_t why, hws_time_t now)
 {
-    hws_upstream_t *upstream = upstream_of(connection);
-    hws_peer_t *peer = connection->pool->peer;
-    hws_loop_t *loop = connection->loop;
+    hws_pool_t *pool = connection->pool;
+    hws_pool_owner_t *owner = pool->owner;
     hws_time_t idle_for = connection->state == HWS_CONNECTION_READY ? now - connection->used_at : 0;
 
     enter(connection, HWS_CONNECTION_CLOSED);
-    hws_loop_cancel_timer(loop, &connection->timer);
+    hws_loop_cancel_timer(connection->loop, &connection->timer);
     /* What was abandoned in the midst must not be mistaken for a regular end. */
-    loop->io->ops->close(connection->socket, why == HWS_CLOSE_ABANDONED);
+    connection->loop->io->ops->close(connection->socket, why == HWS_CLOSE_ABANDONED);
     connection->codec->ops->destroy(connection->codec);
     hws_buffer_dispose(&connection->out);
     if (connection->data != NULL)
-        upstream->free_data(connection->data);
-    peer->pool.open--;
-    upstream->stats.closed[why]++;
-    hws_manager_tell(upstream->manager, HWS_EVENT_CLOSE, upstream->name, peer->id,
-                     hws_close_reason_name(why), idle_for, now);
-    hws_slab_give(&loop->connections, connection);
-    hws_upstream_release_slot(upstream);
+        owner->rules.free_data(connection->data);
+    hws_slab_give(&owner->pools->connections, connection);
+    pool->open--;
+    owner->on_closed(owner, pool, why, idle_for, now);
 }
 
 void hws_connection_close(hws_connection_t *connection, hws_close_reason_t why, int code,
                           hws_time_t now)
 {
+    hws_pool_owner_t *owner = connection->pool->owner;
+    void *setup = connection->setup;
     hws_list_t ended;
-    hws_dial_t *dial = connection->dial;
 
     end_streams(connection, code);
     collect_ended(connection, &ended);
-    connection->dial = NULL;
     destroy(connection, why, now);
     tell_settled(&ended, now);
-    if (dial != NULL) {
-        dial->connection = NULL;
-        hws_dial_cancel(dial, code, now);
-    }
+    if (setup != NULL)
+        owner->on_setup_lost(owner, setup, code, now);
 }
 
 /* Whether a connection without streams goes back to its pool, and if not, why. */
 static bool may_stay(hws_connection_t *connection, hws_time_t now, hws_close_reason_t *why)
 {
-    const hws_upstream_t *upstream = upstream_of(connection);
+    const hws_pool_t *pool = connection->pool;
+    const hws_pool_rules_t *rules = rules_of(connection);
 
     if (connection->state == HWS_CONNECTION_DRAINING)
         *why = connection->why;
-    else if (upstream->is_closed)
-        *why = HWS_CLOSE_SHUTDOWN;
     else if (connection->write_error != HWS_OK || connection->has_finished)
         *why = HWS_CLOSE_FAILED;
-    else if (connection->codec->is_last || upstream->reuse == HWS_REUSE_NEVER)
+    else if (connection->codec->is_last || rules->reuse == HWS_REUSE_NEVER)
         *why = HWS_CLOSE_LAST;
     else if (now >= connection->expires_at)
         *why = HWS_CLOSE_LIFETIME;
-    else if (connection->pool->peer->is_removed ||
-             connection->pool->open + connection->pool->dialing > upstream->limits.per_peer ||
-             upstream->connections > upstream->limits.connections)
+    else if (pool->is_retired || pool->open + pool->dialing > rules->limits.per_peer ||
+             pool->owner->connections > rules->limits.connections)
         *why = HWS_CLOSE_SURPLUS;
     else
         return true;
@@ -487,7 +485,7 @@ static bool find_place(hws_connection_t *connection, hws_time_t now)
 /* After every input: `rc` is what the codec said of it. */
 static void settle(hws_connection_t *connection, int rc, hws_time_t now)
 {
-    hws_upstream_t *upstream = upstream_of(connection);
+    hws_pool_owner_t *owner = connection->pool->owner;
     hws_list_t ended;
 
     if (rc != HWS_OK) {
@@ -503,22 +501,22 @@ static void settle(hws_connection_t *connection, int rc, hws_time_t now)
         }
         return;
     }
-    hws_upstream_serve(upstream, now);
+    owner->on_room(owner, now);
 }
 
 void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool pool_it,
                            hws_time_t now)
 {
     hws_connection_t *connection = stream->connection;
-    hws_upstream_t *upstream = upstream_of(connection);
+    hws_pool_owner_t *owner = connection->pool->owner;
 
     if (pool_it) {
         size_t none;
 
         (void)connection->codec->ops->send(connection->codec, stream, "", 0, true,
-                                           &connection->loop->scratch, &none);
+                                           &pools_of(connection)->scratch, &none);
     } else {
-        connection->codec->ops->reset(connection->codec, stream, &connection->loop->scratch);
+        connection->codec->ops->reset(connection->codec, stream, &pools_of(connection)->scratch);
         (void)write_scratch(connection);
     }
     take_off(stream);
@@ -527,7 +525,7 @@ void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool po
         destroy(connection, why, now);
     else
         (void)find_place(connection, now);
-    hws_upstream_serve(upstream, now);
+    owner->on_room(owner, now);
 }
 
 void hws_connection_drain(hws_connection_t *connection, hws_close_reason_t why, hws_time_t now)
@@ -548,7 +546,7 @@ void hws_connection_credit(hws_stream_t *stream, size_t size)
     if (connection == NULL || size == 0)
         return;
     if (connection->codec->ops->credit(connection->codec, stream, size,
-                                       &connection->loop->scratch) == HWS_OK)
+                                       &pools_of(connection)->scratch) == HWS_OK)
         (void)write_scratch(connection);
     if (connection->codec->wants_bytes && !connection->is_reading && !connection->has_finished) {
         connection->is_reading = true;
@@ -558,9 +556,9 @@ void hws_connection_credit(hws_stream_t *stream, size_t size)
 
 /* ---- inputs ---- */
 
-static void on_bytes(void *owner, const char *bytes, size_t size, hws_time_t now)
+static void on_bytes(void *user, const char *bytes, size_t size, hws_time_t now)
 {
-    hws_connection_t *connection = owner;
+    hws_connection_t *connection = user;
     int rc;
 
     hws_loop_enter(connection->loop);
@@ -574,16 +572,16 @@ static void on_bytes(void *owner, const char *bytes, size_t size, hws_time_t now
     settle(connection, rc, now);
 }
 
-static void on_end(void *owner, int status, hws_time_t now)
+static void on_end(void *user, int status, hws_time_t now)
 {
-    hws_connection_t *connection = owner;
-    hws_upstream_t *upstream = upstream_of(connection);
+    hws_connection_t *connection = user;
+    hws_pool_owner_t *owner = connection->pool->owner;
     int rc = status;
 
     hws_loop_enter(connection->loop);
     if (connection->stream_count == 0 && connection->state != HWS_CONNECTION_SETUP) {
         hws_connection_close(connection, HWS_CLOSE_PEER_CLOSED, status, now);
-        hws_upstream_serve(upstream, now);
+        owner->on_room(owner, now);
         return;
     }
     connection->is_reading = false;
@@ -593,9 +591,9 @@ static void on_end(void *owner, int status, hws_time_t now)
     settle(connection, rc, now);
 }
 
-static void on_flush(void *owner, int status, hws_time_t now)
+static void on_flush(void *user, int status, hws_time_t now)
 {
-    hws_connection_t *connection = owner;
+    hws_connection_t *connection = user;
 
     (void)now;
     hws_loop_enter(connection->loop);
@@ -621,4 +619,4 @@ static void on_flush(void *owner, int status, hws_time_t now)
     }
 }
 
-const hws_socket_events_t hws_connection_events = {NULL, on_bytes, on_end, on_flush};
+static const hws_socket_events_t socket_events = {NULL, on_bytes, on_end, on_flush};

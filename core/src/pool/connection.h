@@ -14,10 +14,7 @@
 #ifndef HWS_POOL_CONNECTION_H
 #define HWS_POOL_CONNECTION_H
 
-#include "loop.h"
 #include "pool/pool.h"
-
-typedef struct hws_dial hws_dial_t;
 
 typedef enum {
     HWS_CONNECTION_SETUP,
@@ -34,9 +31,9 @@ struct hws_connection {
     hws_loop_t *loop;
     hws_socket_t *socket;
     hws_codec_t *codec;
-    hws_dial_t *dial;     /* not over yet: SETUP */
+    void *setup;          /* in SETUP: the owner's word for it */
     hws_list_t link;      /* in pool->ready or pool->others */
-    hws_list_t idle_link; /* in manager->idle, the one used last in front */
+    hws_list_t idle_link; /* in pools->idle */
     hws_list_t streams;
     hws_list_t ended;     /* streams that wait to be told that they are settled */
     uint32_t stream_count;
@@ -55,11 +52,11 @@ struct hws_connection {
     bool was_heard;       /* bytes came since the present stream began */
 };
 
-/* Takes the socket, connected and not read yet, into the peer's pool; on failure the caller keeps
- * it. With `dial`, in SETUP and charged to it; else READY. */
-int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, hws_dial_t *dial, hws_time_t now,
+/* Takes the socket, connected and not read yet, into the pool; on failure the caller keeps it. With
+ * `setup` it begins in SETUP, and should it end there the owner's on_setup_lost is told; with NULL
+ * it is READY. */
+int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, void *setup, hws_time_t now,
                           hws_connection_t **out);
-extern const hws_socket_events_t hws_connection_events;
 /* SETUP -> READY. */
 void hws_connection_set_ready(hws_connection_t *connection, hws_time_t now);
 

@@ -4,25 +4,44 @@
 
 #include <assert.h>
 
-void hws_pool_init(hws_pool_t *pool, hws_peer_t *peer)
+/* What was learned from one dead connection is believed this long: a restart of the peer says
+ * nothing about its idle limit. */
+#define BELIEVED HWS_S(300)
+
+void hws_pools_init(hws_pools_t *pools, hws_loop_t *loop, uint64_t seed)
 {
-    *pool = (hws_pool_t){.peer = peer};
+    *pools = (hws_pools_t){.loop = loop};
+    hws_list_init(&pools->idle);
+    hws_slab_init(&pools->connections, sizeof(hws_connection_t), sizeof(hws_connection_t));
+    hws_random_init(&pools->random, seed);
+}
+
+void hws_pools_dispose(hws_pools_t *pools)
+{
+    hws_slab_dispose(&pools->connections);
+    hws_buffer_dispose(&pools->scratch);
+    hws_free(pools->fields.items);
+}
+
+void hws_pool_init(hws_pool_t *pool)
+{
+    *pool = (hws_pool_t){.idle_limit = HWS_NEVER};
     hws_list_init(&pool->ready);
     hws_list_init(&pool->others);
-    hws_list_init(&pool->dials);
 }
 
 void hws_pool_dispose(hws_pool_t *pool)
 {
     assert(pool->open == 0 && pool->dialing == 0);
     assert(hws_list_is_empty(&pool->ready) && hws_list_is_empty(&pool->others));
-    assert(hws_list_is_empty(&pool->dials));
     (void)pool;
 }
 
-hws_pool_answer_t hws_pool_ask(const hws_pool_t *pool, const hws_limits_t *limits,
-                               const hws_pool_want_t *want, hws_time_t now, hws_connection_t **out)
+hws_pool_answer_t hws_pool_ask(const hws_pool_t *pool, const hws_pool_want_t *want, hws_time_t now,
+                               hws_connection_t **out)
 {
+    const hws_pool_rules_t *rules = &pool->owner->rules;
+
     HWS_LIST_EACH(link, &pool->ready)
     {
         hws_connection_t *connection = HWS_CONTAINER(link, hws_connection_t, link);
@@ -33,13 +52,13 @@ hws_pool_answer_t hws_pool_ask(const hws_pool_t *pool, const hws_limits_t *limit
         }
         /* Those behind it were used longer ago: what time forbids here it forbids there. Only who
          * wants a connection that never served looks on. */
-        if (!want->fresh_only && want->reuse != HWS_REUSE_NEVER)
+        if (!want->fresh_only && rules->reuse != HWS_REUSE_NEVER)
             break;
     }
-    if (pool->dialing >= limits->dials)
+    if (pool->dialing >= rules->limits.dials)
         return HWS_POOL_NO_ROOM;
     /* At the cap an idle connection that was refused above can make way. */
-    return pool->open + pool->dialing < limits->per_peer || pool->idle > 0 ? HWS_POOL_DIAL
+    return pool->open + pool->dialing < rules->limits.per_peer || pool->idle > 0 ? HWS_POOL_DIAL
                                                                            : HWS_POOL_NO_ROOM;
 }
 
@@ -54,6 +73,22 @@ hws_connection_t *hws_pool_oldest_idle(const hws_pool_t *pool)
             return connection;
     }
     return NULL;
+}
+
+hws_time_t hws_pool_idle_limit(const hws_pool_t *pool, hws_time_t now)
+{
+    return pool->idle_limit != HWS_NEVER && now - pool->learned_at < BELIEVED ? pool->idle_limit
+                                                                              : HWS_NEVER;
+}
+
+void hws_pool_learn(hws_pool_t *pool, hws_time_t age, hws_time_t now)
+{
+    hws_time_t limit = age / 5 * 4;
+
+    if (limit >= hws_pool_idle_limit(pool, now))
+        return;
+    pool->idle_limit = limit;
+    pool->learned_at = now;
 }
 
 void hws_pool_check(const hws_pool_t *pool)

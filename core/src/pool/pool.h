@@ -5,22 +5,66 @@
 #ifndef HWS_POOL_POOL_H
 #define HWS_POOL_POOL_H
 
-#include "base/list.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "codec/codec.h"
+#include "io/loop.h"
 
 #include <hawser/manager.h>
 
-typedef struct hws_connection hws_connection_t;
-typedef struct hws_peer hws_peer_t;
+typedef struct hws_pool hws_pool_t;
+typedef struct hws_pool_owner hws_pool_owner_t;
 
+/* What all pools of a manager share. */
 typedef struct {
-    hws_peer_t *peer;
-    hws_list_t ready;  /* hws_connection_t that could take a stream */
-    hws_list_t others; /* full, being set up, or finishing their last stream */
-    hws_list_t dials;  /* hws_dial_t */
-    uint32_t open;     /* established */
-    uint32_t idle;     /* of them ready and without a stream */
-    uint32_t dialing;
-} hws_pool_t;
+    hws_loop_t *loop;
+    hws_list_t idle;        /* every idle connection, the one used last in front */
+    hws_slab_t connections; /* hws_connection_t */
+    hws_buffer_t scratch;   /* what a codec writes before it goes to the socket; empty between */
+    hws_fields_t fields;    /* where heads are parsed, one at a time */
+    hws_random_t random;
+} hws_pools_t;
+
+void hws_pools_init(hws_pools_t *pools, hws_loop_t *loop, uint64_t seed);
+/* No connection is left. */
+void hws_pools_dispose(hws_pools_t *pools);
+
+/* What an upstream lays down for its pools; read whenever it matters, so it may change. */
+typedef struct {
+    hws_limits_t limits;
+    hws_timeouts_t timeouts;
+    hws_reuse_t reuse;
+    bool is_raw;
+    void (*free_data)(void *data);
+} hws_pool_rules_t;
+
+/* The pools' side of an upstream, which embeds it. */
+struct hws_pool_owner {
+    hws_pools_t *pools;
+    hws_pool_rules_t rules;
+    uint32_t connections; /* of all its pools, open and dialling: the hard cap's count */
+    /* Room may have appeared: the last thing that happens in an input. */
+    void (*on_room)(hws_pool_owner_t *owner, hws_time_t now);
+    /* A connection was closed after it had been idle for `idle_for` (0: it was in use). Its place
+     * under the caps is free. */
+    void (*on_closed)(hws_pool_owner_t *owner, hws_pool_t *pool, hws_close_reason_t why,
+                      hws_time_t idle_for, hws_time_t now);
+    /* A connection broke, or was closed, while it was being set up; it is gone. */
+    void (*on_setup_lost)(hws_pool_owner_t *owner, void *setup, int code, hws_time_t now);
+};
+
+struct hws_pool {
+    hws_pool_owner_t *owner;
+    hws_list_t ready;   /* hws_connection_t that could take a stream */
+    hws_list_t others;  /* full, being set up, or finishing their last stream */
+    uint32_t open;      /* established */
+    uint32_t idle;      /* of them ready and without a stream */
+    uint32_t dialing;   /* not established yet */
+    uint32_t in_flight; /* streams */
+    bool is_retired;    /* its peer was removed: what is handed back is closed */
+    hws_time_t idle_limit; /* learned from a connection found dead, HWS_NEVER while unknown */
+    hws_time_t learned_at;
+};
 
 typedef enum {
     HWS_POOL_LEASED, /* a connection is there */
@@ -32,17 +76,20 @@ typedef enum {
 typedef struct {
     bool fresh_only; /* no connection that has served before */
     bool careful;    /* may not be sent twice: only what is surely alive */
-    hws_reuse_t reuse;
     bool is_lease;
 } hws_pool_want_t;
 
-void hws_pool_init(hws_pool_t *pool, hws_peer_t *peer);
+void hws_pool_init(hws_pool_t *pool);
 void hws_pool_dispose(hws_pool_t *pool);
 /* Fills `*out` only for LEASED. Changes nothing: taking room is hws_connection_open()'s. */
-hws_pool_answer_t hws_pool_ask(const hws_pool_t *pool, const hws_limits_t *limits,
-                               const hws_pool_want_t *want, hws_time_t now, hws_connection_t **out);
+hws_pool_answer_t hws_pool_ask(const hws_pool_t *pool, const hws_pool_want_t *want, hws_time_t now,
+                               hws_connection_t **out);
 /* The idle connection unused for longest, or NULL. */
 hws_connection_t *hws_pool_oldest_idle(const hws_pool_t *pool);
+/* How long an idle connection may be kept, as far as the peer's behaviour tells. */
+hws_time_t hws_pool_idle_limit(const hws_pool_t *pool, hws_time_t now);
+/* A connection idle for `age` was found dead. */
+void hws_pool_learn(hws_pool_t *pool, hws_time_t age, hws_time_t now);
 /* Asserts the ledger. */
 void hws_pool_check(const hws_pool_t *pool);
 

@@ -1,9 +1,8 @@
-#include "loop.h"
+#include "io/loop.h"
 
+#include "base/memory.h"
 #include "io/process.h"
 #include "io/uv.h"
-#include "pool/connection.h"
-#include "request.h"
 
 #include <assert.h>
 
@@ -63,8 +62,6 @@ int hws_loop_create_on(hws_io_t *io, hws_loop_t **out)
     loop->fork_generation = hws_process_generation();
     hws_list_init(&loop->deferred);
     hws_list_init(&loop->resting);
-    hws_slab_init(&loop->connections, sizeof(hws_connection_t), sizeof(hws_connection_t));
-    hws_slab_init(&loop->requests, sizeof(hws_request_t), offsetof(hws_request_t, store));
     io->on_timer = on_timer;
     io->on_rest = on_rest;
     io->owner = loop;
@@ -90,10 +87,6 @@ void hws_loop_destroy(hws_loop_t *loop)
     assert(loop->managers == 0);
     assert(loop->timers.root == NULL && hws_list_is_empty(&loop->deferred));
     loop->io->ops->destroy(loop->io);
-    hws_slab_dispose(&loop->connections);
-    hws_slab_dispose(&loop->requests);
-    hws_buffer_dispose(&loop->scratch);
-    hws_free(loop->fields.items);
     hws_free(loop);
 }
 

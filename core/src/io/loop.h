@@ -2,14 +2,11 @@
  *
  * Inputs never call user code. What must be told to a user is deferred, and delivered when the
  * core is at rest: after the input, with nothing of the core on the stack. */
-#ifndef HWS_LOOP_H
-#define HWS_LOOP_H
+#ifndef HWS_IO_LOOP_H
+#define HWS_IO_LOOP_H
 
 #include "base/list.h"
-#include "base/memory.h"
-#include "base/random.h"
 #include "base/timers.h"
-#include "codec/codec.h"
 #include "io/io.h"
 
 #include <hawser/loop.h>
@@ -27,10 +24,6 @@ struct hws_loop {
     hws_list_t deferred;     /* for the coming rest */
     hws_list_t resting;      /* being done in the present one */
     bool will_rest;          /* inside an input or a rest, or the seam was asked for a rest */
-    hws_buffer_t scratch;    /* what a codec writes before it goes to the socket; empty between */
-    hws_fields_t fields;     /* where heads are parsed, one at a time */
-    hws_slab_t connections;  /* hws_connection_t */
-    hws_slab_t requests;     /* hws_request_t */
     uint32_t fork_generation; /* of the process that created it */
     uint32_t managers;       /* alive, for the assertion at the end */
 };

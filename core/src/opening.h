@@ -1,0 +1,33 @@
+/* opening.h - one attempt to give a peer's pool another connection.
+ *
+ *   DIALING --connected--> SETUP --the user's setup agrees--> over: the pool has one more
+ *      '------------------------- failed, late --------------------------------^ no connection
+ *
+ * SETUP is passed at once where the upstream has no setup. Each of the two may last
+ * timeouts.connect. It counts against every cap from its first moment to its last. */
+#ifndef HWS_OPENING_H
+#define HWS_OPENING_H
+
+#include "call.h"
+#include "pool/connection.h"
+#include "transport/dial.h"
+
+struct hws_opening {
+    hws_peer_t *peer;
+    hws_list_t link;  /* in peer->openings */
+    hws_call_t *call; /* that it was begun for or has been given to; NULL: nobody waits */
+    hws_dial_t dial;
+    hws_connection_t *connection; /* NULL until it is established */
+    hws_lease_t *setup;           /* what the user's setup holds, while it does */
+    hws_timer_t timer;            /* of the setup */
+};
+
+/* Begins one for `call`. The caller has taken a place under the caps. HWS_ERR_NOMEM only: every
+ * other failure comes to the call's dial_failed, later. */
+int hws_opening_start(hws_peer_t *peer, hws_call_t *call, hws_time_t now);
+/* The setup has spoken: the connection joins the pool (HWS_OK), or is closed. */
+void hws_opening_setup_done(hws_opening_t *opening, int status, const char *reason, hws_time_t now);
+/* Ends it with `code`: its call is told. */
+void hws_opening_cancel(hws_opening_t *opening, int code, hws_time_t now);
+
+#endif
