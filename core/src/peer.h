@@ -3,6 +3,7 @@
 #define HWS_PEER_H
 
 #include "io/address.h"
+#include "observe/histogram.h"
 #include "pool/pool.h"
 
 #include <hawser/upstream.h>
@@ -27,6 +28,7 @@ struct hws_peer {
     double credit; /* of the weighted round robin */
     uint32_t priority;
     uint32_t holds; /* calls that point here */
+    hws_histogram_t latency; /* of whole responses, from sending, in us */
 };
 
 static inline hws_peer_t *hws_peer_of(hws_pool_t *pool)

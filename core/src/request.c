@@ -195,7 +195,7 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
     call->error.sent = true;
     request->idle_age = connection->idle_age;
     request->body_sent = taken;
-    request->quiet_since = now;
+    request->started_at = request->quiet_since = now;
     watch(request, now);
     if (request->has_producer) {
         request->wants_writable = true;
@@ -311,10 +311,15 @@ static void on_settled(hws_stream_t *stream, hws_time_t now)
     hws_request_t *request = of_stream(stream);
     int status = request->verdict != HWS_OK ? request->verdict : request->end_status;
 
-    if (status == HWS_OK)
+    if (status == HWS_OK) {
+        /* How long a streamed body takes is its reader's doing. */
+        if (!request->is_streaming)
+            hws_histogram_record(&request->call.peer->latency,
+                                 (uint64_t)(now - request->started_at));
         succeed(request);
-    else if (!replay(request, status, now))
+    } else if (!replay(request, status, now)) {
         fail(request, status, NULL, now);
+    }
 }
 
 static const hws_stream_events_t stream_events = {on_head, on_body,            on_trailers,

@@ -21,6 +21,7 @@ struct hws_request {
     size_t body_sent;
     size_t body_size; /* received */
     size_t max_body;
+    hws_time_t started_at; /* the present attempt */
     hws_time_t quiet_since; /* later than the connection's last bytes, when the wait began later */
     hws_head_t head;
     hws_head_t trailers; /* owns its block */

@@ -291,6 +291,9 @@ static hws_upstream_t *upstream_of(hws_pool_owner_t *owner)
 static void on_room(hws_pool_owner_t *owner, hws_time_t now)
 {
     hws_upstream_serve(upstream_of(owner), now);
+#ifdef HWS_CHECKS
+    hws_upstream_check(upstream_of(owner));
+#endif
 }
 
 static void on_closed(hws_pool_owner_t *owner, hws_pool_t *pool, hws_close_reason_t why,
@@ -799,7 +802,10 @@ void hws_upstream_peer(const hws_upstream_t *upstream, size_t index, hws_peer_vi
                              .priority = peer->priority,
                              .in_flight = peer->pool.in_flight,
                              .connections = peer->pool.open + peer->pool.dialing,
-                             .idle = peer->pool.idle};
+                             .idle = peer->pool.idle,
+                             .answered = peer->latency.count,
+                             .p50 = (hws_time_t)hws_histogram_quantile(&peer->latency, 0.5),
+                             .p99 = (hws_time_t)hws_histogram_quantile(&peer->latency, 0.99)};
 }
 
 void hws_upstream_check(const hws_upstream_t *upstream)

@@ -111,6 +111,7 @@ void hws_pool_check(const hws_pool_t *pool)
 
         assert(connection->state != HWS_CONNECTION_READY);
         assert(connection->state != HWS_CONNECTION_CLOSED);
+        (void)connection;
         open++;
     }
     assert(open == pool->open && idle == pool->idle);

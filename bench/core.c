@@ -1,0 +1,176 @@
+/* core - single parts of the core: core pool|timers|histogram N
+ *
+ * Does the operation N times and prints its name and the nanoseconds that one took. The files of
+ * the core are used as they are, so this knows its internals. */
+#include "observe/histogram.h"
+#include "pool/connection.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double now_ns(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
+}
+
+/* ---- pool: ask for a connection, open a stream on it, give it back ---- */
+
+static size_t on_body(hws_stream_t *stream, const char *data, size_t size)
+{
+    (void)stream;
+    (void)data;
+    return size;
+}
+
+static const hws_stream_events_t stream_events = {.on_body = on_body};
+
+static void on_room(hws_pool_owner_t *owner, hws_time_t now)
+{
+    (void)owner;
+    (void)now;
+}
+
+static void on_closed(hws_pool_owner_t *owner, hws_pool_t *pool, hws_close_reason_t why,
+                      hws_time_t idle_for, hws_time_t now)
+{
+    (void)owner;
+    (void)pool;
+    (void)why;
+    (void)idle_for;
+    (void)now;
+}
+
+/* A world that does nothing: what is measured is the pool's own work. */
+static void io_read(hws_socket_t *socket, bool on)
+{
+    (void)socket;
+    (void)on;
+}
+
+static void io_give(hws_socket_t *socket, const hws_socket_events_t *events, void *owner)
+{
+    (void)socket;
+    (void)events;
+    (void)owner;
+}
+
+static void io_close(hws_socket_t *socket, bool reset)
+{
+    (void)socket;
+    (void)reset;
+}
+
+static void io_arm(hws_io_t *io, hws_time_t at)
+{
+    (void)io;
+    (void)at;
+}
+
+static double bench_pool(long n)
+{
+    static const hws_io_ops_t ops = {
+        .read = io_read, .give = io_give, .close = io_close, .arm = io_arm};
+    static hws_io_t io = {.ops = &ops};
+    static hws_loop_t loop = {.io = &io, .armed_at = HWS_NEVER};
+    static hws_pools_t pools;
+    static hws_pool_owner_t owner = {
+        .pools = &pools, .on_room = on_room, .on_closed = on_closed};
+    hws_manager_options_t defaults;
+    hws_pool_t pool;
+    hws_connection_t *connection;
+    hws_pool_want_t want = {.is_lease = true};
+    hws_stream_t stream = {.events = &stream_events};
+    double begin;
+    long i;
+
+    hws_manager_options_init(&defaults);
+    owner.rules = (hws_pool_rules_t){
+        .limits = defaults.limits, .timeouts = defaults.timeouts, .is_raw = true};
+    hws_list_init(&loop.deferred);
+    hws_pools_init(&pools, &loop, 1);
+    hws_pool_init(&pool);
+    pool.owner = &owner;
+    for (i = 0; i < 64; i++)
+        if (hws_connection_create(&pool, NULL, NULL, 1, &connection) != HWS_OK)
+            exit(1);
+    begin = now_ns();
+    for (i = 0; i < n; i++) {
+        hws_time_t now = 1 + i / 1000;
+        size_t taken;
+
+        if (hws_pool_ask(&pool, &want, now, &connection) != HWS_POOL_LEASED)
+            exit(1);
+        (void)hws_connection_open(connection, &stream, NULL, (hws_slice_t){NULL, 0}, false, now,
+                                  &taken);
+        hws_connection_detach(&stream, HWS_CLOSE_LAST, true, now);
+    }
+    return (now_ns() - begin) / (double)n;
+}
+
+/* ---- timers: set and cancel one among 10,000 ---- */
+
+static void nothing(hws_timer_t *timer, hws_time_t now)
+{
+    (void)timer;
+    (void)now;
+}
+
+static double bench_timers(long n)
+{
+    enum { OTHERS = 10000 };
+    static hws_timer_t others[OTHERS];
+    hws_timers_t timers = {NULL};
+    hws_timer_t timer;
+    double begin;
+    long i;
+
+    for (i = 0; i < OTHERS; i++) {
+        hws_timer_init(&others[i], nothing);
+        hws_timers_set(&timers, &others[i], (i * 7919) % 100003);
+    }
+    hws_timer_init(&timer, nothing);
+    begin = now_ns();
+    for (i = 0; i < n; i++) {
+        hws_timers_set(&timers, &timer, (i * 104729) % 100003);
+        hws_timers_cancel(&timers, &timer);
+    }
+    return (now_ns() - begin) / (double)n;
+}
+
+static double bench_histogram(long n)
+{
+    static hws_histogram_t histogram;
+    uint64_t value = 1;
+    double begin = now_ns();
+    long i;
+
+    for (i = 0; i < n; i++) {
+        value = (value * 1103515245 + 12345) & 0xfffff;
+        hws_histogram_record(&histogram, value);
+    }
+    return (now_ns() - begin) / (double)n;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        double (*run)(long n);
+    } parts[] = {{"pool", bench_pool}, {"timers", bench_timers}, {"histogram", bench_histogram}};
+    long n = argc == 3 ? strtol(argv[2], NULL, 10) : 0;
+    size_t i;
+
+    for (i = 0; n > 0 && i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (strcmp(argv[1], parts[i].name) != 0)
+            continue;
+        printf("%s\t%.2f\n", parts[i].name, parts[i].run(n));
+        return 0;
+    }
+    fprintf(stderr, "usage: core pool|timers|histogram N\n");
+    return 2;
+}

@@ -1,0 +1,38 @@
+--- hawser's HTTP/1.1 client: hawser_http1.lua URL requests connections [plain|options]
+-- plain: get, status checked, body read. options: also a fresh options table with two request headers for each request,
+-- and one response header read.
+local hawser = require "hawser"
+
+local url, requests, connections, mode = arg[1], tonumber(arg[2]), tonumber(arg[3]), arg[4] or "plain"
+local origin, path = url:match "^(http://[%d.]+:%d+)(/.*)$"
+local started = 0
+
+local manager = hawser.new { max_connections = connections }
+local api = manager:upstream("bench", {
+  peers = { origin },
+  limits = { connections = connections, per_peer = connections, dials = connections },
+})
+
+local function plain()
+  while started < requests do
+    started = started + 1
+    local res = assert(api:get(path))
+    assert(res.status == 200 and #res.body > 0)
+  end
+end
+
+local function options()
+  while started < requests do
+    started = started + 1
+    local res = assert(api:get(path, { headers = { accept = "text/plain", ["x-request-id"] = "4711" }, timeout = 2 }))
+    assert(res.status == 200 and #res.body > 0 and res.headers["content-type"] == "text/plain")
+  end
+end
+
+hawser.run(function()
+  local work = assert(({ plain = plain, options = options })[mode], "mode is plain or options")
+  local tasks = {}
+  for i = 1, connections do tasks[i] = hawser.spawn(work) end
+  for i = 1, connections do assert(tasks[i]:join()) end
+end)
+manager:close()
