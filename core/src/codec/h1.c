@@ -41,7 +41,7 @@ typedef struct {
     bool is_sent;          /* the request is out whole */
     uint64_t to_send;      /* of the request's body, when its size is known */
     uint64_t left;         /* of the body or of the chunk */
-    hws_h1_chunk_t chunk;
+    hws_h1_chunk_t chunk;  /* zeroed between chunk lines */
     /* An unfinished head or trailer section: its bytes, and how many of them, and of its fields,
      * have been taken as whole lines. */
     hws_buffer_t carry;
@@ -285,7 +285,6 @@ static int on_head(h1_t *h1, const hws_head_t *head, bool has_more)
     if (has_no_body(h1, head->status) || (framing.has_length && framing.length == 0)) {
         finish(h1, has_more);
     } else if (framing.is_chunked) {
-        h1->chunk = (hws_h1_chunk_t){0};
         enter(h1, CHUNK_LINE);
     } else if (framing.has_length) {
         h1->left = framing.length;

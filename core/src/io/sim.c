@@ -461,6 +461,13 @@ static int socket_connect(hws_io_t *io, const hws_address_t *address,
     return HWS_OK;
 }
 
+static void socket_give(hws_socket_t *socket, const hws_socket_events_t *events, void *owner)
+{
+    assert(socket->state == OPEN);
+    socket->events = events;
+    socket->owner = owner;
+}
+
 static void socket_read(hws_socket_t *socket, bool on)
 {
     socket->is_reading = on;
@@ -821,6 +828,7 @@ static const hws_io_ops_t ops = {
     .now = clock_now,
     .entropy = fill_random,
     .connect = socket_connect,
+    .give = socket_give,
     .read = socket_read,
     .send = socket_send,
     .flush = socket_flush,

@@ -1,0 +1,364 @@
+/* What is particular to real sockets; what all worlds promise is in test_io.c. */
+#include "io/uv.h"
+
+#include "base/memory.h"
+#include "support/cmocka.h"
+#include "support/far_end.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define HIGHEST_FD 1024
+
+static int begin(void **state)
+{
+    static far_end_t far_end;
+
+    assert_true(far_end_init(&far_end, UV_TCP4));
+    *state = &far_end;
+    return 0;
+}
+
+static int begin_local(void **state)
+{
+    static far_end_t far_end;
+
+    assert_true(far_end_init(&far_end, UV_LOCAL));
+    *state = &far_end;
+    return 0;
+}
+
+static int end(void **state)
+{
+    far_end_dispose(*state);
+    return 0;
+}
+
+/* The number that the next descriptor will get. */
+static int next_fd(void)
+{
+    int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    close(fd);
+    return fd;
+}
+
+static int count_fds(void)
+{
+    int count = 0;
+    int fd;
+
+    for (fd = 0; fd < HIGHEST_FD; fd++)
+        count += fcntl(fd, F_GETFD) != -1;
+    return count;
+}
+
+static int option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t size = sizeof(value);
+
+    assert_int_equal(getsockopt(fd, level, name, &value, &size), 0);
+    return value;
+}
+
+static void a_tcp_socket_has_nodelay_and_keepalive_and_is_not_inherited(void **state)
+{
+    far_end_t *far_end = *state;
+    int fd = next_fd();
+
+    far_end_meet(far_end);
+    assert_int_equal(option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+    assert_int_equal(option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+#ifdef TCP_KEEPIDLE
+    assert_int_equal(option(fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+#endif
+    assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+}
+
+/* Lowers the limit so that not one descriptor is left. */
+static void take_all_descriptors(struct rlimit *before)
+{
+    struct rlimit none;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, before), 0);
+    none = *before;
+    none.rlim_cur = (rlim_t)next_fd();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+}
+
+static void give_descriptors_back(const struct rlimit *before)
+{
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, before), 0);
+}
+
+static void connect_without_a_descriptor_left_says_so_and_works_later(void **state)
+{
+    far_end_t *far_end = *state;
+    struct rlimit before;
+
+    take_all_descriptors(&before);
+    assert_int_equal(witness_connect(&far_end->witness, &far_end->address), HWS_ERR_TOO_MANY_FILES);
+    give_descriptors_back(&before);
+    far_end_settle(far_end);
+    assert_string_equal(far_end->witness.log, "");
+    far_end_meet(far_end);
+}
+
+static void a_world_without_a_descriptor_left_says_so(void **state)
+{
+    struct rlimit before;
+    hws_io_t *io = NULL;
+    int rc;
+
+    (void)state;
+    take_all_descriptors(&before);
+    rc = hws_io_uv_create(&io);
+    give_descriptors_back(&before);
+    assert_int_equal(rc, HWS_ERR_TOO_MANY_FILES);
+    assert_null(io);
+}
+
+static void no_descriptor_outlives_its_socket_or_its_world(void **state)
+{
+    far_end_t far_end;
+    int before = count_fds();
+    int in_world;
+    int i;
+
+    (void)state;
+    assert_true(far_end_init(&far_end, UV_TCP4));
+    in_world = count_fds();
+    for (i = 0; i < 10; i++) {
+        assert_int_equal(witness_connect(&far_end.witness, &far_end.address), HWS_OK);
+        witness_close(&far_end.witness, i % 2 == 0);
+        assert_int_equal(count_fds(), in_world);
+    }
+    far_end_dispose(&far_end);
+    assert_int_equal(count_fds(), before);
+}
+
+static bool has_ended(const far_end_t *far_end)
+{
+    return strstr(far_end->witness.log, "end:") != NULL;
+}
+
+static void a_descriptor_given_anew_in_the_same_turn_belongs_to_the_new_socket(void **state)
+{
+    far_end_t *far_end = *state;
+    int fd = next_fd();
+    int i;
+
+    for (i = 0; i < 8; i++) {
+        assert_int_equal(witness_connect(&far_end->witness, &far_end->address), HWS_OK);
+        witness_close(&far_end->witness, false);
+        assert_int_equal(next_fd(), fd);
+    }
+    assert_int_equal(witness_connect(&far_end->witness, &far_end->address), HWS_OK);
+    while (far_end->witness.log[0] == '\0')
+        assert_int_equal(witness_run(&far_end->witness, HWS_RUN_ONCE), HWS_OK);
+    assert_string_equal(far_end->witness.log, "connect:OK");
+    assert_int_equal(next_fd(), fd + 1);
+}
+
+/* The backlog of a Unix socket answers at once when it is full. */
+static void connect_to_a_full_unix_backlog_is_refused(void **state)
+{
+    far_end_t *far_end = *state;
+    witness_t *witness = &far_end->witness;
+    hws_socket_t *sockets[64];
+    int count = 0;
+    int rc;
+
+    assert_int_equal(listen(far_end->listener_fd, 1), 0);
+    while ((rc = witness_connect(witness, &far_end->address)) == HWS_OK) {
+        assert_true(count < 64);
+        sockets[count++] = witness->socket;
+        witness->socket = NULL;
+    }
+    assert_int_equal(rc, HWS_ERR_REFUSED);
+    while (count > 0)
+        witness->io->ops->close(sockets[--count], false);
+}
+
+static void a_flush_that_breaks_raises_no_signal(void **state)
+{
+    static char data[1 << 20];
+    far_end_t *far_end = *state;
+    size_t sent = 0;
+
+    far_end_meet(far_end); /* a Unix socket: nothing but EPIPE tells that the peer is gone */
+    assert_int_equal(witness_send(&far_end->witness, data, sizeof(data), &sent), HWS_OK);
+    witness_flush(&far_end->witness, data, sizeof(data));
+    far_end_close(far_end, HWS_SIM_CLOSE);
+    assert_int_equal(witness_run(&far_end->witness, HWS_RUN_ONCE), HWS_OK);
+    assert_string_equal(far_end->witness.log, "connect:OK flush:EPIPE");
+}
+
+static void an_unread_close_of_the_peer_is_told_as_reset_after_the_bytes(void **state)
+{
+    far_end_t *far_end = *state;
+    size_t sent = 0;
+
+    far_end_meet(far_end);
+    far_end_pause(far_end, true);
+    assert_int_equal(witness_send(&far_end->witness, "hello", 5, &sent), HWS_OK);
+    far_end_settle(far_end);
+    far_end_close(far_end, HWS_SIM_CLOSE); /* bytes unread: TCP answers with RST */
+    witness_read(&far_end->witness, true);
+    far_end_run(far_end, has_ended);
+    assert_string_equal(far_end->witness.log, "connect:OK end:ECONNRESET");
+}
+
+static bool is_readable(int fd, int ms)
+{
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+
+    return poll(&one, 1, ms) == 1;
+}
+
+/* As a host loop would: it never calls run() but when the descriptor or the timeout says so. */
+static void a_host_loop_can_drive_it_by_descriptor_and_timeout(void **state)
+{
+    far_end_t *far_end = *state;
+    hws_io_t *io = far_end->witness.io;
+    int turns = 0;
+
+    assert_int_equal(witness_connect(&far_end->witness, &far_end->address), HWS_OK);
+    while (far_end->witness.log[0] == '\0') {
+        hws_time_t timeout = io->ops->timeout(io);
+
+        assert_true(is_readable(io->ops->descriptor(io), timeout == 0 ? 0 : 10000) || timeout == 0);
+        witness_run(&far_end->witness, HWS_RUN_NOWAIT);
+        assert_true(++turns < 10);
+    }
+    assert_string_equal(far_end->witness.log, "connect:OK");
+}
+
+static void a_host_loop_that_waits_out_the_timeout_gets_the_timer(void **state)
+{
+    far_end_t *far_end = *state;
+    hws_io_t *io = far_end->witness.io;
+    hws_time_t at = io->ops->now(io) + HWS_MS(3);
+    int turns = 0;
+
+    witness_arm(&far_end->witness, at);
+    while (far_end->witness.log[0] == '\0') {
+        hws_time_t timeout = io->ops->timeout(io);
+
+        assert_in_range(timeout, 0, HWS_MS(4));
+        assert_false(is_readable(io->ops->descriptor(io), (int)((timeout + 999) / 1000)));
+        witness_run(&far_end->witness, HWS_RUN_NOWAIT);
+        assert_true(++turns < 10);
+    }
+    assert_string_equal(far_end->witness.log, "timer");
+    assert_true(far_end->witness.now >= at);
+}
+
+static void a_quiet_watched_socket_keeps_a_run_waiting(void **state)
+{
+    far_end_t *far_end = *state;
+
+    far_end_meet(far_end);
+    witness_read(&far_end->witness, true);
+    witness_run(&far_end->witness, HWS_RUN_NOWAIT);
+    assert_int_equal(far_end->witness.io->ops->timeout(far_end->witness.io), HWS_NEVER);
+    witness_arm(&far_end->witness, far_end->witness.io->ops->now(far_end->witness.io) + HWS_MS(5));
+    assert_int_equal(witness_run(&far_end->witness, HWS_RUN_ONCE), HWS_OK);
+    assert_string_equal(far_end->witness.log, "connect:OK timer");
+}
+
+/* With little left to read, or reading off and on between inputs, nothing is read twice. */
+static void toggling_reading_loses_and_repeats_nothing(void **state)
+{
+    far_end_t *far_end = *state;
+    char expected[200];
+    size_t i;
+
+    far_end_meet(far_end);
+    for (i = 0; i < sizeof(expected); i++) {
+        expected[i] = (char)i;
+        far_end_send(far_end, &expected[i], 1);
+        witness_read(&far_end->witness, i % 3 != 0);
+        witness_run(&far_end->witness, HWS_RUN_NOWAIT);
+    }
+    witness_read(&far_end->witness, true);
+    while (hws_buffer_size(&far_end->witness.bytes) < sizeof(expected))
+        assert_int_equal(witness_run(&far_end->witness, HWS_RUN_ONCE), HWS_OK);
+    assert_memory_equal(hws_buffer_bytes(&far_end->witness.bytes), expected, sizeof(expected));
+}
+
+static void create_and_connect_survive_each_failing_allocation(void **state)
+{
+    bool has_failed = true;
+    uint64_t n;
+
+    (void)state;
+    for (n = 1; has_failed; n++) {
+        hws_address_t nowhere;
+        hws_socket_t *socket;
+        hws_io_t *io;
+        witness_t witness;
+        int rc;
+
+        assert_int_equal(hws_address_from_path(HWS_SLICE("/nonexistent/sock"), &nowhere), HWS_OK);
+        hws_memory_fail_at(n);
+        rc = hws_io_uv_create(&io);
+        if (rc == HWS_OK) {
+            witness_init(&witness, io);
+            rc = io->ops->connect(io, &nowhere, NULL, NULL, &socket);
+        }
+        has_failed = hws_memory_count() >= n;
+        hws_memory_fail_at(0);
+        assert_int_equal(rc, has_failed ? HWS_ERR_NOMEM : HWS_ERR_NO_SUCH_PATH);
+        if (n > 2)
+            witness_dispose(&witness);
+    }
+    assert_int_equal(n, 5); /* the world, its read buffer, a chunk of sockets; then none failed */
+}
+
+/* 5,000 idle sockets are held in slabs: what one costs is counted, not measured. */
+static void an_idle_socket_allocates_nothing_of_its_own(void **state)
+{
+    far_end_t *far_end = *state;
+
+    far_end_meet(far_end);
+    hws_memory_fail_at(UINT64_MAX);
+    witness_read(&far_end->witness, true);
+    far_end_settle(far_end);
+    assert_int_equal(hws_memory_count(), 0);
+    hws_memory_fail_at(0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, end)
+        WITH(begin, a_tcp_socket_has_nodelay_and_keepalive_and_is_not_inherited),
+        WITH(begin, connect_without_a_descriptor_left_says_so_and_works_later),
+        cmocka_unit_test(a_world_without_a_descriptor_left_says_so),
+        cmocka_unit_test(no_descriptor_outlives_its_socket_or_its_world),
+        WITH(begin, a_descriptor_given_anew_in_the_same_turn_belongs_to_the_new_socket),
+        WITH(begin_local, connect_to_a_full_unix_backlog_is_refused),
+        WITH(begin_local, a_flush_that_breaks_raises_no_signal),
+        WITH(begin, an_unread_close_of_the_peer_is_told_as_reset_after_the_bytes),
+        WITH(begin, a_host_loop_can_drive_it_by_descriptor_and_timeout),
+        WITH(begin, a_host_loop_that_waits_out_the_timeout_gets_the_timer),
+        WITH(begin, a_quiet_watched_socket_keeps_a_run_waiting),
+        WITH(begin, toggling_reading_loses_and_repeats_nothing),
+        cmocka_unit_test(create_and_connect_survive_each_failing_allocation),
+        WITH(begin, an_idle_socket_allocates_nothing_of_its_own),
+    };
+
+    alarm(120); /* ends a test that waits in vain */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
