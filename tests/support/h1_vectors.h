@@ -140,6 +140,7 @@ static const h1_vector_t h1_vectors[] = {
     LINE("field-marks", "!#$%&'*+-.^_`|~09azAZ: x\r\n", "200 end keep"),
     LINE("field-long-name", "X-A-Name-That-Is-Longer-Than-Sixteen-Bytes: x\r\n", "200 end keep"),
     LINE("field-sixteen", "Sixteen-Letters-: sixteen and more bytes of value\r\n", "200 end keep"),
+    LINE("field-sixteen-fifteen", "Sixteen-Letters-: fifteen bytes..\r\n", "200 end keep"),
     LINE("field-quotes", "A: \"x\\\"y\", (c)\r\n", "200 end keep"),
     LINE("field-repeated", "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n", "200 end keep"),
     LINE("field-space-before-colon", "A : b\r\n", "HEADER"),

@@ -1023,7 +1023,7 @@ static void write_corpus(const char *folder)
 
     for (i = 0; i < H1_VECTOR_COUNT; i++) {
         char path[1024];
-        char way[4] = {0, (char)i, 0, 4};
+        char way[4] = {0, (char)h1_vectors[i].size, 0, 4};
         FILE *file;
 
         way[0] = (char)(strcmp(h1_vectors[i].method, "HEAD") == 0);

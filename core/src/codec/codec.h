@@ -39,7 +39,7 @@ typedef struct {
 
 /* One exchange on a connection; it is part of the request or the lease that uses it. */
 struct hws_stream {
-    hws_list_t link; /* in its connection's list */
+    hws_list_t link;              /* in its connection's list */
     hws_connection_t *connection; /* NULL while it has none */
     const hws_stream_events_t *events;
     uint64_t id;      /* the codec's name for it; h1 and raw do not need one */
@@ -78,7 +78,7 @@ typedef struct {
      * flow control says so: on_writable tells. Data beyond `body_size` is an error of ours. */
     int (*send)(hws_codec_t *codec, hws_stream_t *stream, const char *data, size_t size, bool end,
                 hws_buffer_t *out, size_t *taken);
-    /* The reader has consumed `size` more bytes of on_body. */
+    /* The reader has consumed `size` more bytes of on_body. After on_end nothing is owed. */
     int (*credit)(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws_buffer_t *out);
     /* The owner gives an unfinished stream up; no event of it comes any more. */
     void (*reset)(hws_codec_t *codec, hws_stream_t *stream, hws_buffer_t *out);
@@ -89,10 +89,10 @@ typedef struct {
 /* The part that every codec begins with. */
 struct hws_codec {
     const hws_codec_ops_t *ops;
-    uint32_t room;       /* streams that could be opened now */
-    bool is_last;        /* none will ever be opened again: close once the open ones have ended */
-    bool wants_bytes;    /* false: stop reading, enough is unread */
-    bool is_batched;     /* bytes may wait for the end of the turn (multiplexing codecs) */
+    uint32_t room;        /* streams that could be opened now */
+    bool is_last;         /* none will ever be opened again: close once the open ones have ended */
+    bool wants_bytes;     /* false: stop reading, enough is unread */
+    bool is_batched;      /* bytes may wait for the end of the turn (multiplexing codecs) */
     hws_time_t idle_hint; /* how long the peer says it keeps an idle connection, or HWS_NEVER */
 };
 

@@ -268,7 +268,8 @@ static inline size_t take_usual_field(const char *bytes, size_t line, size_t siz
     size_t name_size;
     size_t plain;
 
-    if (line + 16 + 2 + 16 > size) /* the most of a name, ": ", the first look at the value */
+    /* The most of a name, ": ", the first look at the value, CRLF. */
+    if (line + 16 + 2 + 16 + 2 > size)
         return 0;
     name_size = count_letters(bytes + line);
     value = line + name_size + 2;
@@ -278,10 +279,10 @@ static inline size_t take_usual_field(const char *bytes, size_t line, size_t siz
     field->name_size = (uint32_t)name_size;
     field->value = (uint32_t)value;
     for (stop = value; (plain = count_plain(bytes + stop)) == 16;)
-        if ((stop += 16) + 16 > size)
+        if ((stop += 16) + 16 + 2 > size)
             return 0;
     stop += plain;
-    if (stop + 2 > size || memcmp(bytes + stop, "\r\n", 2) != 0)
+    if (memcmp(bytes + stop, "\r\n", 2) != 0)
         return 0;
     if (bytes[stop - 1] == ' ') /* behind the value, or before it when that is empty */
         return 0;
