@@ -25,6 +25,10 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
         call->ops->on_timer(call, now);
         return;
     }
+    if (call->is_out_of_memory) {
+        call->ops->abort(call, HWS_ERR_NOMEM, now);
+        return;
+    }
     call->error.phase = call->opening != NULL ? HWS_PHASE_CONNECT : HWS_PHASE_QUEUE;
     call->ops->abort(call, now >= call->deadline ? HWS_ERR_TIMEOUT : HWS_ERR_QUEUE_TIMEOUT, now);
 }
@@ -58,17 +62,24 @@ void hws_call_set_peer(hws_call_t *call, hws_peer_t *peer)
     call->peer = peer;
 }
 
+static void stop_clock(hws_call_t *call, hws_time_t now)
+{
+    if (call->queue_until == HWS_NEVER)
+        return;
+    call->queue_left = call->queue_until - now;
+    call->queue_until = HWS_NEVER;
+}
+
 void hws_call_clock(hws_call_t *call, hws_time_t now)
 {
-    bool is_running = call->queue_until != HWS_NEVER;
+    hws_time_t at;
 
-    if (call->opening != NULL && is_running) {
-        call->queue_left = call->queue_until - now;
-        call->queue_until = HWS_NEVER;
-    } else if (call->opening == NULL && !is_running && call->queue_left != HWS_NEVER) {
+    if (call->opening != NULL)
+        stop_clock(call, now);
+    else if (call->queue_until == HWS_NEVER && call->queue_left != HWS_NEVER)
         call->queue_until = now + call->queue_left;
-    }
-    hws_loop_set_timer(loop_of(call), &call->timer, sooner(call->deadline, call->queue_until));
+    at = call->is_out_of_memory ? now : sooner(call->deadline, call->queue_until);
+    hws_loop_set_timer(loop_of(call), &call->timer, at);
 }
 
 static void enqueue(hws_call_t *call)
@@ -116,6 +127,7 @@ void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t n
 
     if (hws_list_is_linked(&call->queue_link)) {
         dequeue(call);
+        stop_clock(call, now);
         hws_loop_cancel_timer(loop_of(call), &call->timer);
         hws_upstream_note_pace(call->upstream, now);
     }
@@ -133,9 +145,12 @@ void hws_call_leave(hws_call_t *call, hws_time_t now)
     hws_opening_t *opening = call->opening;
 
     dequeue(call);
+    stop_clock(call, now);
     call->opening = NULL;
-    if (opening != NULL)
-        hws_upstream_adopt(call->upstream, opening, now);
+    if (opening == NULL)
+        return;
+    call->error.phase = HWS_PHASE_CONNECT;
+    hws_upstream_adopt(call->upstream, opening, now);
 }
 
 void hws_call_over(hws_call_t *call)

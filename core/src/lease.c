@@ -360,7 +360,7 @@ int hws_lease_finish(hws_lease_t *lease)
 
 void hws_lease_set_timeout(hws_lease_t *lease, hws_time_t span)
 {
-    lease->span = span;
+    lease->span = hws_span_bounded(span);
 }
 
 /* ---- telling the user, at rest ---- */

@@ -271,7 +271,7 @@ int hws_drain_begin(hws_drain_t *drain, hws_manager_t *manager, const char *name
     ending->on_done = on_done;
     ending->user = user;
     drain->ending = ending;
-    if (span != HWS_NEVER)
+    if (hws_span_bounded(span) != HWS_NEVER)
         hws_loop_set_timer(manager->loop, &drain->timer, now + span);
     hws_manager_tell(manager, HWS_EVENT_DRAIN, name, "", "begin", 0, now);
     return HWS_OK;
@@ -310,7 +310,25 @@ static uint32_t cap_of(const hws_manager_t *manager)
                                                         : manager->file_cap;
 }
 
-bool hws_manager_take_slot(hws_manager_t *manager, hws_time_t now)
+void hws_manager_queue_up(hws_manager_t *manager, hws_list_t *starved_link)
+{
+    if (!hws_list_is_linked(starved_link))
+        hws_list_push_back(&manager->starved, starved_link);
+}
+
+static bool has_room(const hws_manager_t *manager)
+{
+    return manager->connections < cap_of(manager) || !hws_list_is_empty(&manager->pools.idle);
+}
+
+void hws_manager_note_room(hws_manager_t *manager)
+{
+    if (!hws_list_is_empty(&manager->starved) && has_room(manager))
+        hws_loop_defer(manager->loop, &manager->serve);
+}
+
+/* A place for who asks, found or made. */
+static bool find_slot(hws_manager_t *manager, hws_time_t now)
 {
     uint32_t cap = cap_of(manager);
 
@@ -328,30 +346,62 @@ bool hws_manager_take_slot(hws_manager_t *manager, hws_time_t now)
     return true;
 }
 
+bool hws_manager_take_slot(hws_manager_t *manager, hws_list_t *starved_link, hws_time_t now)
+{
+    hws_list_t *first = hws_list_first(&manager->starved);
+
+    if ((first == NULL || first == starved_link || starved_link == manager->turn) &&
+        find_slot(manager, now)) {
+        hws_list_remove(starved_link);
+        return true;
+    }
+    hws_manager_queue_up(manager, starved_link);
+    hws_manager_note_room(manager);
+    return false;
+}
+
 void hws_manager_give_slot(hws_manager_t *manager)
 {
     assert(manager->connections > 0);
     manager->connections--;
-    if (!hws_list_is_empty(&manager->starved))
-        hws_loop_defer(manager->loop, &manager->serve);
+    hws_manager_note_room(manager);
 }
 
-/* One turn for every upstream that waits; who still waits afterwards has queued up again. */
+static hws_upstream_t *starving(hws_list_t *link)
+{
+    return HWS_CONTAINER(link, hws_upstream_t, starved_link);
+}
+
+static void take_turn(hws_manager_t *manager, hws_list_t *link, hws_time_t now)
+{
+    hws_list_remove(link);
+    manager->turn = link;
+    hws_upstream_serve_one(starving(link), now);
+    manager->turn = NULL;
+}
+
+/* While there is room, the upstreams that wait take turns; who still waits after his queues up
+ * again. */
 static void serve_starved(hws_deferred_t *deferred)
 {
     hws_manager_t *manager = HWS_CONTAINER(deferred, hws_manager_t, serve);
     hws_time_t now = hws_loop_now(manager->loop);
-    hws_list_t turn;
-    hws_list_t *link;
+    hws_list_t *last = hws_list_last(&manager->starved);
+    hws_list_t *link = NULL;
 
-    hws_list_init(&turn);
-    hws_list_splice(&turn, &manager->starved);
-    while ((link = hws_list_first(&turn)) != NULL) {
-        hws_list_remove(link);
-        hws_upstream_serve_one(HWS_CONTAINER(link, hws_upstream_t, starved_link), now);
-    }
-    if (!hws_list_is_empty(&manager->starved) && manager->connections < cap_of(manager))
-        hws_loop_defer(manager->loop, &manager->serve);
+    while (link != last && has_room(manager) &&
+           (link = hws_list_first(&manager->starved)) != NULL)
+        take_turn(manager, link, now);
+    hws_manager_note_room(manager);
+}
+
+void hws_manager_serve_poor(hws_manager_t *manager, const hws_list_t *starved_link, hws_time_t now)
+{
+    hws_list_t *link = hws_list_first(&manager->starved);
+
+    if (link != NULL && link != starved_link && starving(link)->owner.connections == 0 &&
+        has_room(manager))
+        take_turn(manager, link, now);
 }
 
 static void files_again(hws_timer_t *timer, hws_time_t now)
@@ -360,8 +410,7 @@ static void files_again(hws_timer_t *timer, hws_time_t now)
 
     (void)now;
     manager->file_cap = UINT32_MAX;
-    if (!hws_list_is_empty(&manager->starved))
-        hws_loop_defer(manager->loop, &manager->serve);
+    hws_manager_note_room(manager);
 }
 
 bool hws_manager_out_of_files(hws_manager_t *manager, hws_time_t now)

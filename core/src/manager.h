@@ -22,6 +22,7 @@ struct hws_manager {
     hws_list_t upstreams;
     hws_list_t closed;  /* upstreams that only wait to be freed */
     hws_list_t starved; /* upstreams that wait for a slot, served round robin */
+    const hws_list_t *turn; /* the link of the one being served; NULL */
     uint32_t connections; /* open and dialling, the hard cap's count */
     uint32_t max_connections;
     uint32_t file_cap;    /* what the descriptors were found to allow, UINT32_MAX: unknown */
@@ -47,8 +48,15 @@ struct hws_manager {
     hws_stats_t gone; /* counters of upstreams that were freed */
 };
 
-/* Whether one more connection fits, after closing an idle one if need be. */
-bool hws_manager_take_slot(hws_manager_t *manager, hws_time_t now);
+/* A place for one more connection, after closing an idle one if need be. Else, and while others
+ * wait whose turn comes first, the upstream of `starved_link` queues up for one. */
+bool hws_manager_take_slot(hws_manager_t *manager, hws_list_t *starved_link, hws_time_t now);
+void hws_manager_queue_up(hws_manager_t *manager, hws_list_t *starved_link);
+/* A place is free, or can be made: who waits is served at the next rest. */
+void hws_manager_note_room(hws_manager_t *manager);
+/* Serves at once whoever comes first, if it is not the upstream of `starved_link` and has no
+ * connection at all. */
+void hws_manager_serve_poor(hws_manager_t *manager, const hws_list_t *starved_link, hws_time_t now);
 void hws_manager_give_slot(hws_manager_t *manager);
 /* The system has no descriptor left: fewer connections for a while. True when waiting helps. */
 bool hws_manager_out_of_files(hws_manager_t *manager, hws_time_t now);
@@ -69,6 +77,12 @@ void hws_stats_add(hws_stats_t *sum, const hws_stats_t *stats);
 /* HWS_ERR_INVALID with `why->detail` for what is out of range. */
 int hws_limits_check(const hws_limits_t *limits, hws_error_t *why);
 int hws_timeouts_check(const hws_timeouts_t *timeouts, hws_error_t *why);
+/* The span, or HWS_NEVER when it is so long that adding it to the clock might overflow. */
+static inline hws_time_t hws_span_bounded(hws_time_t span)
+{
+    return span < HWS_NEVER / 4 ? span : HWS_NEVER;
+}
+
 /* Writes a detail into `why`, which may be NULL, and returns `code`. */
 int hws_explain(hws_error_t *why, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

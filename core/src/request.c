@@ -75,9 +75,9 @@ static void fail(hws_request_t *request, int code, const char *detail, hws_time_
 {
     hws_call_t *call = &request->call;
 
-    call->error.phase = phase_of(request);
     if (call->state == HWS_CALL_WAITING)
         hws_call_leave(call, now);
+    call->error.phase = phase_of(request);
     if (call->stream.connection != NULL)
         hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
     hws_call_fail(call, code, detail);
@@ -162,6 +162,7 @@ static void watch(hws_request_t *request, hws_time_t now)
 static void pump(hws_request_t *request)
 {
     hws_stream_t *stream = &request->call.stream;
+    size_t before = request->body_sent;
     int rc = HWS_OK;
 
     while (request->body_sent < request->body.size && rc == HWS_OK) {
@@ -173,6 +174,13 @@ static void pump(hws_request_t *request)
         request->body_sent += taken;
     }
     request->is_sent = request->body_sent == request->body.size;
+    /* A peer that takes bytes is not silent. */
+    if (request->body_sent > before)
+        request->quiet_since = hws_loop_now(loop_of(request));
+    if (rc == HWS_ERR_NOMEM) {
+        request->verdict = rc;
+        wake(request);
+    }
 }
 
 static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_t now)
@@ -286,6 +294,7 @@ static bool replay(hws_request_t *request, int code, hws_time_t now)
 {
     hws_call_t *call = &request->call;
     hws_upstream_t *upstream = call->upstream;
+    hws_phase_t phase;
 
     if (hws_error_kind(code) != HWS_KIND_RESET || !request->is_reused || request->was_heard)
         return false;
@@ -295,13 +304,16 @@ static bool replay(hws_request_t *request, int code, hws_time_t now)
                      call->is_replayable ? "replayed" : "failed", request->idle_age, now);
     if (!call->is_replayable || request->was_replayed || request->producer_asked)
         return false;
+    phase = phase_of(request);
     request->was_replayed = true;
     request->body_sent = 0;
     request->is_sent = false;
     call->is_fresh_only = true;
     hws_loop_cancel_timer(loop_of(request), &call->timer);
-    if (hws_call_seek(call, now) != HWS_OK)
+    if (hws_call_seek(call, now) != HWS_OK) {
+        call->error.phase = phase;
         return false;
+    }
     upstream->stats.replayed++;
     return true;
 }
@@ -633,10 +645,12 @@ int hws_request_finish(hws_request_t *request)
 {
     hws_stream_t *stream = &request->call.stream;
     size_t none;
+    int rc;
 
     if (is_over(request) || stream->connection == NULL || request->is_sent)
         return HWS_ERR_CLOSED;
-    request->is_sent = true;
+    rc = hws_connection_send(stream, (hws_slice_t){NULL, 0}, true, &none);
+    request->is_sent = rc != HWS_ERR_NOMEM;
     request->quiet_since = hws_loop_now(loop_of(request));
-    return hws_connection_send(stream, (hws_slice_t){NULL, 0}, true, &none);
+    return rc;
 }

@@ -47,7 +47,7 @@ struct hws_request {
     bool was_replayed;
     bool has_host;       /* the user gave a Host field */
     char store[HWS_REQUEST_STORE];
-    char head_store[HWS_REQUEST_HEAD];
+    _Alignas(hws_field_t) char head_store[HWS_REQUEST_HEAD];
 };
 
 #endif

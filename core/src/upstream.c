@@ -26,6 +26,14 @@ static hws_peer_t *next_peer(hws_upstream_t *upstream, hws_peer_t *peer)
     return peer_of(link == &upstream->peers ? upstream->peers.next : link);
 }
 
+/* Makes it `peer`'s turn. */
+static void turn_to(hws_upstream_t *upstream, hws_peer_t *peer)
+{
+    hws_list_t *link = peer->link.prev;
+
+    upstream->cursor = peer_of(link == &upstream->peers ? upstream->peers.prev : link);
+}
+
 /* Whether `peer` could do something for the call now. */
 static hws_pool_answer_t ask(const hws_peer_t *peer, const hws_call_t *call, hws_time_t now,
                              hws_connection_t **out)
@@ -37,11 +45,24 @@ static hws_pool_answer_t ask(const hws_peer_t *peer, const hws_call_t *call, hws
     return hws_pool_ask(&peer->pool, &want, now, out);
 }
 
+/* What ranks above whose turn it is: priority, and for who waits a connection that is there above
+ * a dial, because the one just dialled for him may be another peer's than the next in turn. */
+static int compare(const hws_peer_t *a, hws_pool_answer_t says_a, const hws_peer_t *b,
+                   hws_pool_answer_t says_b, bool waits)
+{
+    if (a->priority != b->priority)
+        return a->priority < b->priority ? -1 : 1;
+    if (waits && says_a != says_b)
+        return says_a == HWS_POOL_LEASED ? -1 : 1;
+    return 0;
+}
+
 /* One round: the peer that can do something and whose turn it is. `avoid` counts only while there
  * is another; a lower `priority` number goes first. */
 static hws_peer_t *pick(hws_upstream_t *upstream, const hws_call_t *call, bool may_dial,
                         hws_time_t now, hws_pool_answer_t *answer, hws_connection_t **connection)
 {
+    bool waits = hws_list_is_linked(&call->queue_link);
     hws_peer_t *best = NULL;
     hws_peer_t *peer = upstream->cursor;
     double total = 0;
@@ -50,6 +71,7 @@ static hws_peer_t *pick(hws_upstream_t *upstream, const hws_call_t *call, bool m
     for (i = 0; i < upstream->peer_count; i++) {
         hws_connection_t *found = NULL;
         hws_pool_answer_t said;
+        int rank;
 
         peer = next_peer(upstream, peer);
         if (peer == call->avoid && upstream->peer_count > 1)
@@ -61,12 +83,13 @@ static hws_peer_t *pick(hws_upstream_t *upstream, const hws_call_t *call, bool m
             peer->credit += peer->weight;
             total += peer->weight;
         }
-        if (best == NULL || peer->priority < best->priority ||
-            (peer->priority == best->priority && peer->credit > best->credit)) {
+        rank = best == NULL ? -1 : compare(peer, said, best, *answer, waits);
+        if (rank < 0 || (rank == 0 && peer->credit > best->credit)) {
             best = peer;
             *answer = said;
             *connection = found;
-            if (!upstream->has_weights && !upstream->has_priorities)
+            if (!upstream->has_weights && !upstream->has_priorities &&
+                (!waits || said == HWS_POOL_LEASED))
                 break;
         }
     }
@@ -75,6 +98,20 @@ static hws_peer_t *pick(hws_upstream_t *upstream, const hws_call_t *call, bool m
         upstream->cursor = best;
     }
     return best;
+}
+
+static hws_connection_t *oldest_idle(const hws_upstream_t *upstream)
+{
+    hws_connection_t *oldest = NULL;
+
+    HWS_LIST_EACH(link, &upstream->peers)
+    {
+        hws_connection_t *one = hws_pool_oldest_idle(&peer_of(link)->pool);
+
+        if (one != NULL && (oldest == NULL || one->used_at < oldest->used_at))
+            oldest = one;
+    }
+    return oldest;
 }
 
 /* Makes the caps allow one more connection to `peer`, closing idle ones if need be. */
@@ -90,24 +127,14 @@ static bool take_slot(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now
         hws_connection_close(oldest, HWS_CLOSE_EVICTED, HWS_ERR_CLOSED, now);
     }
     if (upstream->owner.connections >= upstream->owner.rules.limits.connections) {
-        hws_connection_t *oldest = NULL;
+        hws_connection_t *oldest = oldest_idle(upstream);
 
-        HWS_LIST_EACH(link, &upstream->peers)
-        {
-            hws_connection_t *one = hws_pool_oldest_idle(&peer_of(link)->pool);
-
-            if (one != NULL && (oldest == NULL || one->used_at < oldest->used_at))
-                oldest = one;
-        }
         if (oldest == NULL)
             return false;
         hws_connection_close(oldest, HWS_CLOSE_EVICTED, HWS_ERR_CLOSED, now);
     }
-    if (!hws_manager_take_slot(upstream->manager, now)) {
-        if (!hws_list_is_linked(&upstream->starved_link))
-            hws_list_push_back(&upstream->manager->starved, &upstream->starved_link);
+    if (!hws_manager_take_slot(upstream->manager, &upstream->starved_link, now))
         return false;
-    }
     upstream->owner.connections++;
     return true;
 }
@@ -121,12 +148,18 @@ static bool is_alive(hws_upstream_t *upstream, hws_connection_t *connection, con
     hws_peer_t *peer = hws_peer_of(connection->pool);
     hws_time_t age = now - connection->used_at;
 
+    int rc;
+
     if (connection->served == 0 && age == 0)
         return true;
     if (call->is_replayable && !call->is_lease && now - io->ops->polled_at(io) < HWS_MS(1))
         return true;
-    if (hws_connection_probe(connection) == HWS_OK)
+    if ((rc = hws_connection_probe(connection)) == HWS_OK)
         return true;
+    if (rc == HWS_ERR_UNEXPECTED) {
+        hws_connection_close(connection, HWS_CLOSE_UNEXPECTED, rc, now);
+        return false;
+    }
     hws_pool_learn(&peer->pool, age, now);
     hws_manager_tell(upstream->manager, HWS_EVENT_STALE_REUSE, upstream->name, peer->id, "probe",
                      age, now);
@@ -138,8 +171,10 @@ static bool start_dial(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *c
 {
     if (!take_slot(upstream, peer, now))
         return false;
-    if (hws_opening_start(peer, call, now) != HWS_OK) {
+    call->is_out_of_memory = hws_opening_start(peer, call, now) != HWS_OK;
+    if (call->is_out_of_memory) {
         hws_upstream_release_slot(upstream);
+        hws_call_clock(call, now);
         return false;
     }
     hws_call_set_peer(call, peer);
@@ -211,9 +246,8 @@ void hws_upstream_serve_one(hws_upstream_t *upstream, hws_time_t now)
 
         if (call->opening != NULL)
             continue;
-        if (hws_upstream_try(upstream, call, now) && upstream->queued > 0 &&
-            !hws_list_is_linked(&upstream->starved_link))
-            hws_list_push_back(&upstream->manager->starved, &upstream->starved_link);
+        if (hws_upstream_try(upstream, call, now) && upstream->queued > 0)
+            hws_manager_queue_up(upstream->manager, &upstream->starved_link);
         return;
     }
 }
@@ -239,6 +273,9 @@ void hws_upstream_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_ti
 void hws_upstream_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call, int status,
                             const char *detail, hws_time_t now)
 {
+    /* The new connection serves whoever waits first, before others that are idle. */
+    if (status == HWS_OK && !peer->pool.is_retired)
+        turn_to(upstream, peer);
     if (call != NULL) {
         call->opening = NULL;
         upstream->queued++;
@@ -290,7 +327,13 @@ static hws_upstream_t *upstream_of(hws_pool_owner_t *owner)
 
 static void on_room(hws_pool_owner_t *owner, hws_time_t now)
 {
-    hws_upstream_serve(upstream_of(owner), now);
+    hws_upstream_t *upstream = upstream_of(owner);
+
+    /* Who waits for a place without any connection to live on gets this one's; else an upstream
+     * that never runs out of work would keep it for ever. */
+    hws_manager_serve_poor(upstream->manager, &upstream->starved_link, now);
+    hws_upstream_serve(upstream, now);
+    hws_manager_note_room(upstream->manager);
 #ifdef HWS_CHECKS
     hws_upstream_check(upstream_of(owner));
 #endif
@@ -461,14 +504,31 @@ void hws_upstream_options_init(hws_upstream_options_t *options, const hws_manage
                                         .reuse = manager->reuse};
 }
 
+static void keep_nothing(void *data)
+{
+    (void)data;
+}
+
+static hws_timeouts_t bounded(const hws_timeouts_t *timeouts)
+{
+    return (hws_timeouts_t){.connect = hws_span_bounded(timeouts->connect),
+                            .queue = hws_span_bounded(timeouts->queue),
+                            .request = hws_span_bounded(timeouts->request),
+                            .read = hws_span_bounded(timeouts->read),
+                            .idle = hws_span_bounded(timeouts->idle),
+                            .lifetime = hws_span_bounded(timeouts->lifetime),
+                            .drain = hws_span_bounded(timeouts->drain)};
+}
+
 static void apply(hws_upstream_t *upstream, const hws_upstream_options_t *options)
 {
     upstream->owner.rules.limits = options->limits;
-    upstream->owner.rules.timeouts = options->timeouts;
+    upstream->owner.rules.timeouts = bounded(&options->timeouts);
     upstream->owner.rules.reuse = options->reuse;
     upstream->setup = options->setup;
     upstream->setup_user = options->setup_user;
-    upstream->owner.rules.free_data = options->free_data;
+    upstream->owner.rules.free_data =
+        options->free_data != NULL ? options->free_data : keep_nothing;
 }
 
 static int check(const hws_upstream_options_t *options, hws_error_t *why)
@@ -545,6 +605,25 @@ int hws_upstream_create(hws_manager_t *manager, const hws_upstream_options_t *op
     return hws_upstream_make(manager, options, false, out, why);
 }
 
+/* Closes what is idle beyond the limits; what is in use goes when it is handed back. */
+static void trim(hws_upstream_t *upstream, hws_time_t now)
+{
+    const hws_limits_t *limits = &upstream->owner.rules.limits;
+    hws_connection_t *oldest;
+
+    HWS_LIST_EACH(link, &upstream->peers)
+    {
+        hws_pool_t *pool = &peer_of(link)->pool;
+
+        while (pool->open + pool->dialing > limits->per_peer &&
+               (oldest = hws_pool_oldest_idle(pool)) != NULL)
+            hws_connection_close(oldest, HWS_CLOSE_SURPLUS, HWS_ERR_CLOSED, now);
+    }
+    while (upstream->owner.connections > limits->connections &&
+           (oldest = oldest_idle(upstream)) != NULL)
+        hws_connection_close(oldest, HWS_CLOSE_SURPLUS, HWS_ERR_CLOSED, now);
+}
+
 int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *options,
                         hws_error_t *why)
 {
@@ -576,6 +655,7 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
             hws_connection_reconsider(connection, now);
         }
     }
+    trim(upstream, now);
     hws_upstream_serve(upstream, now);
     hws_upstream_tidy(upstream);
     return HWS_OK;

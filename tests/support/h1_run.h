@@ -195,7 +195,7 @@ static inline void h1_run_check(const h1_run_t *run)
 {
     const hws_codec_t *codec = run->codec;
 
-    H1_MUST(codec->room <= 1 && !codec->is_batched);
+    H1_MUST(codec->room <= 1);
     H1_MUST(codec->room == 0 || !codec->is_last);
     H1_MUST(codec->room == 0 || run->has_ended || !run->has_head);
     H1_MUST(!run->is_over || codec->is_last);

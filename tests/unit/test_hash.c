@@ -77,6 +77,18 @@ static void names_are_compared_in_full(void **state)
     assert_null(find(&fixture->table, "name-12"));
 }
 
+/* A changed name stands in for one that has the same hash by chance. */
+static void an_equal_hash_is_not_an_equal_name(void **state)
+{
+    fixture_t *fixture = *state;
+    item_t *item = &fixture->items[12];
+
+    assert_int_equal(add(&fixture->table, item), HWS_OK);
+    item->name[0] = 'N';
+    assert_null(find(&fixture->table, "name-12"));
+    hws_hash_remove(&fixture->table, &item->link);
+}
+
 static void a_name_may_hold_any_bytes(void **state)
 {
     fixture_t *fixture = *state;
@@ -150,6 +162,7 @@ int main(void)
 #define TEST(test) cmocka_unit_test_setup_teardown(test, begin, end)
         TEST(an_empty_table_finds_nothing_and_allocates_nothing),
         TEST(names_are_compared_in_full),
+        TEST(an_equal_hash_is_not_an_equal_name),
         TEST(a_name_may_hold_any_bytes),
         TEST(many_are_found_while_the_table_grows),
         TEST(only_the_first_add_can_fail_for_want_of_memory),

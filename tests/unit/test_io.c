@@ -256,6 +256,22 @@ static void reset_is_told_as_one(far_end_t *far_end)
     assert_string_equal(far_end->witness.log, "connect:OK end:ECONNRESET");
 }
 
+/* An error ends what libuv watches for; the bytes before it must not hide it. */
+static void what_came_before_a_reset_is_told_first(far_end_t *far_end)
+{
+    if (world_is_local(far_end->kind))
+        return;
+    far_end_meet(far_end);
+    far_end_send(far_end, "hello", 5);
+    far_end_settle(far_end);
+    far_end_close(far_end, HWS_SIM_RESET);
+    far_end_settle(far_end);
+    witness_read(&far_end->witness, true);
+    far_end_run(far_end, has_ended);
+    assert_string_equal(far_end->witness.log, "connect:OK bytes end:ECONNRESET");
+    assert_true(hello_came(far_end));
+}
+
 static void close_inside_on_bytes_is_the_last_input(far_end_t *far_end)
 {
     char *data = make_pattern(LARGE);
@@ -373,6 +389,16 @@ static void flush_to_a_peer_that_went_away_fails(far_end_t *far_end)
     log = far_end->witness.log;
     assert_true(strcmp(log, "connect:OK flush:ECONNRESET") == 0 ||
                 strcmp(log, "connect:OK flush:EPIPE") == 0);
+}
+
+static void flush_on_a_connection_that_broke_before_fails(far_end_t *far_end)
+{
+    far_end_meet(far_end);
+    far_end_close(far_end, HWS_SIM_RESET);
+    far_end_settle(far_end);
+    witness_flush(&far_end->witness, "hello", 5);
+    far_end_run(far_end, has_flushed);
+    assert_null(strstr(far_end->witness.log, "flush:OK"));
 }
 
 static void send_to_a_peer_that_went_away_fails_and_raises_no_signal(far_end_t *far_end)
@@ -521,14 +547,17 @@ static void arm_again(void *user)
     witness_arm(&far_end->witness, now(far_end) + HWS_S(1000));
 }
 
+/* Else it would wait for a quiet socket although there is something to be done. */
 static void a_run_ends_when_only_the_timer_fired(far_end_t *far_end)
 {
+    far_end_meet(far_end);
+    witness_read(&far_end->witness, true);
     far_end->witness.acts_on = ON_TIMER;
     far_end->witness.act = arm_again;
     far_end->witness.user = far_end;
     witness_arm(&far_end->witness, now(far_end));
     assert_int_equal(witness_run(&far_end->witness, HWS_RUN_ONCE), HWS_OK);
-    assert_string_equal(far_end->witness.log, "timer");
+    assert_string_equal(far_end->witness.log, "connect:OK timer");
     witness_arm(&far_end->witness, HWS_NEVER);
 }
 
@@ -576,6 +605,13 @@ static void the_time_of_the_last_poll_is_known(far_end_t *far_end)
     witness_run(&far_end->witness, HWS_RUN_NOWAIT);
     assert_true(io->ops->polled_at(io) >= before);
     assert_true(io->ops->polled_at(io) <= now(far_end));
+    witness_arm(&far_end->witness, before);
+    witness_run(&far_end->witness, HWS_RUN_ONCE);
+    assert_true(io->ops->polled_at(io) <= far_end->witness.now);
+    assert_int_equal(witness_connect(&far_end->witness, &far_end->address), HWS_OK);
+    while (strstr(far_end->witness.log, "connect") == NULL)
+        witness_run(&far_end->witness, HWS_RUN_ONCE);
+    assert_int_equal(io->ops->polled_at(io), far_end->witness.now); /* one input: one reading */
 }
 
 static void entropy_gives_bytes_that_differ(far_end_t *far_end)
@@ -609,6 +645,7 @@ static const struct {
     SCENARIO(reading_can_stop_in_the_midst_of_much),
     SCENARIO(fin_is_told_once_after_the_bytes),
     SCENARIO(reset_is_told_as_one),
+    SCENARIO(what_came_before_a_reset_is_told_first),
     SCENARIO(close_inside_on_bytes_is_the_last_input),
     SCENARIO(close_inside_on_end_is_the_last_input),
     SCENARIO(peek_finds_nothing_on_a_quiet_connection),
@@ -619,6 +656,7 @@ static const struct {
     SCENARIO(flush_waits_for_the_reader_and_loses_nothing),
     SCENARIO(bytes_come_while_a_flush_is_under_way),
     SCENARIO(flush_to_a_peer_that_went_away_fails),
+    SCENARIO(flush_on_a_connection_that_broke_before_fails),
     SCENARIO(send_to_a_peer_that_went_away_fails_and_raises_no_signal),
     SCENARIO(close_while_flushing_is_silent),
     SCENARIO(close_inside_on_flush_is_the_last_input),

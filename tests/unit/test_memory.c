@@ -164,6 +164,26 @@ static void one_object_more_and_less_allocates_no_chunk_each_time(void **state)
     hws_slab_dispose(&slab);
 }
 
+/* So that the empty one stays empty, and can go when there is a second one. */
+static void a_chunk_that_is_in_use_is_taken_from_before_an_empty_one(void **state)
+{
+    static void *objects[COUNT];
+    hws_slab_t slab;
+    size_t i;
+
+    (void)state;
+    hws_slab_init(&slab, ITEM_SIZE, ITEM_SIZE);
+    for (i = 0; i <= slab.per_chunk; i++)
+        objects[i] = hws_slab_take(&slab);
+    hws_slab_give(&slab, objects[0]);
+    hws_slab_give(&slab, objects[slab.per_chunk]);
+    assert_int_equal(slab.empty, 1);
+    assert_ptr_equal(hws_slab_take(&slab), objects[0]);
+    for (i = 0; i < slab.per_chunk; i++)
+        hws_slab_give(&slab, objects[i]);
+    hws_slab_dispose(&slab);
+}
+
 static void a_slab_without_memory_gives_none_and_recovers(void **state)
 {
     hws_slab_t slab;
@@ -227,6 +247,7 @@ int main(void)
         cmocka_unit_test(objects_do_not_overlap_and_are_aligned),
         cmocka_unit_test(chunks_are_few_and_go_when_they_are_empty),
         cmocka_unit_test_teardown(one_object_more_and_less_allocates_no_chunk_each_time, end),
+        cmocka_unit_test(a_chunk_that_is_in_use_is_taken_from_before_an_empty_one),
         cmocka_unit_test_teardown(a_slab_without_memory_gives_none_and_recovers, end),
         cmocka_unit_test(any_order_of_taking_and_giving_keeps_the_books),
     };

@@ -174,6 +174,27 @@ static void plans_of_the_same_moment_keep_their_order(void **state)
     assert_int_equal(witness_run(&fixture->witness, HWS_RUN_ONCE), HWS_END);
 }
 
+static void note_bytes(void *user)
+{
+    fixture_t *fixture = user;
+
+    note(fixture, fixture->witness.log);
+}
+
+/* What is sent behind it does not move an arrival to the end of its moment. */
+static void an_arrival_keeps_its_place_within_its_moment(void **state)
+{
+    fixture_t *fixture = *state;
+
+    options(fixture)->latency_min = options(fixture)->latency_max = HWS_MS(10);
+    meet(fixture);
+    assert_int_equal(hws_sim_send(fixture->conn, "a", 1), HWS_OK);
+    assert_int_equal(hws_sim_at(fixture->sim, HWS_MS(10), note_bytes, fixture), HWS_OK);
+    assert_int_equal(hws_sim_send(fixture->conn, "b", 1), HWS_OK);
+    run_for(fixture, HWS_MS(10));
+    assert_string_equal(fixture->log, "accept connect:OK bytes");
+}
+
 static void plan_again(void *user)
 {
     plan_t *plan = user;
@@ -342,6 +363,8 @@ static void a_socket_closed_into_the_silence_is_forgotten_at_once(void **state)
     run_for(fixture, HWS_S(1));
     witness_close(&fixture->witness, false);
     assert_int_equal(hws_sim_open_sockets(fixture->sim), 0);
+    assert_int_equal(fixture->witness.io->ops->timeout(fixture->witness.io), 0);
+    run_for(fixture, 0);
     hws_sim_silence(fixture->listener, false);
     run_for(fixture, HWS_S(1));
     assert_string_equal(fixture->witness.log, "");
@@ -547,6 +570,22 @@ static void bytes_after_a_full_close_are_answered_by_a_reset(void **state)
     assert_string_equal(fixture->log, "accept");
 }
 
+static void a_close_with_bytes_unread_resets(void **state)
+{
+    fixture_t *fixture = *state;
+    size_t sent;
+
+    meet(fixture);
+    hws_sim_pause(fixture->conn, true);
+    send_to_peer(fixture, 5);
+    run_for(fixture, 0);
+    hws_sim_close(fixture->conn, HWS_SIM_CLOSE);
+    run_for(fixture, 0);
+    assert_string_equal(fixture->log, "accept");
+    assert_int_equal(witness_send(&fixture->witness, "x", 1, &sent), HWS_ERR_RESET);
+    assert_int_equal(witness_finish(&fixture->witness), HWS_ERR_PIPE);
+}
+
 static void bytes_after_a_half_close_are_still_taken(void **state)
 {
     fixture_t *fixture = *state;
@@ -707,6 +746,7 @@ int main(void)
         TEST(a_thousand_seconds_pass_without_waiting),
         TEST(run_until_stops_the_clock_there),
         TEST(plans_of_the_same_moment_keep_their_order),
+        TEST(an_arrival_keeps_its_place_within_its_moment),
         TEST(a_turn_ends_though_its_inputs_cause_more_at_once),
         TEST(a_stall_passes_time_without_inputs),
         TEST(a_connect_takes_the_time_the_listener_says),
@@ -730,6 +770,7 @@ int main(void)
         TEST(the_peer_is_told_of_a_reset_and_loses_what_was_on_its_way),
         TEST(the_peer_is_told_of_one_end_only),
         TEST(bytes_after_a_full_close_are_answered_by_a_reset),
+        TEST(a_close_with_bytes_unread_resets),
         TEST(bytes_after_a_half_close_are_still_taken),
         TEST(a_connection_can_be_cut_after_so_many_bytes),
         TEST(a_listener_can_close_all_its_connections),

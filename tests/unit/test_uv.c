@@ -131,6 +131,7 @@ static void a_world_without_a_descriptor_left_says_so(void **state)
 static void no_descriptor_outlives_its_socket_or_its_world(void **state)
 {
     far_end_t far_end;
+    hws_address_t nowhere;
     int before = count_fds();
     int in_world;
     int i;
@@ -143,6 +144,9 @@ static void no_descriptor_outlives_its_socket_or_its_world(void **state)
         witness_close(&far_end.witness, i % 2 == 0);
         assert_int_equal(count_fds(), in_world);
     }
+    assert_int_equal(hws_address_from_path(HWS_SLICE("/nonexistent/sock"), &nowhere), HWS_OK);
+    assert_int_equal(witness_connect(&far_end.witness, &nowhere), HWS_ERR_NO_SUCH_PATH);
+    assert_int_equal(count_fds(), in_world);
     far_end_dispose(&far_end);
     assert_int_equal(count_fds(), before);
 }
@@ -217,6 +221,21 @@ static void an_unread_close_of_the_peer_is_told_as_reset_after_the_bytes(void **
     witness_read(&far_end->witness, true);
     far_end_run(far_end, has_ended);
     assert_string_equal(far_end->witness.log, "connect:OK end:ECONNRESET");
+}
+
+/* The kind must be one that a user may retry by, not that of the dial long ago. */
+static void whatever_breaks_an_established_connection_is_a_reset(void **state)
+{
+    far_end_t *far_end = *state;
+    int fd = next_fd();
+    int no_socket;
+
+    far_end_meet(far_end);
+    no_socket = open("/dev/null", O_RDWR | O_CLOEXEC);
+    assert_true(dup2(no_socket, fd) == fd);
+    close(no_socket);
+    assert_int_equal(witness_peek(&far_end->witness), HWS_ERR_RESET);
+    assert_int_equal(witness_finish(&far_end->witness), HWS_ERR_RESET);
 }
 
 static bool is_readable(int fd, int ms)
@@ -351,6 +370,7 @@ int main(void)
         WITH(begin_local, connect_to_a_full_unix_backlog_is_refused),
         WITH(begin_local, a_flush_that_breaks_raises_no_signal),
         WITH(begin, an_unread_close_of_the_peer_is_told_as_reset_after_the_bytes),
+        WITH(begin, whatever_breaks_an_established_connection_is_a_reset),
         WITH(begin, a_host_loop_can_drive_it_by_descriptor_and_timeout),
         WITH(begin, a_host_loop_that_waits_out_the_timeout_gets_the_timer),
         WITH(begin, a_quiet_watched_socket_keeps_a_run_waiting),

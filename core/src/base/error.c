@@ -9,7 +9,8 @@ typedef struct {
 } entry_t;
 
 #define ENTRY(symbol, kind, code, text) {HWS_KIND_##kind, code, text},
-static const entry_t entries[] = {{HWS_KIND_INVALID, "UNKNOWN", "unknown error"}, HWS_ERROR_LIST(ENTRY)};
+static const entry_t entries[] = {{HWS_KIND_INVALID, "UNKNOWN", "unknown error"},
+                                  HWS_ERROR_LIST(ENTRY)};
 #undef ENTRY
 
 #define WORD(symbol, word) word,

@@ -14,8 +14,7 @@ typedef struct hws_list {
 #define HWS_CONTAINER(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 /* Walks the links of `list`; the body must not unlink `it` (take hws_list_first in a loop then). */
-#define HWS_LIST_EACH(it, list)                                                                    \
-    for (hws_list_t *it = (list)->next; it != (list); it = it->next)
+#define HWS_LIST_EACH(it, list) for (hws_list_t *it = (list)->next; it != (list); it = it->next)
 
 /* A head that is empty, or a link that is on no list: both point to themselves. */
 static inline void hws_list_init(hws_list_t *list)

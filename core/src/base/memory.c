@@ -138,18 +138,16 @@ static chunk_t *make_chunk(void)
 
 void *hws_slab_take(hws_slab_t *slab)
 {
-    hws_list_t *link = hws_list_first(&slab->partial);
     chunk_t *chunk;
     void *object;
 
-    if (link != NULL) {
-        chunk = HWS_CONTAINER(link, chunk_t, link);
-    } else {
+    if (hws_list_is_empty(&slab->partial)) {
         if ((chunk = make_chunk()) == NULL)
             return NULL;
         hws_list_push_front(&slab->partial, &chunk->link);
         slab->empty++;
     }
+    chunk = HWS_CONTAINER(slab->partial.next, chunk_t, link);
     if (chunk->used++ == 0)
         slab->empty--;
     if (chunk->free != NULL) {

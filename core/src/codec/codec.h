@@ -92,7 +92,6 @@ struct hws_codec {
     uint32_t room;        /* streams that could be opened now */
     bool is_last;         /* none will ever be opened again: close once the open ones have ended */
     bool wants_bytes;     /* false: stop reading, enough is unread */
-    bool is_batched;      /* bytes may wait for the end of the turn (multiplexing codecs) */
     hws_time_t idle_hint; /* how long the peer says it keeps an idle connection, or HWS_NEVER */
 };
 

@@ -8,7 +8,8 @@ int hws_address_from_ip(hws_slice_t text, uint16_t port, hws_address_t *out)
     char literal[INET6_ADDRSTRLEN];
     hws_address_t address;
 
-    if (text.size == 0 || text.size >= sizeof(literal) || memchr(text.data, '\0', text.size) != NULL)
+    if (text.size == 0 || text.size >= sizeof(literal) ||
+        memchr(text.data, '\0', text.size) != NULL)
         return HWS_ERR_NAME;
     memcpy(literal, text.data, text.size);
     literal[text.size] = '\0';

@@ -208,7 +208,7 @@ static void send_reset(hws_socket_t *socket)
     if (socket->is_breaking || socket->is_broken || socket->state == CLOSED)
         return;
     socket->is_breaking = true;
-    set_timer(socket->sim, &socket->break_timer, later(arrival(socket), socket->to_client.last_at));
+    set_timer(socket->sim, &socket->break_timer, arrival(socket));
 }
 
 static size_t room(const hws_socket_t *socket)
@@ -390,8 +390,6 @@ static void fire_break(hws_timer_t *timer, hws_time_t now)
         return;
     socket->is_breaking = false;
     socket->is_broken = true;
-    lane_clear(&socket->to_peer);
-    schedule_peer(socket);
     if (socket->to_client.end == HWS_OK)
         lane_end(&socket->to_client, HWS_ERR_RESET, now);
     if (socket->is_flushing)

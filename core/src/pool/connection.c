@@ -82,6 +82,10 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
 {
     hws_connection_t *connection = HWS_CONTAINER(timer, hws_connection_t, timer);
 
+    if (connection->write_error == HWS_ERR_NOMEM) {
+        hws_connection_close(connection, HWS_CLOSE_FAILED, HWS_ERR_NOMEM, now);
+        return;
+    }
     /* A used one is looked at again when it is handed back. */
     if (connection->state != HWS_CONNECTION_READY || connection->stream_count > 0)
         return;
@@ -193,7 +197,10 @@ static void give_up_writing(hws_connection_t *connection, int code)
 {
     connection->write_error = code;
     hws_buffer_dispose(&connection->out);
-    if (!connection->is_reading) {
+    /* What was lost here no peer will ever explain. */
+    if (code == HWS_ERR_NOMEM)
+        hws_loop_set_timer(connection->loop, &connection->timer, hws_loop_now(connection->loop));
+    if (!connection->is_reading && !connection->has_finished) {
         connection->is_reading = true;
         connection->loop->io->ops->read(connection->socket, true);
     }
@@ -201,6 +208,7 @@ static void give_up_writing(hws_connection_t *connection, int code)
 
 static void start_flush(hws_connection_t *connection)
 {
+    size_t size = hws_buffer_size(&connection->out);
     int rc = connection->loop->io->ops->flush(connection->socket, &connection->out);
 
     if (rc != HWS_OK) {
@@ -208,6 +216,7 @@ static void start_flush(hws_connection_t *connection)
         return;
     }
     connection->is_flushing = true;
+    connection->flushing = size;
 }
 
 /* Writes what is in the loop's scratch buffer, at once as far as the system takes it. */
@@ -239,7 +248,7 @@ static int write_scratch(hws_connection_t *connection)
 static size_t write_room(const hws_connection_t *connection)
 {
     size_t limit = rules_of(connection)->limits.buffer;
-    size_t waiting = hws_buffer_size(&connection->out);
+    size_t waiting = hws_buffer_size(&connection->out) + connection->flushing;
 
     return waiting < limit ? limit - waiting : 0;
 }
@@ -495,7 +504,8 @@ static void settle(hws_connection_t *connection, int rc, hws_time_t now)
         (void)find_place(connection, now);
         tell_settled(&ended, now);
     } else {
-        if (connection->is_reading != connection->codec->wants_bytes) {
+        if (connection->is_reading != connection->codec->wants_bytes &&
+            !connection->has_finished) {
             connection->is_reading = connection->codec->wants_bytes;
             connection->loop->io->ops->read(connection->socket, connection->is_reading);
         }
@@ -598,6 +608,7 @@ static void on_flush(void *user, int status, hws_time_t now)
     (void)now;
     hws_loop_enter(connection->loop);
     connection->is_flushing = false;
+    connection->flushing = 0;
     if (status != HWS_OK) {
         give_up_writing(connection, status);
     } else if (!hws_buffer_is_empty(&connection->out)) {

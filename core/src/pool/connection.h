@@ -43,6 +43,7 @@ struct hws_connection {
     hws_time_t idle_age;  /* how long it had been idle when its present stream began */
     hws_time_t expires_at; /* of its lifetime */
     hws_buffer_t out;     /* written while a flush is under way */
+    size_t flushing;      /* bytes that the flush under way has taken over */
     void *data;           /* the user's, kept from lease to lease */
     int write_error;      /* nothing more can be written */
     bool is_reading;
