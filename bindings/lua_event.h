@@ -1,0 +1,17 @@
+/* lua_event.h - what a manager tells: to the functions of m:on(), to `log`, or to stderr. */
+#ifndef HWL_LUA_EVENT_H
+#define HWL_LUA_EVENT_H
+
+#include "lua_state.h"
+
+/* Reports what a task or callback raised, which lies on top of the stack and is popped: to the log
+ * and the event `error` of every manager, to stderr if there is none. `what` begins the message.
+ * The value is a string with its traceback already in it, or anything else. */
+void hwl_event_report(lua_State *L, hwl_t *lua, const char *what);
+/* For hws_manager_options_t. */
+void hwl_event_on_event(void *user, const hws_event_t *event);
+/* Methods of a manager. */
+int hwl_event_on(lua_State *L);
+int hwl_event_off(lua_State *L);
+
+#endif

@@ -1,0 +1,426 @@
+#include "lua_lease.h"
+
+#include "lua_error.h"
+#include "lua_options.h"
+#include "lua_task.h"
+#include "lua_upstream.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- life ---- */
+
+static bool is_forked(const hwl_conn_t *conn)
+{
+    return hws_loop_is_forked(hws_manager_loop(conn->manager->core));
+}
+
+bool hwl_conn_is_usable(const hwl_conn_t *conn, hws_error_t *why)
+{
+    int code = conn->lease == NULL ? HWS_ERR_CLOSED : is_forked(conn) ? HWS_ERR_FORKED : HWS_OK;
+
+    if (code != HWS_OK)
+        *why = hwl_error_make(code, HWS_PHASE_BODY,
+                              code == HWS_ERR_CLOSED ? "the lease has ended" : NULL);
+    return code == HWS_OK;
+}
+
+bool hwl_conn_is_open(lua_State *L, const hwl_conn_t *conn)
+{
+    hws_error_t why;
+
+    if (hwl_conn_is_usable(conn, &why))
+        return true;
+    hwl_error_fail(L, conn->lua, &why);
+    return false;
+}
+
+/* Pushes a userdata, which takes `lease` over. */
+static hwl_conn_t *push_conn(lua_State *L, hwl_manager_t *manager, hws_lease_t *lease)
+{
+    hwl_conn_t *conn = hwl_new_userdata(L, sizeof(*conn), 0);
+    const hws_lease_options_t callbacks = {
+        .on_readable = hwl_conn_on_readable,
+        .on_writable = hwl_conn_on_writable,
+        .user = conn,
+    };
+
+    memset(conn, 0, sizeof(*conn));
+    hwl_push_type(L, manager->lua, HWL_CONN);
+    lua_setmetatable(L, -2);
+    conn->lua = manager->lua;
+    conn->manager = manager;
+    conn->anchor = LUA_NOREF;
+    hwl_manager_use(L, manager);
+    conn->lease = lease;
+    hws_list_push_back(&manager->lua->conns, &conn->link);
+    hws_lease_set_callbacks(lease, &callbacks);
+    return conn;
+}
+
+/* The lease is about to end; who still waits on it hears that. */
+static hws_lease_t *take_lease(hwl_conn_t *conn)
+{
+    hws_lease_t *lease = conn->lease;
+
+    conn->lease = NULL;
+    hws_list_remove(&conn->link);
+    if (conn->reader != NULL)
+        hwl_wait_settle(conn->reader, HWS_ERR_CLOSED, HWS_PHASE_BODY, "the lease has ended");
+    if (conn->writer != NULL)
+        hwl_wait_settle(conn->writer, HWS_ERR_CLOSED, HWS_PHASE_SEND, "the lease has ended");
+    hwl_manager_unuse(conn->manager);
+    return lease;
+}
+
+void hwl_leases_close(hwl_t *lua)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(&lua->conns)) != NULL) {
+        hwl_conn_t *conn = HWS_CONTAINER(link, hwl_conn_t, link);
+        hws_lease_t *lease = take_lease(conn);
+
+        if (conn->is_setup)
+            hws_lease_setup_done(lease, false, NULL);
+        else
+            hws_lease_close(lease);
+    }
+}
+
+/* ---- acquiring ---- */
+
+static void on_done(hws_lease_t *lease, void *user)
+{
+    (void)lease;
+    hwl_wait_end(user);
+}
+
+static int push_acquired(lua_State *L, hwl_wait_t *wait)
+{
+    hws_lease_t *lease = wait->subject;
+    const hws_error_t *error = hws_lease_error(lease);
+    hwl_conn_t *conn;
+
+    if (error != NULL)
+        return hwl_error_fail(L, wait->lua, error);
+    conn = push_conn(L, wait->extra, lease);
+    conn->place = wait->place;
+    wait->subject = NULL;
+    return 1;
+}
+
+static int push_connected(lua_State *L, hwl_wait_t *wait)
+{
+    const hws_error_t *error = hws_lease_error(wait->subject);
+
+    if (error != NULL)
+        return hwl_error_fail(L, wait->lua, error);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static void cancel_acquisition(hwl_wait_t *wait)
+{
+    hws_lease_cancel(wait->subject);
+}
+
+static void leave_acquisition(hwl_wait_t *wait)
+{
+    hws_lease_release(wait->subject);
+}
+
+static int start(lua_State *L, hwl_upstream_t *upstream, hws_lease_options_t *options, int callback)
+{
+    static const hwl_operation_t acquire = {
+        .push = push_acquired,
+        .cancel = cancel_acquisition,
+        .leave = leave_acquisition,
+    };
+    static const hwl_operation_t connect = {
+        .push = push_connected,
+        .cancel = cancel_acquisition,
+        .leave = leave_acquisition,
+    };
+    hwl_t *lua = hwl_of(L);
+    hws_lease_t *lease;
+    hws_error_t why = { .code = HWS_OK };
+    hwl_wait_t local;
+    hwl_wait_t *wait = hwl_wait_begin(L, lua, callback, &local);
+    int rc;
+
+    if (wait == NULL)
+        return hwl_wait_refused(L, lua);
+    options->on_done = on_done;
+    options->user = wait;
+    if ((rc = hws_lease_acquire(upstream->core, options, &lease, &why)) != HWS_OK) {
+        why.code = rc;
+        return hwl_wait_fail(L, wait, &why);
+    }
+    wait->extra = upstream->manager;
+    if (!options->connect_only)
+        hwl_place_take(L, &wait->place);
+    hwl_wait_anchor(L, wait, 1);
+    return hwl_wait_for(L, wait, options->connect_only ? &connect : &acquire, lease);
+}
+
+static void refuse_option(lua_State *L, const hwl_t *lua)
+{
+    hwl_push_helper(L, lua, HWL_HELPER_UNKNOWN);
+    lua_pushliteral(L, "option of acquire");
+    lua_pushvalue(L, -4);
+    lua_newtable(L);
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "timeout");
+    lua_call(L, 3, 1);
+    luaL_error(L, "%s", lua_tostring(L, -1));
+}
+
+int hwl_lease_acquire(lua_State *L)
+{
+    hwl_upstream_t *upstream = hwl_self(L);
+    hws_lease_options_t options = { .timeout = 0 };
+    int callback = hwl_check_callback(L, lua_isfunction(L, 2) ? 2 : 3);
+
+    if (callback != 2 && !lua_isnoneornil(L, 2)) {
+        if (!lua_istable(L, 2))
+            return hwl_refuse(L, "the options of acquire", 2, "a table, or nothing");
+        for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) {
+            if (lua_type(L, -2) != LUA_TSTRING || strcmp(lua_tostring(L, -2), "timeout") != 0)
+                refuse_option(L, upstream->manager->lua);
+            options.timeout = hwl_check_span(L, "timeout", -1, 1, true);
+        }
+    }
+    return start(L, upstream, &options, callback);
+}
+
+int hwl_lease_connect(lua_State *L)
+{
+    hwl_t *lua = hwl_of(L);
+    hwl_upstream_t *upstream = hwl_test(L, lua, 1, HWL_UPSTREAM);
+    hws_lease_options_t options = { .connect_only = true };
+
+    if (upstream == NULL)
+        return hwl_refuse(L, "the upstream", 1, "one");
+    options.timeout = hwl_check_span(L, "the timeout", 2, 1, true);
+    return start(L, upstream, &options, 0);
+}
+
+/* ---- setup ---- */
+
+/* The setup function has returned `true`, or nil and a reason, or raised one. */
+static void end_setup(hwl_task_t *task, void *user)
+{
+    hwl_conn_t *conn = user;
+    lua_State *L = task->thread.L;
+    bool is_ready = !task->has_raised && !task->is_canceled && task->count > 0 &&
+                    lua_toboolean(L, -task->count);
+    const char *reason = NULL;
+
+    if (!is_ready && task->count > 0) {
+        if (lua_istable(L, -1)) {
+            lua_pushliteral(L, "message");
+            lua_rawget(L, -2);
+            lua_replace(L, -2);
+        }
+        if (lua_type(L, -1) == LUA_TSTRING)
+            reason = lua_tostring(L, -1);
+    }
+    luaL_unref(task->lua->turner, LUA_REGISTRYINDEX, conn->anchor);
+    hws_lease_setup_done(take_lease(conn), is_ready, reason);
+}
+
+typedef struct {
+    hwl_manager_t *manager;
+    hws_lease_t *lease;
+    bool has_begun;
+} setup_t;
+
+static int begin_setup(lua_State *L)
+{
+    setup_t *setup = lua_touserdata(L, 1);
+    hwl_t *lua = setup->manager->lua;
+    hwl_conn_t *conn;
+    hwl_task_t *task;
+    int anchor;
+
+    if (!hwl_manager_push(L, setup->manager))
+        return 0;
+    hwl_get_table(L, -1);
+    lua_getfield(L, -1, "upstreams");
+    lua_getfield(L, -1, hws_upstream_name(hws_lease_upstream(setup->lease)));
+    if (lua_isnil(L, -1))
+        return 0;
+    hwl_get_table(L, -1);
+    lua_getfield(L, -1, "setup");
+    conn = push_conn(L, setup->manager, setup->lease);
+    conn->is_setup = true;
+    setup->has_begun = true;
+    lua_pushvalue(L, -1);
+    anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    conn->anchor = anchor;
+    task = hwl_task_create(L, lua, 1);
+    task->on_end = end_setup;
+    task->user = conn;
+    hwl_task_unhold(task);
+    return 0;
+}
+
+void hwl_lease_setup(hws_lease_t *lease, void *user)
+{
+    setup_t setup = { .manager = user, .lease = lease };
+
+    if (!hwl_protect(setup.manager->lua->turner, begin_setup, &setup) || !setup.has_begun)
+        hws_lease_setup_done(lease, false, "the setup function could not be started");
+}
+
+/* ---- data ---- */
+
+typedef struct {
+    hwl_t *lua;
+    int reference;
+} data_t;
+
+/* Called from within the core, too; hence the thread of its own. */
+void hwl_lease_free_data(void *data)
+{
+    data_t *kept = data;
+
+    luaL_unref(kept->lua->spare, LUA_REGISTRYINDEX, kept->reference);
+    hws_free(kept);
+}
+
+/* Keeps the table on top of the stack with the connection, and pops it. */
+static void set_data(lua_State *L, hwl_conn_t *conn)
+{
+    data_t *data = hws_alloc(sizeof(*data));
+
+    if (data == NULL)
+        luaL_error(L, "out of memory");
+    data->lua = conn->lua;
+    data->reference = luaL_ref(L, LUA_REGISTRYINDEX);
+    hws_lease_set_data(conn->lease, data);
+}
+
+static void push_data(lua_State *L, hwl_conn_t *conn)
+{
+    const data_t *data;
+
+    if (hws_lease_data(conn->lease) == NULL) {
+        lua_newtable(L);
+        set_data(L, conn);
+    }
+    if ((data = hws_lease_data(conn->lease)) != NULL)
+        lua_rawgeti(L, LUA_REGISTRYINDEX, data->reference);
+    else
+        lua_pushnil(L); /* its connection is gone */
+}
+
+/* (conn, name): methods first, then what belongs to this one. */
+static int get(lua_State *L)
+{
+    hwl_conn_t *conn;
+    const char *name;
+
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(3));
+    if (!lua_isnil(L, -1))
+        return 1;
+    conn = hwl_self(L);
+    if (lua_type(L, 2) != LUA_TSTRING || conn->lease == NULL || is_forked(conn))
+        return 0;
+    name = lua_tostring(L, 2);
+    if (strcmp(name, "data") == 0)
+        push_data(L, conn);
+    else if (strcmp(name, "peer") == 0)
+        lua_pushstring(L, hws_lease_peer(conn->lease));
+    else if (strcmp(name, "reused") == 0)
+        lua_pushboolean(L, hws_lease_is_reused(conn->lease));
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+static int set(lua_State *L)
+{
+    hwl_conn_t *conn = hwl_self(L);
+
+    if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "data") != 0)
+        return luaL_error(L, "a lease has one field that can be set: data");
+    if (!lua_istable(L, 3) && !lua_isnil(L, 3))
+        return hwl_refuse(L, "data", 3, "a table, or nil");
+    if (conn->lease == NULL || is_forked(conn))
+        return luaL_error(L, "data is kept with the connection, and the lease has ended");
+    lua_settop(L, 3);
+    if (lua_isnil(L, 3))
+        hws_lease_set_data(conn->lease, NULL);
+    else
+        set_data(L, conn);
+    return 0;
+}
+
+/* ---- ending ---- */
+
+static int end(lua_State *L, void (*finish)(hws_lease_t *))
+{
+    hwl_conn_t *conn = hwl_self(L);
+
+    if (conn->lease != NULL) {
+        if (!hwl_conn_is_open(L, conn))
+            return 2;
+        if (conn->is_setup)
+            return luaL_error(L, "a setup function returns true or false; it does not end the lease");
+        finish(take_lease(conn));
+        hwl_wait_wake_host(L, conn->lua);
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int release(lua_State *L)
+{
+    return end(L, hws_lease_release);
+}
+
+static int close(lua_State *L)
+{
+    return end(L, hws_lease_close);
+}
+
+/* Nobody can give it back any more: that is worth a report. */
+static int collect(lua_State *L)
+{
+    hwl_conn_t *conn = hwl_self(L);
+    char place[LUA_IDSIZE + 16];
+    hws_event_t event = { .type = HWS_EVENT_LEAK, .reason = "lease", .text = place };
+
+    if (conn->lease == NULL || is_forked(conn))
+        return 0;
+    snprintf(place, sizeof(place), "%s:%d", conn->place.source, conn->place.line);
+    event.at = hws_loop_now(conn->lua->loop);
+    event.upstream = hws_upstream_name(hws_lease_upstream(conn->lease));
+    event.peer = hws_lease_peer(conn->lease);
+    hws_manager_report(conn->manager->core, &event);
+    hws_lease_close(take_lease(conn));
+    return 0;
+}
+
+void hwl_define_conns(lua_State *L, hwl_t *lua)
+{
+    static const luaL_Reg metamethods[] = {
+        { "__index", get },   { "__newindex", set }, { "__gc", collect },
+        { "__close", close }, { NULL, NULL },
+    };
+    static const luaL_Reg methods[] = {
+        { "read", hwl_conn_read },
+        { "read_until", hwl_conn_read_until },
+        { "write", hwl_conn_write },
+        { "finish", hwl_conn_finish },
+        { "timeout", hwl_conn_timeout },
+        { "release", release },
+        { "close", close },
+        { NULL, NULL },
+    };
+
+    hwl_define(L, lua, HWL_CONN, metamethods, methods);
+}

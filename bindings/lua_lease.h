@@ -1,0 +1,50 @@
+/* lua_lease.h - a lease as Lua holds it: `conn`. */
+#ifndef HWL_LUA_LEASE_H
+#define HWL_LUA_LEASE_H
+
+#include "lua_manager.h"
+#include "lua_wait.h"
+
+typedef struct {
+    hws_list_t link; /* in hwl_t.conns while it has a lease */
+    hwl_t *lua;
+    hwl_manager_t *manager;
+    hws_lease_t *lease; /* NULL: given back */
+    hwl_wait_t *reader; /* who waits in a read; NULL: nobody */
+    hwl_wait_t *writer;
+    hws_read_t want;  /* of the reader */
+    hws_slice_t rest; /* what the writer has not written yet */
+    /* The core's lease waits, and the end was asked for. It has one cancel for both directions. */
+    bool is_reading;
+    bool is_writing;
+    bool is_read_canceled;
+    bool is_write_canceled;
+    bool is_setup;     /* lent to a setup function */
+    int anchor;        /* registry reference while it is */
+    hwl_place_t place; /* of the acquisition */
+} hwl_conn_t;
+
+/* api:acquire */
+int hwl_lease_acquire(lua_State *L);
+/* (upstream, seconds) -> true | nil, err: one attempt to have a connection, for api:ready. */
+int hwl_lease_connect(lua_State *L);
+/* For hws_upstream_options_t: runs the upstream's setup function as a task; frees conn.data. */
+void hwl_lease_setup(hws_lease_t *lease, void *user);
+void hwl_lease_free_data(void *data);
+/* Closes all: their Lua state is being closed. */
+void hwl_leases_close(hwl_t *lua);
+
+/* In lua_transfer.c: the methods that move bytes, and the callbacks they need. */
+int hwl_conn_read(lua_State *L);
+int hwl_conn_read_until(lua_State *L);
+int hwl_conn_write(lua_State *L);
+int hwl_conn_finish(lua_State *L);
+int hwl_conn_timeout(lua_State *L);
+void hwl_conn_on_readable(hws_lease_t *lease, void *user);
+void hwl_conn_on_writable(hws_lease_t *lease, void *user);
+
+/* Whether its lease may be used; if not, fills `why`, or pushes nil and why. */
+bool hwl_conn_is_usable(const hwl_conn_t *conn, hws_error_t *why);
+bool hwl_conn_is_open(lua_State *L, const hwl_conn_t *conn);
+
+#endif

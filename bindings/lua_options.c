@@ -1,0 +1,119 @@
+#include "lua_options.h"
+
+#include "lua_error.h"
+
+#include <string.h>
+
+void hwl_options_check(lua_State *L, const hwl_t *lua, hwl_helper_t helper, int index, int flag)
+{
+    hwl_push_helper(L, lua, helper);
+    lua_pushvalue(L, index);
+    if (flag >= 0)
+        lua_pushboolean(L, flag);
+    lua_call(L, flag >= 0 ? 2 : 1, 2);
+    if (lua_isnil(L, -2))
+        luaL_error(L, "%s", lua_tostring(L, -1));
+    lua_pop(L, 1);
+}
+
+/* A number in that field of the table on top; false when it has none. */
+static bool get_number(lua_State *L, const char *field, double *out)
+{
+    bool has_it;
+
+    lua_getfield(L, -1, field);
+    has_it = lua_type(L, -1) == LUA_TNUMBER;
+    if (has_it)
+        *out = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return has_it;
+}
+
+static void get_count(lua_State *L, const char *field, uint32_t *out)
+{
+    double value;
+
+    if (get_number(L, field, &value))
+        *out = (uint32_t)value;
+}
+
+static void get_size(lua_State *L, const char *field, size_t *out)
+{
+    double value;
+
+    if (get_number(L, field, &value))
+        *out = (size_t)value;
+}
+
+static void get_span(lua_State *L, const char *field, hws_time_t *out)
+{
+    lua_getfield(L, -1, field);
+    if (!lua_isnil(L, -1))
+        *out = hwl_check_span(L, field, -1, 1, true);
+    lua_pop(L, 1);
+}
+
+void hwl_options_limits(lua_State *L, hws_limits_t *limits)
+{
+    lua_getfield(L, -1, "limits");
+    if (!lua_isnil(L, -1)) {
+        get_count(L, "connections", &limits->connections);
+        get_count(L, "per_peer", &limits->per_peer);
+        get_count(L, "dials", &limits->dials);
+        get_count(L, "pending", &limits->pending);
+        get_size(L, "header", &limits->header);
+        get_size(L, "body", &limits->body);
+        get_size(L, "buffer", &limits->buffer);
+    }
+    lua_pop(L, 1);
+}
+
+void hwl_options_timeouts(lua_State *L, hws_timeouts_t *timeouts)
+{
+    lua_getfield(L, -1, "timeouts");
+    if (!lua_isnil(L, -1)) {
+        get_span(L, "connect", &timeouts->connect);
+        get_span(L, "queue", &timeouts->queue);
+        get_span(L, "request", &timeouts->request);
+        get_span(L, "read", &timeouts->read);
+        get_span(L, "idle", &timeouts->idle);
+        get_span(L, "lifetime", &timeouts->lifetime);
+        get_span(L, "drain", &timeouts->drain);
+    }
+    lua_pop(L, 1);
+}
+
+void hwl_options_reuse(lua_State *L, hws_reuse_t *reuse)
+{
+    hws_slice_t word = hwl_options_string(L, "reuse");
+
+    if (word.size == 0)
+        return;
+    *reuse = strcmp(word.data, "always") == 0  ? HWS_REUSE_ALWAYS
+             : strcmp(word.data, "never") == 0 ? HWS_REUSE_NEVER
+                                               : HWS_REUSE_SAFE;
+}
+
+hws_slice_t hwl_options_string(lua_State *L, const char *field)
+{
+    hws_slice_t slice = { NULL, 0 };
+
+    lua_getfield(L, -1, field);
+    if (lua_type(L, -1) == LUA_TSTRING)
+        slice.data = lua_tolstring(L, -1, &slice.size);
+    lua_pop(L, 1);
+    return slice;
+}
+
+int hwl_options_fail(lua_State *L, const hwl_t *lua, int code, const hws_error_t *why)
+{
+    switch (hws_error_kind(code)) {
+    case HWS_KIND_INVALID:
+    case HWS_KIND_UNSUPPORTED:
+    case HWS_KIND_RESOLVE:
+        return luaL_error(L, "%s", why->detail[0] != '\0' ? why->detail : hws_error_text(code));
+    default:
+        return why->code != HWS_OK ? hwl_error_fail(L, lua, why)
+                                   : hwl_error_fail_code(L, lua, code, NULL);
+    }
+}

@@ -1,0 +1,23 @@
+/* lua_options.h - from tables that hawser/options.lua has checked to the core's option structs. */
+#ifndef HWL_LUA_OPTIONS_H
+#define HWL_LUA_OPTIONS_H
+
+#include "lua_state.h"
+
+/* Calls the helper with the table at `index` (and a boolean, unless `flag` is below 0), and pushes
+ * the checked table it returns; raises its message at the caller's line. */
+void hwl_options_check(lua_State *L, const hwl_t *lua, hwl_helper_t helper, int index, int flag);
+
+/* Take over what the table on top of the stack has; leave the rest as it is. */
+void hwl_options_limits(lua_State *L, hws_limits_t *limits);
+void hwl_options_timeouts(lua_State *L, hws_timeouts_t *timeouts);
+void hwl_options_reuse(lua_State *L, hws_reuse_t *reuse);
+
+/* The string in that field of the table on top, empty when there is none. It lives as long as the
+ * table holds it. */
+hws_slice_t hwl_options_string(lua_State *L, const char *field);
+/* Raises what the core says about options, or returns nil and the error for what is nobody's
+ * mistake. */
+int hwl_options_fail(lua_State *L, const hwl_t *lua, int code, const hws_error_t *why);
+
+#endif

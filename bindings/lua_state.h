@@ -1,0 +1,194 @@
+/* lua_state.h - what hawser keeps for one Lua state: its loop, what is in flight, and who runs.
+ *
+ * Names of the binding begin with hwl_, so that its lease is never taken for the core's. Nothing
+ * here is global: several Lua states in one process each have their own.
+ *
+ * Every C function that Lua sees is a closure with the hwl_t in its first upvalue and, when it is a
+ * method, its type's metatable in the second. */
+#ifndef HWL_LUA_STATE_H
+#define HWL_LUA_STATE_H
+
+#include "base/memory.h"
+#include "compat.h"
+#include "io/loop.h"
+
+#include <hawser/hawser.h>
+
+typedef struct hwl hwl_t;
+typedef struct hwl_task hwl_task_t;
+typedef struct hwl_wait hwl_wait_t;
+typedef struct hwl_manager hwl_manager_t;
+
+/* X(symbol, name) */
+#define HWL_TYPE_LIST(X)                                                                           \
+    X(MANAGER, "hawser.Manager")                                                                   \
+    X(UPSTREAM, "hawser.Upstream")                                                                 \
+    X(RESPONSE, "hawser.Response")                                                                 \
+    X(HEADERS, "hawser.Headers")                                                                   \
+    X(STREAM, "hawser.BodyStream") /* behind a streaming response, not seen by users */            \
+    X(CONN, "hawser.Conn")                                                                         \
+    X(TASK, "hawser.Task")                                                                         \
+    X(HANDLE, "hawser.Handle")                                                                     \
+    X(SINK, "hawser.BodySink") /* what a body producer's task feeds, not seen by users */          \
+    X(ERROR, "hawser.Error")
+
+#define HWL_TYPE_ENUM(symbol, name) HWL_##symbol,
+typedef enum { HWL_TYPE_LIST(HWL_TYPE_ENUM) HWL_TYPE_COUNT } hwl_type_t;
+#undef HWL_TYPE_ENUM
+
+/* X(symbol, name): functions written in Lua that the binding calls; hawser/init.lua gives them. */
+#define HWL_HELPER_LIST(X)                                                                         \
+    X(CHECK_MANAGER, "check_manager")   /* (options) -> checked options | nil, message */          \
+    X(CHECK_UPSTREAM, "check_upstream") /* (options, is_update) -> the same */                     \
+    X(UNKNOWN, "unknown")               /* (what, name, known names) -> message */                 \
+    X(QUERY, "query")                   /* (path, query) -> path | nil, message */                 \
+    X(JSON, "json")                     /* (value) -> text | nil, message */                       \
+    X(REDIRECT, "redirect")             /* a task: (manager, self, method, target, body, options) */ \
+    X(PRODUCE, "produce")               /* a task: (sink, producer) */                             \
+    X(ATTACH, "attach")                 /* (): joins the host's loop, if there is one */           \
+    X(TRACEBACK, "traceback")           /* debug.traceback */
+
+#define HWL_HELPER_ENUM(symbol, name) HWL_HELPER_##symbol,
+typedef enum { HWL_HELPER_LIST(HWL_HELPER_ENUM) HWL_HELPER_COUNT } hwl_helper_t;
+#undef HWL_HELPER_ENUM
+
+/* Tasks and calls that hawser.run() waits for: what its function started, and what that started. */
+typedef struct {
+    uint32_t count; /* not ended yet */
+} hwl_group_t;
+
+/* A coroutine with the registry reference that anchors it. */
+typedef struct {
+    lua_State *L;
+    int reference;
+} hwl_thread_t;
+
+#define HWL_THREADS_KEPT 64
+
+struct hwl {
+    hws_loop_t *loop;    /* NULL until it is first needed */
+    lua_State *turner;   /* the Lua thread that turns the loop now; NULL: it is not turning */
+    hwl_task_t *running; /* the task whose code runs now */
+    hwl_group_t *group;  /* of the task or callback that runs now */
+
+    hws_list_t tasks;     /* not ended */
+    hws_list_t calls;     /* in the callback form, not ended */
+    hws_list_t conns;     /* hwl_conn_t that hold a lease */
+    hws_list_t exchanges; /* hwl_exchange_t */
+    hws_list_t drains;
+    hws_list_t managers;
+    uint32_t pending; /* tasks and calls that have not ended */
+
+    hwl_thread_t threads[HWL_THREADS_KEPT]; /* finished coroutines, for reuse */
+    uint32_t thread_count;
+
+    bool is_external;   /* pollfd was asked for: somebody else turns the loop */
+    bool is_host_armed; /* the host was told and has not come back yet */
+    int host_arm;       /* registry reference: (): makes the host enter soon; or LUA_NOREF */
+    int host_is_busy;   /* () -> whether a callback of the host is running */
+
+    lua_State *spare;   /* a thread that never runs, for its stack */
+    hws_buffer_t lines; /* of the header fields that were serialised last */
+    uint64_t serial;    /* of that, so that who did it knows whether they are still his */
+    lua_Hook hook;      /* of the task into which an error is being raised */
+    int hook_mask;
+    int hook_count;
+
+    int types[HWL_TYPE_COUNT]; /* registry references of the metatables */
+    int helpers[HWL_HELPER_COUNT];
+    int handles;         /* weak table: hwl_manager_t * -> its userdata */
+    int default_manager; /* LUA_NOREF until it is used */
+    int out_of_memory;   /* an error made in advance */
+    int push_results;    /* a C function of lua_wait.c */
+#if LUA_VERSION_NUM == 502
+    lua_CFunction transparent[3]; /* pcall, xpcall, dofile: one may yield through them */
+#endif
+};
+
+static inline hwl_t *hwl_of(lua_State *L)
+{
+    return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+/* The same where there are no upvalues. */
+hwl_t *hwl_find(lua_State *L);
+
+/* The state's loop. Made when there is none; made anew in a forked child. Raises on failure. */
+hws_loop_t *hwl_loop(lua_State *L, hwl_t *lua);
+
+/* Pushes the metatable of a type, or the helper. */
+static inline void hwl_push_type(lua_State *L, const hwl_t *lua, hwl_type_t type)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lua->types[type]);
+}
+
+static inline void hwl_push_helper(lua_State *L, const hwl_t *lua, hwl_helper_t helper)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lua->helpers[helper]);
+}
+
+/* Makes the metatable of a type. `metamethods` and `methods` end with a NULL name. Without a
+ * metamethod __index the methods are found directly; with one, it has their table in its third
+ * upvalue. */
+void hwl_define(lua_State *L, hwl_t *lua, hwl_type_t type, const luaL_Reg *metamethods,
+                const luaL_Reg *methods);
+
+/* For methods: the userdata at index 1, which must be of the method's own type, else it raises. */
+void *hwl_self(lua_State *L);
+/* Whether the value at `index` has that type; NULL if not. */
+void *hwl_test(lua_State *L, const hwl_t *lua, int index, hwl_type_t type);
+/* Raises "<name> is <value>; allowed: <allowed>" at the caller's line. */
+int hwl_refuse(lua_State *L, const char *name, int index, const char *allowed);
+/* A span from the seconds at `index`, at least `least`; raises for anything else. With `may_be_off`
+ * false stands for HWS_NEVER. */
+hws_time_t hwl_check_span(lua_State *L, const char *name, int index, hws_time_t least,
+                          bool may_be_off);
+/* A size in bytes or a count: a whole number in [least, most]. */
+size_t hwl_check_size(lua_State *L, const char *name, int index, size_t least, size_t most);
+/* The index of a function at `index`, 0 when there is none or nil; raises for anything else. */
+int hwl_check_callback(lua_State *L, int index);
+
+/* Where Lua code called a C function. */
+typedef struct {
+    char source[LUA_IDSIZE];
+    int line;
+} hwl_place_t;
+
+void hwl_place_take(lua_State *L, hwl_place_t *place);
+
+/* Runs a C function with `argument` as a light userdata in protected mode; false when it raised,
+ * which it only does for want of memory. Its results are dropped. */
+bool hwl_protect(lua_State *L, lua_CFunction function, void *argument);
+
+static inline double hwl_seconds(hws_time_t span)
+{
+    return (double)span / 1e6;
+}
+
+/* Functions of the loop that Lua sees, in lua_loop.c; those after the empty line are for the host's
+ * glue in hawser/host/. */
+int hwl_loop_sleep(lua_State *L);
+int hwl_loop_now(lua_State *L);
+int hwl_loop_pollfd(lua_State *L);
+int hwl_loop_timeout(lua_State *L);
+int hwl_loop_step(lua_State *L);
+
+int hwl_loop_descriptor(lua_State *L);
+int hwl_loop_enter(lua_State *L);
+int hwl_loop_is_turning(lua_State *L);
+int hwl_loop_is_pending(lua_State *L);
+int hwl_loop_is_used(lua_State *L);
+int hwl_loop_attach(lua_State *L);
+
+/* The type lists of the files beside this one. */
+void hwl_define_errors(lua_State *L, hwl_t *lua);
+void hwl_define_tasks(lua_State *L, hwl_t *lua);
+void hwl_define_calls(lua_State *L, hwl_t *lua);
+void hwl_define_managers(lua_State *L, hwl_t *lua);
+void hwl_define_upstreams(lua_State *L, hwl_t *lua);
+void hwl_define_responses(lua_State *L, hwl_t *lua);
+void hwl_define_headers(lua_State *L, hwl_t *lua);
+void hwl_define_exchanges(lua_State *L, hwl_t *lua);
+void hwl_define_conns(lua_State *L, hwl_t *lua);
+
+#endif

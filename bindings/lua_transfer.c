@@ -1,0 +1,292 @@
+/* Moving bytes over a lease: reading, writing, half-closing. */
+#include "lua_lease.h"
+
+#include "lua_error.h"
+
+#include <string.h>
+
+#define MOST_BYTES ((size_t)1 << 30) /* of one read */
+#define LONGEST_LINE ((size_t)65536) /* unless the caller says otherwise */
+#define LONGEST_DELIMITER 64
+
+void hwl_conn_on_readable(hws_lease_t *lease, void *user)
+{
+    hwl_conn_t *conn = user;
+
+    (void)lease;
+    if (conn->reader != NULL)
+        hwl_wait_end(conn->reader);
+}
+
+void hwl_conn_on_writable(hws_lease_t *lease, void *user)
+{
+    hwl_conn_t *conn = user;
+
+    (void)lease;
+    if (conn->writer != NULL)
+        hwl_wait_end(conn->writer);
+}
+
+/* The error of the lease, whose last operation returned `code`. */
+static int fail(lua_State *L, const hwl_conn_t *conn, int code, hws_phase_t phase)
+{
+    const hws_error_t *error = hws_lease_error(conn->lease);
+    hws_error_t other = hwl_error_make(code, phase, NULL);
+
+    if (error != NULL && error->code == code) {
+        other = *error;
+        other.phase = phase;
+    }
+    return hwl_error_fail(L, conn->lua, &other);
+}
+
+/* ---- reading ---- */
+
+static int read_now(hwl_conn_t *conn, hws_slice_t *bytes)
+{
+    int rc = hws_lease_read(conn->lease, &conn->want, bytes);
+
+    /* The cancellation of a write reaches a read as well: that one only asks again. */
+    if (rc == HWS_ERR_CANCELED && !conn->is_read_canceled)
+        rc = hws_lease_read(conn->lease, &conn->want, bytes);
+    conn->is_reading = rc == HWS_AGAIN;
+    return rc;
+}
+
+static int push_read(lua_State *L, hwl_wait_t *wait)
+{
+    hwl_conn_t *conn = wait->subject;
+    hws_slice_t bytes;
+    int rc = read_now(conn, &bytes);
+
+    switch (rc) {
+    case HWS_OK:
+        lua_pushlstring(L, bytes.size > 0 ? bytes.data : "", bytes.size);
+        return 1;
+    case HWS_AGAIN:
+        return HWL_NOT_YET;
+    case HWS_END:
+        lua_pushnil(L);
+        return 1;
+    default:
+        break;
+    }
+    fail(L, conn, rc, HWS_PHASE_BODY);
+    bytes = hws_lease_unread(conn->lease);
+    lua_pushlstring(L, bytes.size > 0 ? bytes.data : "", bytes.size);
+    lua_setfield(L, -2, "partial");
+    return 2;
+}
+
+static void cancel_read(hwl_wait_t *wait)
+{
+    hwl_conn_t *conn = wait->subject;
+
+    conn->is_read_canceled = true;
+    if (conn->lease != NULL)
+        hws_lease_cancel(conn->lease);
+}
+
+static void leave_read(hwl_wait_t *wait)
+{
+    hwl_conn_t *conn = wait->subject;
+    hws_slice_t bytes;
+
+    conn->reader = NULL;
+    conn->is_read_canceled = true;
+    if (conn->is_reading && conn->lease != NULL) {
+        /* Given up while the core waits: the cancellation is not for the next read to hear of. */
+        hws_lease_cancel(conn->lease);
+        read_now(conn, &bytes);
+    }
+    conn->is_reading = conn->is_read_canceled = false;
+}
+
+/* What `conn:read(what, max)` wants; `max` may be missing, then a callback can be in its place. */
+static hws_read_t check_want(lua_State *L)
+{
+    static const char *const words[] = { "some", "all", "line" };
+    static const hws_read_mode_t modes[] = { HWS_READ_SOME, HWS_READ_ALL, HWS_READ_LINE };
+    hws_read_t want = { .mode = HWS_READ_EXACT };
+    size_t i;
+
+    if (lua_type(L, 2) == LUA_TNUMBER) {
+        want.size = hwl_check_size(L, "the number of bytes to read", 2, 0, MOST_BYTES);
+        return want;
+    }
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), words[i]) == 0)
+            want.mode = modes[i];
+    if (want.mode == HWS_READ_EXACT)
+        hwl_refuse(L, "what is to be read", 2, "a number of bytes, \"some\", \"line\" or \"all\"");
+    return want;
+}
+
+/* The bound at index 3; the default is one for lines, and for "all" what a body may have. */
+static size_t check_most(lua_State *L, const hwl_conn_t *conn, hws_read_mode_t mode)
+{
+    hws_upstream_options_t settings;
+
+    if (!lua_isnoneornil(L, 3) && !lua_isfunction(L, 3))
+        return hwl_check_size(L, "the most bytes to read", 3, 0, MOST_BYTES);
+    if (mode != HWS_READ_ALL || conn->lease == NULL)
+        return LONGEST_LINE;
+    hws_upstream_settings(hws_lease_upstream(conn->lease), &settings);
+    return settings.limits.body;
+}
+
+static int wait_for_read(lua_State *L, hwl_conn_t *conn, const hws_read_t *want)
+{
+    static const hwl_operation_t operation = {
+        .push = push_read,
+        .cancel = cancel_read,
+        .leave = leave_read,
+    };
+    int callback = hwl_check_callback(L, lua_isfunction(L, 3) ? 3 : 4);
+    hws_error_t why;
+    hwl_wait_t local;
+    hwl_wait_t *wait;
+
+    if (conn->reader != NULL)
+        return luaL_error(L, "somebody else is waiting in a read of this lease");
+    if ((wait = hwl_wait_begin(L, conn->lua, callback, &local)) == NULL)
+        return hwl_wait_refused(L, conn->lua);
+    if (!hwl_conn_is_usable(conn, &why))
+        return hwl_wait_fail(L, wait, &why);
+    conn->want = *want;
+    conn->reader = wait;
+    hwl_wait_anchor(L, wait, 1);
+    if (want->mode == HWS_READ_UNTIL)
+        hwl_wait_anchor(L, wait, 2);
+    return hwl_wait_try(L, wait, &operation, conn);
+}
+
+int hwl_conn_read(lua_State *L)
+{
+    hwl_conn_t *conn = hwl_self(L);
+    hws_read_t want = check_want(L);
+
+    if (want.mode != HWS_READ_EXACT)
+        want.size = check_most(L, conn, want.mode);
+    return wait_for_read(L, conn, &want);
+}
+
+int hwl_conn_read_until(lua_State *L)
+{
+    hwl_conn_t *conn = hwl_self(L);
+    hws_read_t want = { .mode = HWS_READ_UNTIL };
+
+    if (lua_type(L, 2) != LUA_TSTRING || lua_rawlen(L, 2) == 0 ||
+        lua_rawlen(L, 2) > LONGEST_DELIMITER)
+        return hwl_refuse(L, "the delimiter", 2, "a string of 1 to 64 bytes");
+    want.delimiter.data = lua_tolstring(L, 2, &want.delimiter.size);
+    want.size = check_most(L, conn, want.mode);
+    return wait_for_read(L, conn, &want);
+}
+
+/* ---- writing ---- */
+
+static int write_now(hwl_conn_t *conn)
+{
+    size_t taken;
+    int rc = hws_lease_write(conn->lease, conn->rest.data, conn->rest.size, &taken);
+
+    if (rc == HWS_ERR_CANCELED && !conn->is_write_canceled)
+        rc = hws_lease_write(conn->lease, conn->rest.data, conn->rest.size, &taken);
+    if (rc >= 0) {
+        conn->rest.data += taken;
+        conn->rest.size -= taken;
+    }
+    conn->is_writing = rc == HWS_AGAIN;
+    return rc;
+}
+
+static int push_written(lua_State *L, hwl_wait_t *wait)
+{
+    hwl_conn_t *conn = wait->subject;
+    int rc = write_now(conn);
+
+    if (rc == HWS_AGAIN)
+        return HWL_NOT_YET;
+    if (rc != HWS_OK)
+        return fail(L, conn, rc, HWS_PHASE_SEND);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static void cancel_write(hwl_wait_t *wait)
+{
+    hwl_conn_t *conn = wait->subject;
+
+    conn->is_write_canceled = true;
+    if (conn->lease != NULL)
+        hws_lease_cancel(conn->lease);
+}
+
+static void leave_write(hwl_wait_t *wait)
+{
+    hwl_conn_t *conn = wait->subject;
+
+    conn->writer = NULL;
+    conn->is_write_canceled = true;
+    if (conn->is_writing && conn->lease != NULL) {
+        hws_lease_cancel(conn->lease);
+        write_now(conn);
+    }
+    conn->is_writing = conn->is_write_canceled = false;
+}
+
+int hwl_conn_write(lua_State *L)
+{
+    static const hwl_operation_t operation = {
+        .push = push_written,
+        .cancel = cancel_write,
+        .leave = leave_write,
+    };
+    hwl_conn_t *conn = hwl_self(L);
+    int callback = hwl_check_callback(L, 3);
+    hws_error_t why;
+    hwl_wait_t local;
+    hwl_wait_t *wait;
+
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return hwl_refuse(L, "what is to be written", 2, "a string");
+    if (conn->writer != NULL)
+        return luaL_error(L, "somebody else is waiting in a write of this lease");
+    if ((wait = hwl_wait_begin(L, conn->lua, callback, &local)) == NULL)
+        return hwl_wait_refused(L, conn->lua);
+    if (!hwl_conn_is_usable(conn, &why))
+        return hwl_wait_fail(L, wait, &why);
+    conn->rest.data = lua_tolstring(L, 2, &conn->rest.size);
+    conn->writer = wait;
+    hwl_wait_anchor(L, wait, 1);
+    hwl_wait_anchor(L, wait, 2);
+    return hwl_wait_try(L, wait, &operation, conn);
+}
+
+/* ---- the rest ---- */
+
+int hwl_conn_finish(lua_State *L)
+{
+    hwl_conn_t *conn = hwl_self(L);
+    int rc;
+
+    if (!hwl_conn_is_open(L, conn))
+        return 2;
+    if ((rc = hws_lease_finish(conn->lease)) != HWS_OK)
+        return fail(L, conn, rc, HWS_PHASE_SEND);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+int hwl_conn_timeout(lua_State *L)
+{
+    hwl_conn_t *conn = hwl_self(L);
+    hws_time_t span = hwl_check_span(L, "the timeout", 2, 1, true);
+
+    if (!hwl_conn_is_open(L, conn))
+        return 2;
+    hws_lease_set_timeout(conn->lease, span);
+    lua_pushboolean(L, 1);
+    return 1;
+}

@@ -1,0 +1,317 @@
+#include "lua_upstream.h"
+
+#include "lua_error.h"
+#include "lua_lease.h"
+#include "lua_options.h"
+#include "lua_request.h"
+#include "lua_wait.h"
+
+#include <string.h>
+
+/* ---- options ---- */
+
+static void read_peer(lua_State *L, hws_peer_options_t *peer)
+{
+    peer->url = hwl_options_string(L, "url");
+    peer->id = hwl_options_string(L, "id");
+    peer->address = hwl_options_string(L, "address");
+    peer->locality = hwl_options_string(L, "locality");
+    lua_getfield(L, -1, "weight");
+    peer->weight = lua_tonumber(L, -1);
+    lua_getfield(L, -2, "priority");
+    peer->priority = (uint32_t)lua_tonumber(L, -1);
+    lua_pop(L, 2);
+}
+
+/* Leaves the array, as a userdata, on the stack below the checked options. */
+static void read_peers(lua_State *L, hws_upstream_options_t *options)
+{
+    hws_peer_options_t *peers;
+    size_t count;
+    size_t i;
+
+    lua_getfield(L, -1, "peers");
+    if (lua_isnil(L, -1))
+        return;
+    count = lua_rawlen(L, -1);
+    peers = hwl_new_userdata(L, (count + 1) * sizeof(*peers), 0);
+    memset(peers, 0, (count + 1) * sizeof(*peers));
+    lua_insert(L, -2);
+    for (i = 0; i < count; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        read_peer(L, &peers[i]);
+        lua_pop(L, 1);
+    }
+    options->peers = peers;
+    options->peer_count = count;
+}
+
+/* From the checked options at `checked`; peers point into them. */
+static void read_options(lua_State *L, int checked, hws_upstream_options_t *options)
+{
+    hws_slice_t protocol;
+
+    lua_pushvalue(L, checked);
+    protocol = hwl_options_string(L, "protocol");
+    if (protocol.size > 0)
+        options->protocol = strcmp(protocol.data, "http1") == 0 ? HWS_PROTOCOL_HTTP1
+                            : strcmp(protocol.data, "raw") == 0 ? HWS_PROTOCOL_RAW
+                                                                : HWS_PROTOCOL_AUTO;
+    hwl_options_limits(L, &options->limits);
+    hwl_options_timeouts(L, &options->timeouts);
+    hwl_options_reuse(L, &options->reuse);
+    lua_getfield(L, -1, "setup");
+    if (!lua_isnil(L, -1))
+        options->setup = lua_isfunction(L, -1) ? hwl_lease_setup : NULL;
+    lua_pop(L, 1);
+    read_peers(L, options);
+}
+
+/* Keeps in the userdata's table what the core does not: the setup function, and the peers with
+ * their tags, in their order. */
+static void keep(lua_State *L, int checked, int table)
+{
+    lua_getfield(L, checked, "setup");
+    if (!lua_isnil(L, -1))
+        lua_setfield(L, table, "setup");
+    lua_getfield(L, checked, "peers");
+    if (!lua_isnil(L, -1))
+        lua_setfield(L, table, "peers");
+}
+
+/* ---- life ---- */
+
+/* Wraps the core's upstream into a userdata, and pushes that and its table. */
+static void push_new(lua_State *L, hwl_manager_t *manager, hws_upstream_t *core)
+{
+    hwl_upstream_t *upstream = hwl_new_userdata(L, sizeof(*upstream), 1);
+
+    upstream->core = NULL;
+    lua_newtable(L);
+    lua_pushvalue(L, 1);
+    lua_setfield(L, -2, "manager");
+    lua_pushvalue(L, -1);
+    hwl_set_table(L, -3);
+    hwl_push_type(L, manager->lua, HWL_UPSTREAM);
+    lua_setmetatable(L, -3);
+    upstream->core = core;
+    upstream->manager = manager;
+    hws_upstream_hold(core);
+    manager->holds++;
+}
+
+/* Pushes the list of the upstreams of the manager at `index`, by name. */
+static void push_names(lua_State *L, int index)
+{
+    hwl_get_table(L, index);
+    lua_getfield(L, -1, "upstreams");
+    lua_remove(L, -2);
+}
+
+/* The options at index 3 make the upstream called as index 2 says. */
+static int create(lua_State *L, hwl_manager_t *manager)
+{
+    hws_upstream_options_t options;
+    hws_error_t why = { .code = HWS_OK };
+    hws_upstream_t *core;
+    int rc;
+
+    lua_settop(L, 3);
+    hwl_options_check(L, manager->lua, HWL_HELPER_CHECK_UPSTREAM, 3, false);
+    hws_upstream_options_init(&options, manager->core);
+    options.name.data = lua_tolstring(L, 2, &options.name.size);
+    options.setup_user = manager;
+    options.free_data = hwl_lease_free_data;
+    read_options(L, 4, &options);
+    if ((rc = hws_upstream_create(manager->core, &options, &core, &why)) != HWS_OK)
+        return hwl_options_fail(L, manager->lua, rc, &why);
+    lua_settop(L, 4);
+    push_new(L, manager, core);
+    keep(L, 4, 6);
+    push_names(L, 1);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 5);
+    lua_rawset(L, -3);
+    lua_pushvalue(L, 5);
+    return 1;
+}
+
+int hwl_upstream_of_manager(lua_State *L)
+{
+    hwl_manager_t *manager = *(hwl_manager_t **)hwl_self(L);
+
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return hwl_refuse(L, "the name of the upstream", 2, "a string");
+    if (hws_loop_is_forked(hws_manager_loop(manager->core)))
+        return hwl_error_fail_code(L, manager->lua, HWS_ERR_FORKED, NULL);
+    if (!lua_isnoneornil(L, 3))
+        return create(L, manager);
+    push_names(L, 1);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, -2);
+    return 1;
+}
+
+static int collect(lua_State *L)
+{
+    hwl_upstream_t *upstream = hwl_self(L);
+
+    if (upstream->core == NULL)
+        return 0;
+    if (!hws_loop_is_forked(hws_manager_loop(upstream->manager->core)))
+        hws_upstream_unhold(upstream->core);
+    upstream->core = NULL;
+    hwl_manager_unhold(upstream->manager);
+    return 0;
+}
+
+/* ---- methods ---- */
+
+/* Whether it is usable in this process; if not, nil and why have been pushed. */
+static bool is_usable(lua_State *L, const hwl_upstream_t *upstream)
+{
+    if (!hws_loop_is_forked(hws_manager_loop(upstream->manager->core)))
+        return true;
+    hwl_error_fail_code(L, upstream->manager->lua, HWS_ERR_FORKED, NULL);
+    return false;
+}
+
+static int update(lua_State *L)
+{
+    hwl_upstream_t *upstream = hwl_self(L);
+    hws_upstream_options_t options;
+    hws_error_t why = { .code = HWS_OK };
+    int rc;
+
+    lua_settop(L, 2);
+    hwl_options_check(L, upstream->manager->lua, HWL_HELPER_CHECK_UPSTREAM, 2, true);
+    if (!is_usable(L, upstream))
+        return 2;
+    hws_upstream_settings(upstream->core, &options);
+    read_options(L, 3, &options);
+    if ((rc = hws_upstream_update(upstream->core, &options, &why)) != HWS_OK)
+        return hwl_options_fail(L, upstream->manager->lua, rc, &why);
+    hwl_get_table(L, 1);
+    keep(L, 3, lua_gettop(L));
+    hwl_wait_wake_host(L, upstream->manager->lua);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static void set_text(lua_State *L, const char *field, const char *text)
+{
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, field);
+}
+
+static void set_number(lua_State *L, const char *field, lua_Number number)
+{
+    lua_pushnumber(L, number);
+    lua_setfield(L, -2, field);
+}
+
+static void set_count(lua_State *L, const char *field, uint32_t count)
+{
+    lua_pushinteger(L, (lua_Integer)count);
+    lua_setfield(L, -2, field);
+}
+
+/* `kept` is the index of the list of peers as they were given, or of nil. */
+static void push_peer(lua_State *L, const hws_upstream_t *core, size_t index, int kept)
+{
+    hws_peer_view_t view;
+
+    hws_upstream_peer(core, index, &view);
+    lua_createtable(L, 0, 9);
+    set_text(L, "id", view.id);
+    set_text(L, "address", view.address);
+    if (view.locality != NULL && view.locality[0] != '\0')
+        set_text(L, "locality", view.locality);
+    set_number(L, "weight", view.weight);
+    set_count(L, "priority", view.priority);
+    set_count(L, "in_flight", view.in_flight);
+    set_count(L, "connections", view.connections);
+    set_count(L, "idle", view.idle);
+    if (lua_istable(L, kept)) {
+        lua_rawgeti(L, kept, (int)index + 1);
+        lua_getfield(L, -1, "tags");
+        lua_setfield(L, -3, "tags");
+        lua_pop(L, 1);
+    }
+}
+
+static int peers(lua_State *L)
+{
+    hwl_upstream_t *upstream = hwl_self(L);
+    size_t count;
+    size_t i;
+
+    if (!is_usable(L, upstream))
+        return 2;
+    count = hws_upstream_peer_count(upstream->core);
+    hwl_get_table(L, 1);
+    lua_getfield(L, -1, "peers");
+    lua_createtable(L, (int)count, 0);
+    for (i = 0; i < count; i++) {
+        push_peer(L, upstream->core, i, lua_gettop(L) - 1);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+static int stats(lua_State *L)
+{
+    hwl_upstream_t *upstream = hwl_self(L);
+    hws_stats_t figures;
+
+    if (!is_usable(L, upstream))
+        return 2;
+    hws_upstream_stats(upstream->core, &figures);
+    hwl_stats_push(L, &figures);
+    return 1;
+}
+
+static int drain(lua_State *L)
+{
+    hwl_upstream_t *upstream = hwl_self(L);
+
+    return hwl_drain(L, upstream->manager->lua, upstream->manager->core, upstream->core);
+}
+
+static int close(lua_State *L)
+{
+    hwl_upstream_t *upstream = hwl_self(L);
+
+    if (!is_usable(L, upstream))
+        return 2;
+    lua_settop(L, 1);
+    hws_upstream_close(upstream->core);
+    hwl_get_table(L, 1);
+    lua_getfield(L, 2, "manager");
+    push_names(L, 3);
+    lua_getfield(L, 4, hws_upstream_name(upstream->core));
+    if (lua_rawequal(L, 1, -1)) {
+        lua_pushnil(L);
+        lua_setfield(L, 4, hws_upstream_name(upstream->core));
+    }
+    hwl_wait_wake_host(L, upstream->manager->lua);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+void hwl_define_upstreams(lua_State *L, hwl_t *lua)
+{
+    static const luaL_Reg metamethods[] = {
+        { "__gc", collect },
+        { "__close", close },
+        { NULL, NULL },
+    };
+    static const luaL_Reg methods[] = {
+        { "update", update }, { "peers", peers }, { "stats", stats },
+        { "drain", drain },   { "close", close }, { "acquire", hwl_lease_acquire },
+        { NULL, NULL },
+    };
+
+    hwl_define(L, lua, HWL_UPSTREAM, metamethods, methods);
+    hwl_request_define(L, lua, HWL_UPSTREAM);
+}

@@ -1,0 +1,45 @@
+--- hawser: a connection manager that is scripted in Lua. This is what `require "hawser"` gives.
+local core = require "hawser.core"
+local json = require "hawser.json"
+local lease = require "hawser.lease"
+local loop = require "hawser.loop"
+local options = require "hawser.options"
+local query = require "hawser.query"
+local response = require "hawser.response"
+local task = require "hawser.task"
+
+local internal = core.internal
+local types = internal.types
+
+-- What the core calls, where Lua decides.
+local helpers = {
+  attach = loop.attach,
+  check_manager = options.manager,
+  check_upstream = options.upstream,
+  json = json.encode,
+  produce = require("hawser.producer").run,
+  query = query.append,
+  redirect = require("hawser.redirect").follow,
+  unknown = options.unknown,
+}
+for name, helper in pairs(helpers) do internal.set_helper(name, helper) end
+
+-- Methods that are written in Lua.
+local methods = {
+  ["hawser.Upstream"] = lease,
+  ["hawser.Response"] = response,
+}
+for name, functions in pairs(methods) do
+  for method, fn in pairs(functions) do types[name].methods[method] = fn end
+end
+
+local hawser = {
+  all = task.all,
+  loop = loop.choose,
+  pcall = task.pcall,
+}
+for name, value in pairs(core) do
+  if name ~= "internal" then hawser[name] = value end
+end
+
+return hawser

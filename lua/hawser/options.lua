@@ -1,0 +1,265 @@
+--- Checks what users pass to hawser.new, m:upstream and api:update. Defaults are the core's: what is nil here stays nil.
+local options = {}
+
+-- How a value is shown in a message.
+local function show(value)
+  if type(value) == "string" then
+    return #value > 60 and ("%q..."):format(value:sub(1, 60)) or ("%q"):format(value)
+  end
+  if type(value) == "number" or type(value) == "boolean" then return tostring(value) end
+  return value == nil and "missing" or "a " .. type(value)
+end
+
+-- A message is thrown as { message }, and caught where the core calls: it raises it at its caller's line.
+local function refuse(name, value, allowed)
+  error({ ("%s is %s; allowed: %s"):format(name, show(value), allowed) })
+end
+
+-- Names ------------------------------------------------------------------------------------------
+
+-- How many letters must be changed, added, dropped or swapped to get from one word to the other (Damerau, 1964).
+local function distance(a, b)
+  local rows = {}
+  for i = 0, #a do
+    rows[i] = { [0] = i }
+    for j = 1, #b do
+      if i == 0 then
+        rows[i][j] = j
+      else
+        local cost = a:byte(i) == b:byte(j) and 0 or 1
+        rows[i][j] = math.min(rows[i - 1][j] + 1, rows[i][j - 1] + 1, rows[i - 1][j - 1] + cost)
+        if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+          rows[i][j] = math.min(rows[i][j], rows[i - 2][j - 2] + 1)
+        end
+      end
+    end
+  end
+  return rows[#a][#b]
+end
+
+local function sorted_names(known)
+  local names = {}
+  for name in pairs(known) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+--- The message for a name that is none of the known ones: it comes with the nearest, or with all.
+-- @param what string what the name is one of: "option", "event"
+-- @param known table whose keys are the names there are
+-- @return string
+function options.unknown(what, name, known)
+  local names = sorted_names(known)
+  local shown = show(name)
+  if type(name) == "string" then
+    local word = name:sub(1, 60)
+    local nearest, least
+    for _, candidate in ipairs(names) do
+      local d = distance(word, candidate)
+      if not least or d < least then nearest, least = candidate, d end
+    end
+    if nearest and least <= math.max(2, #nearest / 3) then
+      return ("unknown %s %s; did you mean %q?"):format(what, shown, nearest)
+    end
+  end
+  return ("unknown %s %s; known: %s"):format(what, shown, table.concat(names, ", "))
+end
+
+-- Checks -----------------------------------------------------------------------------------------
+-- Each is function(value, name), which returns the value as the core takes it, or refuses it.
+
+local MOST_SECONDS = 1e9
+
+local function seconds(value, name)
+  if value == false then return value end
+  if type(value) ~= "number" or not (value > 0 and value <= MOST_SECONDS) then
+    refuse(name, value, "a number of seconds above 0, at most 1e9, or false for no limit")
+  end
+  return value
+end
+
+local function whole(least, most)
+  local allowed = ("a whole number, %.0f to %.0f"):format(least, most)
+  return function(value, name)
+    if type(value) ~= "number" or not (value >= least and value <= most) or value % 1 ~= 0 then
+      refuse(name, value, allowed)
+    end
+    return value
+  end
+end
+
+local function one_of(...)
+  local words = { ... }
+  local quoted = {}
+  for i, word in ipairs(words) do quoted[i] = ("%q"):format(word) end
+  local allowed = table.concat(quoted, ", ")
+  return function(value, name)
+    for _, word in ipairs(words) do
+      if value == word then return value end
+    end
+    refuse(name, value, allowed)
+  end
+end
+
+local function of_type(wanted, allowed)
+  return function(value, name)
+    if type(value) ~= wanted then refuse(name, value, allowed) end
+    return value
+  end
+end
+
+local function text(value, name)
+  if type(value) ~= "string" or value == "" or value:find "%z" then
+    refuse(name, value, "a string, not empty and without zero bytes")
+  end
+  return value
+end
+
+-- A table of which each field has a check; `prefix` stands before their names in messages.
+local function fields(checks, prefix)
+  return function(value, name)
+    if type(value) ~= "table" then refuse(name, value, "a table") end
+    local checked = {}
+    for field, given in pairs(value) do
+      local check = checks[field]
+      if not check then
+        error({ options.unknown(prefix and "field of " .. name or "option", field, checks) })
+      end
+      checked[field] = check(given, prefix and prefix .. field or field)
+    end
+    return checked
+  end
+end
+
+local limits = fields({
+  connections = whole(1, 1000000),
+  per_peer = whole(1, 1000000),
+  dials = whole(1, 1000000),
+  pending = whole(0, 1000000),
+  header = whole(256, 2 ^ 24),
+  body = whole(1, 2 ^ 50),
+  buffer = whole(4096, 2 ^ 30),
+}, "limits.")
+
+local timeouts = fields({
+  connect = seconds,
+  queue = seconds,
+  request = seconds,
+  read = seconds,
+  idle = seconds,
+  lifetime = seconds,
+  drain = seconds,
+}, "timeouts.")
+
+local reuse = one_of("safe", "always", "never")
+
+-- Peers ------------------------------------------------------------------------------------------
+
+local function weight(value, name)
+  if type(value) ~= "number" or not (value > 0 and value <= 1e6) then
+    refuse(name, value, "a number above 0, at most 1e6")
+  end
+  return value
+end
+
+local peer_fields = {
+  id = text,
+  address = text,
+  locality = text,
+  weight = weight,
+  priority = whole(0, 2 ^ 31),
+  tags = of_type("table", "a table"),
+}
+
+-- Its URL is the table's first item, or the peer itself.
+local function peer(value, name)
+  if type(value) == "string" then return { url = text(value, name) } end
+  if type(value) ~= "table" then
+    refuse(name, value, "a URL, or a table { URL, id =, weight =, locality =, priority =, tags =, address = }")
+  end
+  local named = {}
+  for field, given in pairs(value) do
+    if field ~= 1 then named[field] = given end
+  end
+  local checked = fields(peer_fields, name .. ".")(named, name)
+  checked.url = text(value[1], name .. "[1]")
+  return checked
+end
+
+local function peers(value, name)
+  if type(value) ~= "table" then refuse(name, value, "a list of peers") end
+  local checked = {}
+  for key in pairs(value) do
+    if type(key) ~= "number" then refuse(name, value, "a list of peers, without names") end
+  end
+  for i = 1, #value do checked[i] = peer(value[i], ("%s[%d]"):format(name, i)) end
+  return checked
+end
+
+-- What the core calls ----------------------------------------------------------------------------
+
+local function setup(value, name)
+  if value ~= false and type(value) ~= "function" then
+    refuse(name, value, "a function(conn), or false for none")
+  end
+  return value
+end
+
+local check_manager = fields {
+  max_connections = whole(1, 1000000),
+  pool_timeout = seconds,
+  limits = limits,
+  timeouts = timeouts,
+  reuse = reuse,
+  seed = whole(0, 2 ^ 53),
+  log = of_type("function", "a function(level, message, fields)"),
+}
+
+local upstream_checks = {
+  peers = peers,
+  limits = limits,
+  timeouts = timeouts,
+  reuse = reuse,
+  setup = setup,
+}
+local check_update = fields(upstream_checks)
+
+local check_upstream
+do
+  local checks = { protocol = one_of("auto", "http1", "raw") }
+  for name, check in pairs(upstream_checks) do checks[name] = check end
+  check_upstream = fields(checks)
+end
+
+local function checked(check, value, name)
+  local ok, result = pcall(check, value, name)
+  if ok then return result end
+  if type(result) == "table" then return nil, result[1] end
+  error(result, 0)
+end
+
+--- @param value table|number|nil options of hawser.new
+--- @return table? checked, string? message
+function options.manager(value)
+  if value == nil then value = {} end
+  if type(value) ~= "table" then value = { max_connections = value } end
+  return checked(check_manager, value, "options")
+end
+
+--- @param value table options of m:upstream, or of api:update
+--- @param is_update boolean
+--- @return table? checked, string? message
+function options.upstream(value, is_update)
+  return checked(is_update and check_update or check_upstream, value, "the table of options")
+end
+
+local check_acquire = fields { timeout = seconds }
+
+--- The options of api:with and api:acquire: raises at the caller of the function that calls this.
+function options.acquire(value)
+  if value == nil then return end
+  local ok, message = checked(check_acquire, value, "the table of options")
+  if not ok then error(message, 3) end
+end
+
+return options

@@ -1,0 +1,634 @@
+---@meta hawser
+-- What hawser offers, for lua-language-server. This file is never run: editors read it. Times are
+-- seconds, sizes are bytes. What fails at run time returns `nil, err`; a mistake of the caller raises.
+-- spec/docs_spec.lua holds it against the module itself.
+
+-- Errors and events ----------------------------------------------------------------------------------
+
+---Decide by it. The list is fixed.
+---@alias hawser.Kind
+---| "resolve"     # the name cannot be resolved; names other than localhost are not, yet
+---| "refused"     # nobody listens there
+---| "connect"     # any other failed dial
+---| "timeout"     # a deadline passed; `phase` says where
+---| "protocol"    # the peer broke the protocol
+---| "reset"       # the peer closed or reset the connection early
+---| "closed"      # closed on this side: manager, upstream, lease or response
+---| "overload"    # the queue is full, or timeouts.queue has passed
+---| "limit"       # one of our size bounds
+---| "no_peer"     # the upstream has no peers
+---| "canceled"    # by the caller
+---| "invalid"     # data that cannot be sent
+---| "unsupported" # not on this protocol, or not yet
+---| "nomem"       # out of memory
+
+---How far a call had come.
+---@alias hawser.Phase
+---| "queue"
+---| "resolve"
+---| "connect"
+---| "send"
+---| "headers"
+---| "body"
+
+---What went wrong. `tostring(err)` is one line for a log.
+---@class hawser.Error
+---@field kind hawser.Kind decide by it
+---@field code string the finer cause: "ECONNRESET", "QUEUE_FULL", "CHUNK"...
+---@field message string for people
+---@field phase hawser.Phase how far it had come
+---@field peer? string id of the peer tried last
+---@field attempts integer attempts begun
+---@field sent boolean false: no byte of it can have reached a peer
+---@field retryable boolean it may be sent again without being done twice
+---@field retry_in? number seconds after which another try may be worth it; with `overload`
+---@field partial? string of a read on a lease: the bytes that came and were not read
+
+---@alias hawser.EventName
+---| "connect"     # a connection was established
+---| "close"       # one was closed; `reason` says why
+---| "leak"        # a lease or a streaming response was collected unreleased
+---| "stale_reuse" # a reused connection turned out to be dead
+---| "drain"       # a drain began (`reason` "begin") or ended ("end")
+---| "error"       # a callback, a task that nobody joins, or a setup raised
+
+---Why a connection was closed.
+---@alias hawser.CloseReason
+---| "idle"       # unused for longer than it may be kept
+---| "lifetime"   # older than timeouts.lifetime
+---| "evicted"    # its place was needed for another one
+---| "surplus"    # over a limit that was lowered, or its peer was removed
+---| "peer"       # the peer closed or reset it while it was idle
+---| "stale"      # found dead when it was to be reused
+---| "unexpected" # bytes came that nothing had asked for
+---| "last"       # its user or the protocol allows no further use
+---| "failed"     # it broke, or broke the protocol, or fell silent while in use
+---| "abandoned"  # its user gave up in the midst of an exchange
+---| "shutdown"   # upstream or manager closed
+
+---What the function of `m:on` gets.
+---@class hawser.Event
+---@field event hawser.EventName
+---@field at number seconds on the clock of `hawser.now()`
+---@field upstream? string the upstream's name
+---@field peer? string the peer's id
+---@field reason? hawser.CloseReason|string
+---@field age? number seconds for which the connection had been idle
+---@field text? string where a lease was acquired; what an error said
+---@field error? any of event `error`: what was raised
+
+-- Options --------------------------------------------------------------------------------------------
+
+---Hard caps.
+---@class hawser.Limits
+---@field connections? integer 1 to 1000000, default 256: connections of an upstream, dialling ones included
+---@field per_peer? integer 1 to 1000000, default 64: connections of a peer, dialling ones included
+---@field dials? integer 1 to 1000000, default 16: dials to a peer at once
+---@field pending? integer 0 to 1000000, default 1024: calls that wait in the queue
+---@field header? integer bytes, 256 to 16777216, default 65536: a response's header block, or its trailers
+---@field body? integer bytes, 1 to 2^50, default 67108864: a response body that is not streamed
+---@field buffer? integer bytes, 4096 to 1073741824, default 262144: unread or unwritten, per connection and direction
+
+---In seconds, above 0; false for no limit.
+---@class hawser.Timeouts
+---@field connect? number|false default 3: a dial; and anew the setup of a raw connection
+---@field queue? number|false default 5: waiting for a connection
+---@field request? number|false default 30: a whole call; when streaming, up to the headers
+---@field read? number|false default 30: any silent wait for bytes
+---@field idle? number|false default `pool_timeout`: how long an idle connection is kept
+---@field lifetime? number|false default 1800, 10 % more or less: then a connection takes no new work
+---@field drain? number|false default 30: drains that name no time of their own
+
+---Which idle connections a request may take.
+---@alias hawser.Reuse
+---| "safe"   # one that may not be sent twice takes only what is surely alive
+---| "always" # any
+---| "never"  # a fresh one each time
+
+---@class hawser.ManagerOptions
+---@field max_connections? integer 1 to 1000000, default half of the descriptor limit: of all upstreams
+---@field pool_timeout? number|false seconds, default 300: how long an idle connection is kept
+---@field limits? hawser.Limits of its upstreams, unless they say otherwise
+---@field timeouts? hawser.Timeouts of its upstreams, unless they say otherwise
+---@field reuse? hawser.Reuse default "safe": of its upstreams, unless they say otherwise
+---@field seed? integer 0 to 2^53: makes every decision that is left to chance repeatable
+---@field log? fun(level: "error"|"warn", message: string, fields: hawser.Event)
+
+---@class hawser.PeerOptions
+---@field [1] string "http://host:port", "tcp://host:port" or "unix:/path"
+---@field id? string its identity, without "/"; default host:port
+---@field address? string where to connect instead: "host:port" or "unix:/path"
+---@field weight? number above 0, at most 1e6, default 1: its share of the requests
+---@field priority? integer default 0: peers of a higher number serve only when no lower one can
+---@field locality? string carried for balancers
+---@field tags? table carried for balancers
+
+---@class hawser.UpstreamOptions
+---@field peers? (string|hawser.PeerOptions)[]
+---@field protocol? "auto"|"http1"|"raw" default "auto": http1 for http:, raw for tcp: and unix:
+---@field limits? hawser.Limits
+---@field timeouts? hawser.Timeouts
+---@field reuse? hawser.Reuse
+---@field setup? false|fun(conn: hawser.Conn): boolean?, any raw only; a task that prepares each new connection
+
+---A string, a list of strings, or a producer: called for the next piece, nil at the end.
+---@alias hawser.Body string|string[]|fun(): string?
+
+---A table by name, or a list of pairs where the order matters.
+---@alias hawser.HeaderOptions table<string, string|number|(string|number)[]>|{ [1]: string, [2]: string|number|(string|number)[] }[]
+
+---@class hawser.RequestOptions
+---@field headers? hawser.HeaderOptions
+---@field body? hawser.Body
+---@field query? table<string, string|number|boolean|(string|number|boolean)[]>|string appended to the path; a table is escaped
+---@field json? any sent as JSON; needs dkjson
+---@field timeout? number|false seconds, instead of timeouts.request
+---@field stream? boolean return at the headers
+---@field idempotent? boolean whether it may be sent twice; without it the method says so
+---@field max_body? integer bytes, instead of limits.body
+---@field redirects? integer to follow, 0 to 100, default 0
+
+---@class hawser.WholeRequestOptions : hawser.RequestOptions
+---@field method? string default "GET"
+---@field path? string the path; on a manager, the URL
+---@field url? string the same as `path`
+
+---@class hawser.AcquireOptions
+---@field timeout? number|false seconds, instead of timeouts.request
+
+---@alias hawser.OnResponse fun(res?: hawser.Response, err?: hawser.Error)
+---@alias hawser.OnDone fun(ok?: true, err?: hawser.Error)
+
+-- Requests: on managers with URLs, on upstreams with paths -------------------------------------------
+
+---@class hawser.Requests
+local Requests = {}
+
+---Waits for the response. With `fn` it returns a handle at once.
+---@param target string a path; on a manager, a URL
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(self, target: string, fn: hawser.OnResponse): hawser.Handle
+---@overload fun(self, target: string, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function Requests:get(target, options, fn) end
+
+---@param target string a path; on a manager, a URL
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(self, target: string, fn: hawser.OnResponse): hawser.Handle
+---@overload fun(self, target: string, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function Requests:head(target, options, fn) end
+
+---@param target string a path; on a manager, a URL
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(self, target: string, fn: hawser.OnResponse): hawser.Handle
+---@overload fun(self, target: string, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function Requests:delete(target, options, fn) end
+
+---@param target string a path; on a manager, a URL
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(self, target: string, fn: hawser.OnResponse): hawser.Handle
+---@overload fun(self, target: string, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function Requests:options(target, options, fn) end
+
+---A function in place of the body is a producer, never the callback.
+---@param target string a path; on a manager, a URL
+---@param body? hawser.Body
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(self, target: string, body: hawser.Body?, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function Requests:post(target, body, options, fn) end
+
+---@param target string a path; on a manager, a URL
+---@param body? hawser.Body
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(self, target: string, body: hawser.Body?, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function Requests:put(target, body, options, fn) end
+
+---@param target string a path; on a manager, a URL
+---@param body? hawser.Body
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(self, target: string, body: hawser.Body?, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function Requests:patch(target, body, options, fn) end
+
+---Any method but CONNECT.
+---@param options hawser.WholeRequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(self, options: hawser.WholeRequestOptions, fn: hawser.OnResponse): hawser.Handle
+function Requests:request(options, fn) end
+
+-- Managers -------------------------------------------------------------------------------------------
+
+---Owns connections, of all its upstreams under one cap.
+---@class hawser.Manager : hawser.Requests
+local Manager = {}
+
+---With options it makes an upstream, and raises when the name is taken; without, it finds one.
+---@param name string 1 to 255 bytes
+---@param options hawser.UpstreamOptions
+---@return hawser.Upstream? upstream
+---@return hawser.Error? err kind `closed`
+---@overload fun(self, name: string): hawser.Upstream?
+function Manager:upstream(name, options) end
+
+---Calls `fn` each time the event happens.
+---@param event hawser.EventName
+---@param fn fun(e: hawser.Event)
+---@return integer id for `off`
+function Manager:on(event, fn) end
+
+---@param id integer
+---@return boolean was_there
+function Manager:off(id) end
+
+---Gauges and counters of all its upstreams, those that are gone included.
+---@return hawser.Stats? stats
+---@return hawser.Error? err kind `closed`, in a forked child
+function Manager:stats() end
+
+---Gives memory that is no longer needed back to the system. It happens by itself after a burst.
+---@return true? ok
+---@return hawser.Error? err kind `closed`, in a forked child
+function Manager:trim() end
+
+---Refuses new work and waits until the present has ended; then cuts off what is left.
+---@param seconds? number default timeouts.drain
+---@param fn? hawser.OnDone
+---@return true? ok
+---@return hawser.Error? err kind `timeout` when something was cut
+---@overload fun(self, seconds: number?, fn: hawser.OnDone): hawser.Handle
+---@overload fun(self, fn: hawser.OnDone): hawser.Handle
+function Manager:drain(seconds, fn) end
+
+---Returns at once; what is open fails with kind `closed`.
+---@return true? ok
+---@return hawser.Error? err kind `closed`, in a forked child
+function Manager:close() end
+
+-- Upstreams ------------------------------------------------------------------------------------------
+
+---The peers behind one name.
+---@class hawser.Upstream : hawser.Requests
+local Upstream = {}
+
+---One peer as it stood.
+---@class hawser.PeerView
+---@field id string
+---@field address string "127.0.0.1:80", "[::1]:80" or "unix:/path"
+---@field weight number
+---@field priority integer
+---@field locality? string
+---@field tags? table
+---@field in_flight integer requests and leases on it
+---@field connections integer open and dialling
+---@field idle integer of them, without anything in flight
+
+---Gauges and counters; `created` less all of `closed` is `open`.
+---@class hawser.Stats
+---@field open integer connections that are established: idle and busy
+---@field idle integer ready for use
+---@field busy integer in use, being set up, or finishing their last exchange
+---@field dialing integer not established yet
+---@field created integer established so far
+---@field closed table<hawser.CloseReason, integer>
+---@field reused integer requests and leases begun on a connection that had served before
+---@field replayed integer requests that went again, uncounted, because a reused connection was dead
+---@field queued integer calls that wait now
+---@field queue_max integer the most that ever waited
+---@field requests integer requests and leases begun
+---@field ok integer ended well
+---@field failed integer ended with an error
+---@field max_connections? integer of a manager: its cap
+
+---Changes what `options` names, and cuts nothing that is in flight.
+---@param options hawser.UpstreamOptions anything but `protocol`
+---@return true? ok
+---@return hawser.Error? err kind `closed`
+function Upstream:update(options) end
+
+---@return hawser.PeerView[] peers in their order
+function Upstream:peers() end
+
+---@return hawser.Stats stats
+function Upstream:stats() end
+
+---Makes sure that a connection is there, trying the peers with backoff.
+---@param seconds? number default 30
+---@param fn? hawser.OnDone
+---@return true? ok
+---@return hawser.Error? err the last one
+---@overload fun(self, seconds: number?, fn: hawser.OnDone): hawser.Handle
+---@overload fun(self, fn: hawser.OnDone): hawser.Handle
+function Upstream:ready(seconds, fn) end
+
+---Refuses new work and waits until the present has ended; then cuts off what is left.
+---@param seconds? number default timeouts.drain
+---@param fn? hawser.OnDone
+---@return true? ok
+---@return hawser.Error? err kind `timeout` when something was cut
+---@overload fun(self, seconds: number?, fn: hawser.OnDone): hawser.Handle
+---@overload fun(self, fn: hawser.OnDone): hawser.Handle
+function Upstream:drain(seconds, fn) end
+
+---Returns at once; what is open fails with kind `closed`, and the name is free.
+---@return true? ok
+---@return hawser.Error? err kind `closed`, in a forked child
+function Upstream:close() end
+
+---Acquires a connection of a raw upstream.
+---@param options? hawser.AcquireOptions
+---@param fn? fun(conn?: hawser.Conn, err?: hawser.Error)
+---@return hawser.Conn? conn
+---@return hawser.Error? err
+---@overload fun(self, options: hawser.AcquireOptions?, fn: fun(conn?: hawser.Conn, err?: hawser.Error)): hawser.Handle
+---@overload fun(self, fn: fun(conn?: hawser.Conn, err?: hawser.Error)): hawser.Handle
+function Upstream:acquire(options, fn) end
+
+---Acquires a lease, calls `fn` with it, and releases it; closes it when `fn` raises, and raises again.
+---@param options hawser.AcquireOptions
+---@param fn fun(conn: hawser.Conn): ... it runs as a task
+---@param callback? fun(...)
+---@return any ... what `fn` returned; or nil and an error when nothing could be acquired
+---@overload fun(self, fn: fun(conn: hawser.Conn): ...): ...
+---@overload fun(self, options: hawser.AcquireOptions?, fn: fun(conn: hawser.Conn): ..., callback: fun(...)): hawser.Handle
+function Upstream:with(options, fn, callback) end
+
+-- Responses ------------------------------------------------------------------------------------------
+
+---Header fields; `headers[name]` is the first value of that name, in any case, or nil.
+---@class hawser.Headers
+---@field [string] string?
+local Headers = {}
+
+---@param name string
+---@return string[] values in their order
+function Headers:all(name) end
+
+---Iterates over all fields in their order.
+---@return fun(): string?, string? next
+function Headers:each() end
+
+---@class hawser.Response
+---@field status integer 200 to 599
+---@field reason string "" when there is none
+---@field version "1.0"|"1.1"
+---@field headers hawser.Headers
+---@field body? string the whole of it; nil with `stream`
+---@field trailers? hawser.Headers with `stream`, once the body has been read
+---@field peer string id of the peer that answered
+---@field attempts integer attempts that it took
+---@field reused boolean on a connection that had served before
+local Response = {}
+
+---The next chunk; nil at the end; nil and an error when the body broke off.
+---@param fn? fun(chunk?: string, err?: hawser.Error)
+---@return string? chunk
+---@return hawser.Error? err
+---@overload fun(self, fn: fun(chunk?: string, err?: hawser.Error)): hawser.Handle
+function Response:read(fn) end
+
+---Iterates over the chunks; raises when the body breaks off. Not in a task of Lua 5.1.
+---@return fun(): string? next
+function Response:chunks() end
+
+---The body decoded as JSON; needs dkjson. Reads a streaming one to its end.
+---@param fn? fun(value?: any, err?: hawser.Error)
+---@return any value
+---@return hawser.Error? err kind `protocol`, code "JSON"
+---@overload fun(self, fn: fun(value?: any, err?: hawser.Error)): hawser.Handle
+function Response:json(fn) end
+
+---Abandons what is unread.
+---@return true ok
+function Response:close() end
+
+-- Leases ---------------------------------------------------------------------------------------------
+
+---A pooled raw connection in its user's hands.
+---@class hawser.Conn
+---@field data? table kept with the connection from lease to lease; may be set
+---@field peer? string id of the peer
+---@field reused? boolean the connection had served before
+local Conn = {}
+
+---Reads exactly n bytes; a "line" without its end; "some", what is there; or "all", to the peer's end.
+---@param what integer|"line"|"some"|"all"
+---@param max? integer bytes, default 65536 for a line
+---@param fn? fun(data?: string, err?: hawser.Error)
+---@return string? data nil alone when the peer has finished and nothing is left
+---@return hawser.Error? err
+---@overload fun(self, what: integer|"line"|"some"|"all", fn: fun(data?: string, err?: hawser.Error)): hawser.Handle
+function Conn:read(what, max, fn) end
+
+---Reads up to a delimiter, which is part of the result.
+---@param delimiter string 1 to 64 bytes
+---@param max? integer bytes, default 65536
+---@param fn? fun(data?: string, err?: hawser.Error)
+---@return string? data
+---@return hawser.Error? err
+---@overload fun(self, delimiter: string, fn: fun(data?: string, err?: hawser.Error)): hawser.Handle
+function Conn:read_until(delimiter, max, fn) end
+
+---Waits while the peer is slow and limits.buffer is full.
+---@param data string
+---@param fn? hawser.OnDone
+---@return true? ok
+---@return hawser.Error? err
+---@overload fun(self, data: string, fn: hawser.OnDone): hawser.Handle
+function Conn:write(data, fn) end
+
+---Half-closes, once all is written.
+---@return true? ok
+---@return hawser.Error? err
+function Conn:finish() end
+
+---Instead of timeouts.read, until the lease ends.
+---@param seconds number|false false for no limit
+---@return true? ok
+---@return hawser.Error? err
+function Conn:timeout(seconds) end
+
+---Gives the connection back, or closes it when it is not fit for the next user.
+---@return true? ok
+---@return hawser.Error? err kind `closed`, in a forked child
+function Conn:release() end
+
+---Ends the lease and closes the connection.
+---@return true? ok
+---@return hawser.Error? err kind `closed`, in a forked child
+function Conn:close() end
+
+-- Tasks and handles ----------------------------------------------------------------------------------
+
+---@class hawser.Task
+local Task = {}
+
+---Waits until it has ended.
+---@param fn? fun(ok?: true, ...)
+---@return true? ok nil when it raised or was cancelled
+---@return any ... its results, or what it raised
+---@overload fun(self, fn: fun(ok?: true, ...)): hawser.Handle
+function Task:join(fn) end
+
+---What it waits for, now or later, ends with kind `canceled`.
+function Task:cancel() end
+
+---A call that was given a callback.
+---@class hawser.Handle
+local Handle = {}
+
+---Ends the call with kind `canceled`. Harmless when it has ended.
+function Handle:cancel() end
+
+-- The module -----------------------------------------------------------------------------------------
+
+---@class hawser
+---@field VERSION string
+---@field TLS string|false the TLS engine; false: none yet
+local hawser = {}
+
+---@param options? hawser.ManagerOptions|integer an integer stands for `max_connections`
+---@return hawser.Manager? manager
+---@return hawser.Error? err kind `nomem`
+function hawser.new(options) end
+
+---On the default manager.
+---@param url string
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(url: string, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function hawser.get(url, options, fn) end
+
+---@param url string
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(url: string, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function hawser.head(url, options, fn) end
+
+---@param url string
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(url: string, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function hawser.delete(url, options, fn) end
+
+---@param url string
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(url: string, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function hawser.options(url, options, fn) end
+
+---@param url string
+---@param body? hawser.Body
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(url: string, body: hawser.Body?, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function hawser.post(url, body, options, fn) end
+
+---@param url string
+---@param body? hawser.Body
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(url: string, body: hawser.Body?, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function hawser.put(url, body, options, fn) end
+
+---@param url string
+---@param body? hawser.Body
+---@param options? hawser.RequestOptions
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(url: string, body: hawser.Body?, options: hawser.RequestOptions?, fn: hawser.OnResponse): hawser.Handle
+function hawser.patch(url, body, options, fn) end
+
+---@param options hawser.WholeRequestOptions `path` is the URL
+---@param fn? hawser.OnResponse
+---@return hawser.Response? res
+---@return hawser.Error? err
+---@overload fun(options: hawser.WholeRequestOptions, fn: hawser.OnResponse): hawser.Handle
+function hawser.request(options, fn) end
+
+---Runs `fn(...)` and all that it starts; without `fn`, turns the loop until nothing is pending.
+---@param fn? fun(...): ...
+---@param ... any
+---@return any ... what `fn` returned
+function hawser.run(fn, ...) end
+
+---Starts `fn(...)` as a task, at the loop's next turn.
+---@param fn fun(...): ...
+---@param ... any
+---@return hawser.Task task
+function hawser.spawn(fn, ...) end
+
+---Runs functions side by side as tasks.
+---@param fns (fun(): ...)[]
+---@param fn? fun(outcomes?: any[][], err?: hawser.Error)
+---@return any[][] outcomes in their order: { true, results... } or { nil, err }
+---@overload fun(fns: (fun(): ...)[], fn: fun(outcomes?: any[][], err?: hawser.Error)): hawser.Handle
+function hawser.all(fns, fn) end
+
+---@param seconds number 0 and more
+---@param fn? hawser.OnDone
+---@return true? ok
+---@return hawser.Error? err kind `canceled`
+---@overload fun(seconds: number, fn: hawser.OnDone): hawser.Handle
+function hawser.sleep(seconds, fn) end
+
+---The monotonic clock, in seconds.
+---@return number seconds
+function hawser.now() end
+
+---As `pcall`; one may wait inside of it on every Lua.
+---@param fn fun(...): ...
+---@param ... any
+---@return boolean ok
+---@return any ...
+function hawser.pcall(fn, ...) end
+
+---Before anything else is used: which loop turns hawser's.
+---@param choice "auto"|"own"|table a luv module
+function hawser.loop(choice) end
+
+---The descriptor that another loop polls for reading.
+---@return integer descriptor
+function hawser.pollfd() end
+
+---For how long to poll at most.
+---@return number? seconds nil: without limit
+function hawser.timeout() end
+
+---Takes what is there, without waiting.
+function hawser.step() end
+
+return hawser
