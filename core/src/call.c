@@ -168,7 +168,7 @@ void hws_call_over(hws_call_t *call)
     else if (!call->is_setup)
         upstream->stats.failed++;
     hws_manager_call_ends(upstream->manager);
-    if (upstream->is_draining && hws_list_is_empty(&upstream->calls))
+    if (upstream->owner.is_draining && hws_list_is_empty(&upstream->calls))
         hws_upstream_tidy(upstream);
 }
 

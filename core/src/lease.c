@@ -262,6 +262,15 @@ static int look(hws_lease_t *lease, const hws_read_t *want, hws_slice_t *out)
     return bytes.size == 0 && want->mode != HWS_READ_EXACT ? HWS_END : HWS_ERR_EOF;
 }
 
+/* Makes room at the peer for the first `size` bytes of the inbox, once. */
+static void credit(hws_lease_t *lease, size_t size)
+{
+    if (size <= lease->credited)
+        return;
+    hws_connection_credit(&lease->call.stream, size - lease->credited);
+    lease->credited = size;
+}
+
 /* Drops what the last read gave out: its bytes lasted until now. */
 static void settle_taken(hws_lease_t *lease)
 {
@@ -270,8 +279,9 @@ static void settle_taken(hws_lease_t *lease)
     if (size == 0)
         return;
     lease->taken = 0;
+    credit(lease, size);
     hws_inbox_take(&lease->inbox, size);
-    hws_connection_credit(&lease->call.stream, size);
+    lease->credited -= size;
 }
 
 static int note_failure(hws_lease_t *lease, int code)
@@ -283,6 +293,12 @@ static int note_failure(hws_lease_t *lease, int code)
         error->retryable = false;
     }
     return code;
+}
+
+/* After a message beyond its bound nobody knows where the next one begins. */
+static bool is_lost(const hws_lease_t *lease)
+{
+    return lease->verdict == HWS_ERR_LINE_SIZE || lease->verdict == HWS_ERR_BODY_SIZE;
 }
 
 int hws_lease_read(hws_lease_t *lease, const hws_read_t *want, hws_slice_t *out)
@@ -298,9 +314,13 @@ int hws_lease_read(hws_lease_t *lease, const hws_read_t *want, hws_slice_t *out)
     }
     if (lease->read_since == HWS_NEVER)
         lease->scanned = 0;
+    if (is_lost(lease))
+        return note_failure(lease, lease->verdict);
     rc = look(lease, want, out);
     if (rc == HWS_AGAIN) {
         lease->want = *want;
+        /* What it waits for may be more than limits.buffer; `want->size` bounds it. */
+        credit(lease, hws_inbox_size(&lease->inbox));
         if (lease->read_since == HWS_NEVER)
             lease->read_since = hws_loop_now(loop_of(lease));
         watch(lease);
@@ -309,7 +329,7 @@ int hws_lease_read(hws_lease_t *lease, const hws_read_t *want, hws_slice_t *out)
     lease->read_since = HWS_NEVER;
     lease->scanned = 0;
     if (rc == HWS_ERR_LINE_SIZE || rc == HWS_ERR_BODY_SIZE)
-        lease->verdict = rc; /* nobody knows where the next message begins */
+        lease->verdict = rc;
     return rc < 0 ? note_failure(lease, rc) : rc;
 }
 
@@ -339,10 +359,9 @@ int hws_lease_write(hws_lease_t *lease, const char *data, size_t size, size_t *t
         rc = hws_connection_send(stream, (hws_slice_t){data, size}, false, taken);
         lease->call.error.sent = true;
     }
-    if (rc == HWS_AGAIN) {
-        lease->write_since = hws_loop_now(loop_of(lease));
+    lease->write_since = rc == HWS_AGAIN ? hws_loop_now(loop_of(lease)) : HWS_NEVER;
+    if (rc == HWS_AGAIN)
         watch(lease);
-    }
     return rc < 0 ? note_failure(lease, rc) : rc;
 }
 
@@ -374,6 +393,8 @@ static void (*due(hws_lease_t *lease))(hws_lease_t *, void *)
 
         lease->taken = 0;
         lease->is_read_due = rc != HWS_AGAIN;
+        if (rc == HWS_AGAIN)
+            credit(lease, hws_inbox_size(&lease->inbox));
     }
     if (!lease->is_told) {
         lease->is_told = true;
@@ -393,11 +414,13 @@ static void (*due(hws_lease_t *lease))(hws_lease_t *, void *)
 
 static void free_lease(hws_lease_t *lease)
 {
+    hws_manager_t *manager = lease->call.upstream->manager;
+
     if (lease->destroyed != NULL)
         *lease->destroyed = true;
     hws_call_dispose(&lease->call);
     hws_inbox_dispose(&lease->inbox);
-    hws_free(lease);
+    hws_slab_give(&manager->leases, lease);
 }
 
 static void deliver(hws_deferred_t *deferred)
@@ -431,6 +454,7 @@ static void deliver(hws_deferred_t *deferred)
     settle_taken(lease);
     if (lease->is_out_of_memory || hws_inbox_keep(&lease->inbox) != HWS_OK) {
         hws_inbox_dispose(&lease->inbox);
+        lease->credited = 0;
         lease->is_out_of_memory = false;
         if (lease->call.state != HWS_CALL_OVER)
             break_off(lease, HWS_ERR_NOMEM, NULL, hws_loop_now(loop_of(lease)));
@@ -441,7 +465,7 @@ static void deliver(hws_deferred_t *deferred)
 
 static int make(hws_upstream_t *upstream, hws_time_t deadline, bool is_setup, hws_lease_t **out)
 {
-    hws_lease_t *lease = hws_zalloc(sizeof(*lease));
+    hws_lease_t *lease = hws_slab_take(&upstream->manager->leases);
 
     if (lease == NULL)
         return HWS_ERR_NOMEM;
@@ -465,7 +489,7 @@ int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *optio
 
     if (hws_loop_is_forked(upstream->manager->loop))
         return hws_explain(why, HWS_ERR_FORKED, "%s", hws_error_text(HWS_ERR_FORKED));
-    if (upstream->is_closed || upstream->is_draining || upstream->manager->is_draining)
+    if (upstream->is_closed || upstream->owner.is_draining)
         return hws_explain(why, HWS_ERR_CLOSED, "upstream %.60s gives no new leases: %s",
                            upstream->name, upstream->is_closed ? "closed" : "draining");
     if (!upstream->owner.rules.is_raw && !options->connect_only)
@@ -481,6 +505,15 @@ int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *optio
         break_off(lease, rc, NULL, now);
     *out = lease;
     return HWS_OK;
+}
+
+bool hws_lease_claim(hws_lease_t *lease)
+{
+    if (lease->is_told || lease->is_setup || lease->call.state != HWS_CALL_RUNNING)
+        return false;
+    lease->is_told = true;
+    hws_list_remove(&lease->call.deferred.link); /* there is nothing else to tell yet */
+    return true;
 }
 
 int hws_lease_begin_setup(hws_opening_t *opening, hws_time_t now)
@@ -560,6 +593,10 @@ void hws_lease_release(hws_lease_t *lease)
 {
     if (lease == NULL)
         return;
+    if (lease->is_setup) {
+        hws_lease_setup_done(lease, false, "the setup ended the lease");
+        return;
+    }
     settle_taken(lease);
     leave(lease, is_fit(lease));
     free_lease(lease);
@@ -569,6 +606,10 @@ void hws_lease_close(hws_lease_t *lease)
 {
     if (lease == NULL)
         return;
+    if (lease->is_setup) {
+        hws_lease_setup_done(lease, false, "the setup ended the lease");
+        return;
+    }
     leave(lease, false);
     free_lease(lease);
 }

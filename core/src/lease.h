@@ -13,6 +13,7 @@ struct hws_lease {
     hws_inbox_t inbox;
     hws_read_t want;        /* that on_readable is waited with */
     size_t taken;           /* of the inbox, given out by the last read */
+    size_t credited;        /* of the inbox, given back to the peer's room because a read waits */
     size_t scanned;         /* of the inbox, known not to hold the delimiter */
     hws_opening_t *opening;       /* whose connection it prepares; NULL when it is no setup, or over */
     hws_time_t span;        /* of silent waits */

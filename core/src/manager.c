@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "io/process.h"
+#include "lease.h"
 #include "pool/connection.h"
 #include "request.h"
 #include "upstream.h"
@@ -19,6 +20,7 @@
 /* Events that wait to be told; beyond it the newest are dropped. */
 #define EVENTS_MAX 4096
 #define MAX_CONNECTIONS_MAX 1000000U
+#define LONGEST_ORIGIN 255
 
 /* ---- options ---- */
 
@@ -154,6 +156,7 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
     hws_timer_init(&manager->trim_timer, trim_now);
     hws_pools_init(&manager->pools, loop, seed);
     hws_slab_init(&manager->requests, sizeof(hws_request_t), offsetof(hws_request_t, store));
+    hws_slab_init(&manager->leases, sizeof(hws_lease_t), sizeof(hws_lease_t));
     manager->max_connections = options->max_connections;
     if (manager->max_connections == 0)
         manager->max_connections = default_connections();
@@ -218,6 +221,7 @@ static void tidy(hws_deferred_t *deferred)
     hws_hash_dispose(&manager->names);
     hws_pools_dispose(&manager->pools);
     hws_slab_dispose(&manager->requests);
+    hws_slab_dispose(&manager->leases);
     manager->loop->managers--;
     hws_free(manager);
 }
@@ -298,6 +302,10 @@ int hws_manager_drain(hws_manager_t *manager, hws_time_t span,
     if (rc != HWS_OK)
         return rc;
     manager->is_draining = true;
+    HWS_LIST_EACH(link, &manager->upstreams)
+    {
+        hws_upstream_retire(HWS_CONTAINER(link, hws_upstream_t, link), hws_loop_now(manager->loop));
+    }
     hws_manager_tidy(manager);
     return HWS_OK;
 }
@@ -620,12 +628,20 @@ static int make_origin(hws_manager_t *manager, hws_slice_t origin, hws_upstream_
 {
     hws_peer_options_t peer = {.url = origin};
     hws_upstream_options_t options;
+    int rc;
 
+    if (origin.size == 0 || origin.size > LONGEST_ORIGIN)
+        return hws_explain(why, HWS_ERR_BAD_URL, "a URL begins with http://host, of at most %d bytes",
+                           LONGEST_ORIGIN);
     hws_upstream_options_init(&options, manager);
     options.name = origin;
     options.peers = &peer;
     options.peer_count = 1;
-    return hws_upstream_make(manager, &options, true, out, why);
+    rc = hws_upstream_make(manager, &options, true, out, why);
+    /* Should nobody use it, it goes again. */
+    if (rc == HWS_OK)
+        hws_upstream_tidy(*out);
+    return rc;
 }
 
 /* The end of "scheme://authority". */

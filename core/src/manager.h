@@ -18,6 +18,7 @@ struct hws_manager {
     hws_loop_t *loop;
     hws_pools_t pools;   /* what the pools of all upstreams share */
     hws_slab_t requests; /* hws_request_t */
+    hws_slab_t leases;   /* hws_lease_t */
     hws_hash_t names;
     hws_list_t upstreams;
     hws_list_t closed;  /* upstreams that only wait to be freed */

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #define LONGEST_ID 255
+#define HTTP_PORT 80
 
 typedef struct {
     bool is_http;
@@ -83,6 +84,9 @@ static int parse_authority(hws_slice_t text, place_t *place, hws_error_t *why)
         return bad(why, text, "the port is a number from 1 to 65535");
     if (place->port == 0)
         return bad(why, text, "the port is missing");
+    /* Host leaves the scheme's own port out (RFC 9110, 7.2). */
+    if (place->is_http && place->port == HTTP_PORT && colon != NULL)
+        place->authority.size = (size_t)(colon - text.data);
     return HWS_OK;
 }
 
@@ -97,7 +101,7 @@ static int parse_url(hws_slice_t url, place_t *place, hws_error_t *why)
     }
     if (starts_with(url, "http://")) {
         place->is_http = true;
-        place->port = 80;
+            place->port = HTTP_PORT;
         url = without(url, 7);
         if (url.size > 0 && url.data[url.size - 1] == '/')
             url.size--;

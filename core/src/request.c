@@ -384,6 +384,22 @@ static void (*due(hws_request_t *request))(hws_request_t *, void *)
     return NULL;
 }
 
+/* A part of the body could not be kept: there is no response any more, or no whole one. */
+static void lose_body(hws_request_t *request)
+{
+    hws_inbox_dispose(&request->inbox);
+    request->verdict = HWS_ERR_NOMEM;
+    if (!is_over(request)) {
+        wake(request);
+        return;
+    }
+    request->is_complete = false;
+    if (!request->is_streaming)
+        request->response.head = NULL;
+    request->call.error.phase = HWS_PHASE_BODY;
+    hws_call_fail(&request->call, HWS_ERR_NOMEM, NULL);
+}
+
 static void deliver(hws_deferred_t *deferred)
 {
     hws_request_t *request = HWS_CONTAINER(deferred, hws_request_t, call.deferred);
@@ -402,11 +418,8 @@ static void deliver(hws_deferred_t *deferred)
     }
     request->destroyed = NULL;
     /* The input ends with this rest; what is still unread must outlive it. */
-    if (request->inbox.view.size > 0 && hws_inbox_keep(&request->inbox) != HWS_OK) {
-        hws_inbox_dispose(&request->inbox);
-        request->verdict = HWS_ERR_NOMEM;
-        wake(request);
-    }
+    if (request->inbox.view.size > 0 && hws_inbox_keep(&request->inbox) != HWS_OK)
+        lose_body(request);
     if (request->is_told && has_response(request))
         fill_response(request);
 }
@@ -459,7 +472,7 @@ static int check(hws_upstream_t *upstream, const hws_request_options_t *options,
 {
     if (hws_loop_is_forked(upstream->manager->loop))
         return hws_explain(why, HWS_ERR_FORKED, "%s", hws_error_text(HWS_ERR_FORKED));
-    if (upstream->is_closed || upstream->is_draining || upstream->manager->is_draining)
+    if (upstream->is_closed || upstream->owner.is_draining)
         return hws_explain(why, HWS_ERR_CLOSED, "upstream %.60s takes no new requests: %s",
                            upstream->name, upstream->is_closed ? "closed" : "draining");
     if (upstream->owner.rules.is_raw)
@@ -621,6 +634,17 @@ int hws_request_read(hws_request_t *request, hws_slice_t *chunk)
     return HWS_AGAIN;
 }
 
+/* Nothing more can be sent; it ends with what the peer says, or at once where no one will. */
+static void stop_sending(hws_request_t *request, int code)
+{
+    request->is_sent = true;
+    request->quiet_since = hws_loop_now(loop_of(request));
+    if (code != HWS_ERR_NOMEM)
+        return;
+    request->verdict = code;
+    wake(request);
+}
+
 int hws_request_send(hws_request_t *request, const char *data, size_t size, size_t *taken)
 {
     hws_stream_t *stream = &request->call.stream;
@@ -637,6 +661,8 @@ int hws_request_send(hws_request_t *request, const char *data, size_t size, size
     if (rc == HWS_AGAIN) {
         request->wants_writable = true;
         request->quiet_since = hws_loop_now(loop_of(request));
+    } else if (rc != HWS_OK) {
+        stop_sending(request, rc);
     }
     return rc;
 }
@@ -650,7 +676,9 @@ int hws_request_finish(hws_request_t *request)
     if (is_over(request) || stream->connection == NULL || request->is_sent)
         return HWS_ERR_CLOSED;
     rc = hws_connection_send(stream, (hws_slice_t){NULL, 0}, true, &none);
-    request->is_sent = rc != HWS_ERR_NOMEM;
+    request->is_sent = true;
     request->quiet_since = hws_loop_now(loop_of(request));
+    if (rc != HWS_OK)
+        stop_sending(request, rc);
     return rc;
 }

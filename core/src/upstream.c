@@ -10,6 +10,8 @@
 /* Bounds of what an overload error promises. */
 #define SHORTEST_WAIT HWS_MS(50)
 #define LONGEST_WAIT HWS_S(30)
+/* What the loop has looked at within this span is as it was. */
+#define JUST_NOW HWS_MS(1)
 
 /* ---- picking a peer ---- */
 
@@ -139,20 +141,31 @@ static bool take_slot(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now
     return true;
 }
 
-/* An idle connection that is dead already is closed and remembered, not handed out. The look costs
- * a system call: what may be sent twice goes without while the loop has looked just now. */
+/* Whether the look at an idle connection would tell nothing new. It costs a system call, so what may
+ * be sent twice goes without while the loop has looked just now. A lease may so on a connection that
+ * was itself in use just now: a peer that closes all that are idle does so to many at once, and the
+ * loop tells that one by one. */
+static bool was_looked_at(hws_upstream_t *upstream, const hws_call_t *call, hws_time_t age,
+                          hws_time_t now)
+{
+    hws_io_t *io = upstream->manager->loop->io;
+
+    if (call->is_lease ? age >= JUST_NOW : !call->is_replayable)
+        return false;
+    return now - io->ops->polled_at(io) < JUST_NOW;
+}
+
+/* An idle connection that is dead already is closed and remembered, not handed out. */
 static bool is_alive(hws_upstream_t *upstream, hws_connection_t *connection, const hws_call_t *call,
                      hws_time_t now)
 {
-    hws_io_t *io = upstream->manager->loop->io;
     hws_peer_t *peer = hws_peer_of(connection->pool);
     hws_time_t age = now - connection->used_at;
-
     int rc;
 
     if (connection->served == 0 && age == 0)
         return true;
-    if (call->is_replayable && !call->is_lease && now - io->ops->polled_at(io) < HWS_MS(1))
+    if (was_looked_at(upstream, call, age, now))
         return true;
     if ((rc = hws_connection_probe(connection)) == HWS_OK)
         return true;
@@ -228,7 +241,7 @@ void hws_upstream_serve(hws_upstream_t *upstream, hws_time_t now)
 {
     hws_list_t *link = upstream->queue.next;
 
-    while (link != &upstream->queue) {
+    while (!upstream->is_cutting && link != &upstream->queue) {
         hws_call_t *call = call_of(link);
 
         link = link->next;
@@ -255,6 +268,8 @@ void hws_upstream_serve_one(hws_upstream_t *upstream, hws_time_t now)
 void hws_upstream_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_time_t now)
 {
     opening->call = NULL;
+    if (upstream->is_cutting)
+        return;
     HWS_LIST_EACH(link, &upstream->queue)
     {
         hws_call_t *call = call_of(link);
@@ -428,6 +443,25 @@ static int make_peers(const hws_upstream_options_t *options, hws_list_t *peers, 
     return rc;
 }
 
+/* Ends what is being opened to a peer that was removed; who waited for it waits for another. */
+static void drop_openings(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(&peer->openings)) != NULL) {
+        hws_opening_t *opening = HWS_CONTAINER(link, hws_opening_t, link);
+        hws_call_t *call = opening->call;
+
+        if (call != NULL) {
+            opening->call = NULL;
+            call->opening = NULL;
+            upstream->queued++;
+            hws_call_clock(call, now);
+        }
+        hws_opening_cancel(opening, HWS_ERR_CLOSED, now);
+    }
+}
+
 static void remove_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
 {
     static hws_list_t *const none = NULL;
@@ -437,8 +471,6 @@ static void remove_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t n
     peer->pool.is_retired = true;
     hws_list_remove(&peer->link);
     hws_list_push_back(&upstream->removed, &peer->link);
-    if (upstream->cursor == peer)
-        upstream->cursor = NULL;
     for (i = 0; i < 2; i++) {
         hws_list_t *link = lists[i]->next;
 
@@ -449,6 +481,7 @@ static void remove_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t n
             hws_connection_drain(connection, HWS_CLOSE_SURPLUS, now);
         }
     }
+    drop_openings(upstream, peer, now);
 }
 
 static bool same_place(const hws_peer_t *a, const hws_peer_t *b)
@@ -466,6 +499,7 @@ static void replace_peers(hws_upstream_t *upstream, hws_list_t *fresh, hws_time_
     hws_list_init(&old);
     hws_list_splice(&old, &upstream->peers);
     upstream->peer_count = 0;
+    upstream->cursor = NULL;
     while ((link = hws_list_first(fresh)) != NULL) {
         hws_peer_t *peer = peer_of(link);
         hws_peer_t *known = find_peer(&old, peer->id);
@@ -487,9 +521,9 @@ static void replace_peers(hws_upstream_t *upstream, hws_list_t *fresh, hws_time_
         hws_list_push_back(&upstream->peers, &peer->link);
         upstream->peer_count++;
     }
+    note_differences(upstream);
     while ((link = hws_list_first(&old)) != NULL)
         remove_peer(upstream, peer_of(link), now);
-    note_differences(upstream);
 }
 
 /* ---- life ---- */
@@ -682,6 +716,7 @@ void hws_upstream_cut(hws_upstream_t *upstream, hws_time_t now)
 {
     hws_list_t *link;
 
+    upstream->is_cutting = true;
     /* Each takes itself off the list. */
     while ((link = hws_list_first(&upstream->calls)) != NULL) {
         hws_call_t *call = HWS_CONTAINER(link, hws_call_t, link);
@@ -689,6 +724,7 @@ void hws_upstream_cut(hws_upstream_t *upstream, hws_time_t now)
         call->ops->abort(call, HWS_ERR_CLOSED, now);
         assert(link != hws_list_first(&upstream->calls));
     }
+    upstream->is_cutting = false;
 }
 
 void hws_upstream_close(hws_upstream_t *upstream)
@@ -720,6 +756,18 @@ static void drain_late(hws_timer_t *timer, hws_time_t now)
     end_drain(upstream, HWS_ERR_TIMEOUT);
 }
 
+void hws_upstream_retire(hws_upstream_t *upstream, hws_time_t now)
+{
+    upstream->owner.is_draining = true;
+    HWS_LIST_EACH(link, &upstream->peers)
+    {
+        hws_connection_t *oldest;
+
+        while ((oldest = hws_pool_oldest_idle(&peer_of(link)->pool)) != NULL)
+            hws_connection_close(oldest, HWS_CLOSE_SHUTDOWN, HWS_ERR_CLOSED, now);
+    }
+}
+
 int hws_upstream_drain(hws_upstream_t *upstream, hws_time_t span,
                        void (*on_done)(void *user, int status), void *user)
 {
@@ -731,7 +779,7 @@ int hws_upstream_drain(hws_upstream_t *upstream, hws_time_t span,
                          span != 0 ? span : upstream->owner.rules.timeouts.drain, on_done, user);
     if (rc != HWS_OK)
         return rc;
-    upstream->is_draining = true;
+    hws_upstream_retire(upstream, hws_loop_now(upstream->manager->loop));
     hws_upstream_tidy(upstream);
     return HWS_OK;
 }
@@ -784,7 +832,7 @@ static void tidy(hws_deferred_t *deferred)
     reap_peers(upstream);
     if (!hws_list_is_empty(&upstream->calls))
         return;
-    if (upstream->is_draining)
+    if (upstream->owner.is_draining)
         end_drain(upstream, HWS_OK);
     if (upstream->owner.connections > 0 || upstream->holds > 0)
         return;

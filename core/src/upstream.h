@@ -26,7 +26,7 @@ struct hws_upstream {
     uint32_t holds;       /* by handles */
     bool is_implicit;
     bool is_closed;
-    bool is_draining;
+    bool is_cutting;     /* every call is being ended: nothing is begun for those still there */
     bool has_weights;    /* peers differ in weight */
     bool has_priorities; /* ... or in priority */
     void (*setup)(hws_lease_t *lease, void *user);
@@ -46,6 +46,8 @@ bool hws_upstream_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now
 void hws_upstream_serve(hws_upstream_t *upstream, hws_time_t now);
 /* One dial out of the queue, for upstreams that take turns at the manager's slots. */
 void hws_upstream_serve_one(hws_upstream_t *upstream, hws_time_t now);
+/* From now on nothing new begins, idle connections go, and others when they are handed back. */
+void hws_upstream_retire(hws_upstream_t *upstream, hws_time_t now);
 /* Ends every call with HWS_ERR_CLOSED. */
 void hws_upstream_cut(hws_upstream_t *upstream, hws_time_t now);
 /* An opening is over; `call` is the one it was for, or NULL. HWS_OK: there is a new connection. */

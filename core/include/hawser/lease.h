@@ -22,6 +22,9 @@ typedef struct {
 /* Begins to acquire a connection. Codes as hws_request_start(); the caller owns the lease. */
 HWS_API int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *options,
                               hws_lease_t **out, hws_error_t *why);
+/* Whether the lease has its connection already, for who would rather not wait for on_done, which is
+ * not called then. True at most once, and only before the loop runs again. */
+HWS_API bool hws_lease_claim(hws_lease_t *lease);
 /* Ends an acquisition with HWS_ERR_CANCELED (on_done, at rest), or a read or write that waits
  * (their callbacks; the lease then stays usable). Harmless when nothing waits. */
 HWS_API void hws_lease_cancel(hws_lease_t *lease);

@@ -84,6 +84,9 @@ void hws_loop_destroy(hws_loop_t *loop)
     /* A child shares the parent's epoll set: closing sockets here would unwatch them there. */
     if (hws_loop_is_forked(loop))
         return;
+    /* The last endings are told now, and what was destroyed is freed: nobody runs the loop again. */
+    while (!hws_list_is_empty(&loop->deferred))
+        on_rest(loop);
     assert(loop->managers == 0);
     assert(loop->timers.root == NULL && hws_list_is_empty(&loop->deferred));
     loop->io->ops->destroy(loop->io);

@@ -523,7 +523,7 @@ static void socket_close(hws_socket_t *socket, bool reset)
 
     assert(socket->state != CLOSED);
     socket->state = CLOSED;
-    socket->is_flushing = false;
+    socket->is_flushing = socket->is_breaking = false;
     sim->open_sockets--;
     hws_timers_cancel(&sim->events, &socket->connect_timer);
     hws_timers_cancel(&sim->events, &socket->flush_timer);

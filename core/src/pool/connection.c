@@ -7,7 +7,7 @@
 
 /* undici's rule for what may not be sent twice: a connection used this recently is alive. */
 #define SURELY_ALIVE HWS_S(4)
-/* What is subtracted from a peer's Keep-Alive hint; at most half of it. */
+/* What is subtracted from a peer's Keep-Alive hint. */
 #define HINT_MARGIN HWS_S(2)
 /* Body bytes given to the codec at once. */
 #define PIECE ((size_t)65536)
@@ -50,7 +50,7 @@ static hws_time_t hint_limit(const hws_connection_t *connection)
 
     if (hint == HWS_NEVER)
         return HWS_NEVER;
-    return hint - (hint / 2 < HINT_MARGIN ? hint / 2 : HINT_MARGIN);
+    return hint > HINT_MARGIN ? hint - HINT_MARGIN : 0;
 }
 
 /* When an idle connection has to go. */
@@ -456,12 +456,14 @@ static bool may_stay(hws_connection_t *connection, hws_time_t now, hws_close_rea
 
     if (connection->state == HWS_CONNECTION_DRAINING)
         *why = connection->why;
-    else if (connection->write_error != HWS_OK || connection->has_finished)
-        *why = HWS_CLOSE_FAILED;
+    else if (pool->owner->is_draining)
+        *why = HWS_CLOSE_SHUTDOWN;
     else if (connection->codec->is_last || rules->reuse == HWS_REUSE_NEVER)
         *why = HWS_CLOSE_LAST;
-    else if (now >= connection->expires_at)
-        *why = HWS_CLOSE_LIFETIME;
+    else if (connection->write_error != HWS_OK)
+        *why = HWS_CLOSE_FAILED;
+    else if (now >= idle_until(connection, now))
+        *why = now >= connection->expires_at ? HWS_CLOSE_LIFETIME : HWS_CLOSE_IDLE;
     else if (pool->is_retired || pool->open + pool->dialing > rules->limits.per_peer ||
              pool->owner->connections > rules->limits.connections)
         *why = HWS_CLOSE_SURPLUS;
@@ -605,10 +607,10 @@ static void on_flush(void *user, int status, hws_time_t now)
 {
     hws_connection_t *connection = user;
 
-    (void)now;
     hws_loop_enter(connection->loop);
     connection->is_flushing = false;
     connection->flushing = 0;
+    connection->used_at = now; /* a peer that takes bytes is not silent */
     if (status != HWS_OK) {
         give_up_writing(connection, status);
     } else if (!hws_buffer_is_empty(&connection->out)) {

@@ -39,7 +39,7 @@ struct hws_connection {
     uint32_t stream_count;
     uint32_t served;      /* streams begun */
     hws_timer_t timer;    /* looks at idleness and age; set lazily */
-    hws_time_t used_at;   /* last bytes, or when it was handed back */
+    hws_time_t used_at;   /* last bytes either way, or when it was handed back */
     hws_time_t idle_age;  /* how long it had been idle when its present stream began */
     hws_time_t expires_at; /* of its lifetime */
     hws_buffer_t out;     /* written while a flush is under way */

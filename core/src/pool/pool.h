@@ -43,6 +43,7 @@ struct hws_pool_owner {
     hws_pools_t *pools;
     hws_pool_rules_t rules;
     uint32_t connections; /* of all its pools, open and dialling: the hard cap's count */
+    bool is_draining;     /* what is handed back is closed */
     /* Room may have appeared: the last thing that happens in an input. */
     void (*on_room)(hws_pool_owner_t *owner, hws_time_t now);
     /* A connection was closed after it had been idle for `idle_for` (0: it was in use). Its place
