@@ -504,7 +504,6 @@ function Handle:cancel() end
 
 ---@class hawser
 ---@field VERSION string
----@field TLS string|false the TLS engine; false: none yet
 local hawser = {}
 
 ---@param options? hawser.ManagerOptions|integer an integer stands for `max_connections`

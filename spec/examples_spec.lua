@@ -1,0 +1,114 @@
+--- Runs every example as its own first lines say, against real servers.
+local servers = require "spec.support.servers"
+
+local lua = os.getenv "LUA" or "lua"
+
+describe("example", function()
+  local nginx, redis, postgres
+
+  lazy_setup(function()
+    nginx, redis, postgres = servers.nginx(), servers.redis(), servers.postgres()
+  end)
+
+  lazy_teardown(function()
+    nginx:stop()
+    redis:stop()
+    postgres:stop()
+  end)
+
+  -- What a shell command prints, and its exit status, which io.popen cannot tell on Lua 5.1.
+  local function run(command, ...)
+    local words = { command }
+    for _, word in ipairs { ... } do words[#words + 1] = "'" .. word .. "'" end
+    local pipe = assert(io.popen(table.concat(words, " ") .. " 2>&1; echo status $?", "r"))
+    local text = pipe:read "*a"
+    pipe:close()
+    local output, status = text:match "^(.*)status (%d+)\n$"
+    return output, tonumber(status)
+  end
+
+  local function succeeds(name, ...)
+    local output, status = run(lua .. " examples/" .. name, ...)
+    assert.equal(0, status, output)
+    return output
+  end
+
+  local function url(path) return ("http://127.0.0.1:%d%s"):format(nginx.port, path) end
+
+  local function contents(path)
+    local file = assert(io.open(path, "rb"))
+    local data = file:read "*a"
+    file:close()
+    return data
+  end
+
+  it("http_get.lua prints the response", function()
+    local output = succeeds("http_get.lua", url "/hello")
+    assert.equal("HTTP/1.1 200 OK", output:match "^[^\n]+")
+    assert.is_truthy(output:find "\nContent%-Length: 17\n")
+    assert.is_truthy(output:find "\n\nhello from nginx\n$")
+  end)
+
+  it("http_get.lua prints one line and fails when there is no server", function()
+    local port = servers.free_port()
+    local output, status = run(lua .. " examples/http_get.lua", "http://127.0.0.1:" .. port)
+    assert.equal(1, status)
+    assert.is_truthy(output:find "^refused: [^\n]+\n$", output)
+  end)
+
+  it("concurrent.lua makes a hundred requests over eight connections", function()
+    local output = succeeds("concurrent.lua", url "/1k")
+    assert.is_truthy(output:find("100 of 100 requests, 102400 bytes", 1, true), output)
+    assert.is_truthy(output:find("8 connections dialled, used again 92 times", 1, true), output)
+  end)
+
+  it("stream_download.lua writes the file", function()
+    local path = nginx.dir .. "/download"
+    assert.equal("1048576 bytes\n", succeeds("stream_download.lua", url "/1m", path))
+    assert.equal(contents(nginx.dir .. "/www/1m"), contents(path))
+  end)
+
+  it("upload_producer.lua uploads the file", function()
+    local source, target = nginx.dir .. "/www/1m", nginx.dir .. "/www/upload/copy"
+    assert.equal("201\tCreated\n", succeeds("upload_producer.lua", url "/upload/copy", source))
+    assert.equal(contents(source), contents(target))
+  end)
+
+  it("unix_socket.lua speaks HTTP over a socket", function()
+    local output = succeeds("unix_socket.lua", nginx.unix, "/hello")
+    assert.is_truthy(output:find "hello from nginx\n$")
+  end)
+
+  it("redis.lua sends a command", function()
+    local peer = "tcp://127.0.0.1:" .. redis.port
+    assert.equal("OK\n", succeeds("redis.lua", peer, "SET", "greeting", "hello"))
+    assert.equal("hello\n", succeeds("redis.lua", peer, "GET", "greeting"))
+    assert.equal("2\n", succeeds("redis.lua", peer, "RPUSH", "list", "one", "two"))
+    assert.equal("one\ntwo\n", succeeds("redis.lua", peer, "LRANGE", "list", "0", "-1"))
+  end)
+
+  it("redis.lua is a client in under 60 lines", function()
+    local _, lines = contents("examples/redis.lua"):gsub("\n", "")
+    assert.is_true(lines < 60, lines .. " lines")
+  end)
+
+  it("postgres.lua makes a query", function()
+    for _, peer in ipairs { "tcp://127.0.0.1:" .. postgres.port, "unix:" .. postgres.unix } do
+      local output = succeeds("postgres.lua", peer, "hawser", "postgres", "select 1 as one, null as nothing")
+      assert.equal("one\tnothing\n1\tNULL\n", output)
+    end
+  end)
+
+  -- Neovim is built with LuaJIT and can load only that core.so.
+  if rawget(_G, "jit") then
+    it("neovim shows a URL in a buffer while the editor goes on", function()
+      local path = nginx.dir .. "/buffer"
+      local wait = ("lua vim.wait(20000, function() return vim.api.nvim_buf_get_name(0):find '/hello$' end, 5)")
+      local output, status = run("nvim --headless -u NONE -i NONE --cmd 'set rtp+=examples/neovim' "
+        .. "-c 'runtime plugin/hawser_get.vim' -c 'HawserGet " .. url "/hello" .. "' "
+        .. '-c "' .. wait .. '" -c "call writefile(getline(1, 1), \'' .. path .. '\')" -c qall!')
+      assert.equal(0, status, output)
+      assert.equal("hello from nginx\n", contents(path))
+    end)
+  end
+end)

@@ -1,0 +1,138 @@
+--- What the process around hawser does to it: few descriptors, signals, forks.
+local hawser = require "hawser"
+local ledger = require "spec.support.ledger"
+local servers = require "spec.support.servers"
+
+local lua = os.getenv "LUA" or "lua"
+
+local function output(command)
+  local pipe = assert(io.popen(command, "r"))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+describe("a process", function()
+  local faultd
+
+  lazy_setup(function() faultd = servers.faultd() end)
+  lazy_teardown(function() faultd:stop() end)
+
+  local function url(path) return ("http://127.0.0.1:%d%s"):format(faultd.http, path) end
+
+  describe("with 64 descriptors", function()
+    local function crowd(connections)
+      return output(("ulimit -n 64; exec %s spec/support/crowd.lua %s 500 %d 2>&1")
+        :format(lua, url "/slow/1", connections))
+    end
+
+    it("makes 500 requests with the limit that it finds by itself", function()
+      local text = output(("ulimit -n 64; exec %s spec/support/crowd.lua %s 500 2>&1"):format(lua, url "/slow/1"))
+      assert.equal("500\tok\n", text)
+    end)
+
+    it("makes 500 requests although it was told that it may have 400 connections", function()
+      assert.equal("500\tok\n", crowd(400))
+    end)
+  end)
+
+  describe("that gets SIGPIPE", function()
+    -- What the process does with signal 13, by the kernel's own word.
+    local script = [[
+      local function ignores_sigpipe()
+        for line in io.lines "/proc/self/status" do
+          local mask = line:match "^SigIgn:%%s*(%%x+)"
+          if mask then return math.floor(tonumber(mask:sub(-4), 16) / 4096) %% 2 == 1 end
+        end
+      end
+      local before = ignores_sigpipe()
+      local hawser = require "hawser"
+      print(before, ignores_sigpipe())
+      local raw = hawser.new():upstream("raw", { peers = { "tcp://127.0.0.1:%d" } })
+      hawser.run(function()
+        local conn = assert(raw:acquire())
+        conn:write "+rst\r\n"
+        local ok, err
+        repeat ok, err = conn:write(("x"):rep(65536)) until not ok
+        print(err.kind)
+      end)
+    ]]
+
+    it("ignores it once hawser is loaded, and lives when a peer is gone", function()
+      local path = faultd.dir .. "/sigpipe.lua"
+      local file = assert(io.open(path, "w"))
+      file:write(script:format(faultd.raw))
+      file:close()
+      local text = output(("env --default-signal=PIPE %s %s 2>&1"):format(lua, path))
+      assert.equal("false\ttrue\nreset\n", text)
+    end)
+  end)
+
+  describe("that forks", function()
+    local process = servers.module "process"
+
+    -- Runs fn in a forked child; its results come back as one line of text.
+    local function in_child(fn)
+      local path = faultd.dir .. "/child"
+      local pid = process.fork()
+      if pid == 0 then
+        local _, said = pcall(fn)
+        local file = io.open(path, "w")
+        file:write(tostring(said))
+        file:close()
+        process.exit(0)
+      end
+      assert.equal(0, process.wait(pid))
+      return io.lines(path)()
+    end
+
+    local m, api
+
+    before_each(function()
+      m = hawser.new()
+      api = m:upstream("faultd", { peers = { url "" } })
+      assert(api:get "/ok")
+    end)
+
+    after_each(function()
+      local stats = api:stats()
+      m:close()
+      faultd:ask "await/http/open/0"
+      ledger.is_at_rest(stats)
+    end)
+
+    it("has a dead manager in the child: every call says so", function()
+      local calls = {
+        function() return api:get "/ok?key=child" end,
+        function() return api:post("/ok?key=child", "body") end,
+        function() return m:get(url "/ok?key=child") end,
+        function() return api:ready(1) end,
+      }
+      for i, call in ipairs(calls) do
+        local said = in_child(function()
+          local res, err = call()
+          return res == nil and err.kind .. " " .. err.code or "it worked"
+        end)
+        assert.equal("closed FORKED", said, "call " .. i)
+      end
+      assert.equal(0, faultd:ask "seen/GET/child")
+    end)
+
+    it("can make a new manager in the child", function()
+      assert.equal("ok", in_child(function()
+        return assert(hawser.new():get(url "/ok")).body
+      end))
+    end)
+
+    it("keeps its connections in the parent, whatever the child does", function()
+      in_child(function()
+        m:close()
+        m, api = nil, nil
+        collectgarbage()
+        collectgarbage()
+      end)
+      assert.is_true(assert(api:get "/ok").reused)
+      assert.equal(1, api:stats().created)
+    end)
+  end)
+end)

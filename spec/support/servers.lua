@@ -1,0 +1,301 @@
+--- Real servers for specs: each on free ports of the loopback, in a folder of its own under /tmp.
+-- Every one runs under a shell that ends it when this process closes the pipe or dies, so a spec that
+-- crashes leaves no server behind. Ready means that connecting to it works; nothing here sleeps.
+local hawser = require "hawser"
+
+local servers = {}
+
+-- How long a server may take until it listens or answers, on a machine busy with sanitizers.
+local PATIENCE = 10
+
+-- Shells ---------------------------------------------------------------------------------------------
+
+local function quote(word)
+  return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
+end
+
+-- The interpreter may run with a sanitizer preloaded; that is for it alone.
+local function command(...)
+  local words = {}
+  for i, word in ipairs { ... } do words[i] = quote(word) end
+  return "unset LD_PRELOAD; exec " .. table.concat(words, " ")
+end
+
+local function output(...)
+  local pipe = assert(io.popen(command(...), "r"))
+  local text = pipe:read "*a"
+  pipe:close()
+  return (text:gsub("%s+$", ""))
+end
+
+local function write_file(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+local function read_file(path)
+  local file = io.open(path)
+  local text = file and file:read "*a" or ""
+  if file then file:close() end
+  return text
+end
+
+-- Finds a program, also where Debian hides PostgreSQL's. A spec without its server fails: a test that
+-- was not run looks like one that passed.
+local function find_program(name)
+  local places = ("PATH=$PATH:/usr/sbin; command -v %s || ls /usr/lib/postgresql/*/bin/%s 2>/dev/null | tail -n 1")
+    :format(name, name)
+  local path = output("sh", "-c", places)
+  if path == "" then error(name .. " is not installed: run scripts/setup", 0) end
+  return path
+end
+
+local function is_root()
+  return output("id", "-u") == "0"
+end
+
+-- The build tree that core.so is loaded from has the test programs, too; and for which Lua it is.
+local function find_build()
+  for template in package.cpath:gmatch "[^;]+" do
+    local build, version = template:match "^(.*)/lua/([^/]+)/%?%.so$"
+    if build and not build:find "^/usr/" then return build, version end
+  end
+  error("LUA_CPATH names no build tree: run scripts/spec", 0)
+end
+
+function servers.program(name)
+  local build = find_build()
+  return build .. "/tests/" .. name
+end
+
+--- A Lua module from tests/modules.
+function servers.module(name)
+  local build, version = find_build()
+  local path = ("%s/tests/lua/%s/%s.so"):format(build, version, name)
+  local open, message = package.loadlib(path, "luaopen_" .. name)
+  return assert(open, message)()
+end
+
+function servers.free_port()
+  return assert(tonumber(output(servers.program "faultd", "port")), "faultd is not built: run scripts/spec")
+end
+
+-- A server's life ------------------------------------------------------------------------------------
+
+local Server = {}
+Server.__index = Server
+
+local function create(class, fields)
+  fields.dir = output("mktemp", "-d", "/tmp/hawser.XXXXXX")
+  return setmetatable(fields, class)
+end
+
+-- Runs the command until the pipe to the shell closes; then it gets the signal and is waited for.
+local guard = [[
+signal=$1 dir=$2 && shift 2
+"$@" >"$dir/log" 2>&1 & pid=$!
+cat >/dev/null
+kill -"$signal" "$pid" 2>/dev/null
+wait "$pid"
+rm -rf "$dir"
+]]
+
+function Server:run(signal, ...)
+  self.pipe = assert(io.popen(command("sh", "-c", guard, "guard", signal, self.dir, ...), "w"))
+end
+
+function Server:log()
+  return read_file(self.dir .. "/log")
+end
+
+-- True once the port takes connections.
+local function listens(port)
+  local manager = hawser.new()
+  local ready = manager:upstream("probe", { peers = { "tcp://127.0.0.1:" .. port } }):ready(PATIENCE)
+  manager:close()
+  return ready
+end
+
+--- Ends the server, whose shell then removes its folder. Harmless when it was stopped before.
+function Server:stop()
+  if self.pipe then self.pipe:close() end
+  self.pipe = nil
+end
+
+-- Between asking for a free port and listening on it somebody else may take it, hence the second try.
+local function start_on_port(class, start)
+  local log
+  for _ = 1, 2 do
+    local server = create(class, { port = servers.free_port() })
+    start(server)
+    if listens(server.port) then return server end
+    log = server:log()
+    server:stop()
+  end
+  error("the server does not listen:\n" .. log, 0)
+end
+
+-- faultd ---------------------------------------------------------------------------------------------
+
+local Faultd = setmetatable({}, { __index = Server })
+Faultd.__index = Faultd
+
+--- tests/programs/faultd.c: fields http, http6, raw, control, blackhole and closed are its ports,
+-- `unix` and `unix_raw` the paths of its sockets.
+function servers.faultd()
+  local program = servers.program "faultd"
+  local self = create(Faultd, {})
+  self.unix, self.unix_raw = self.dir .. "/http", self.dir .. "/http.raw"
+  output("mkfifo", self.dir .. "/ports")
+  local run = '"$1" --unix "$2/http" >"$2/ports"; rm -rf "$2"'
+  self.pipe = assert(io.popen(command("sh", "-c", run, "faultd", program, self.dir), "w"))
+
+  -- Opening waits until the shell has opened its end; a program that does not start closes it again.
+  for line in io.lines(self.dir .. "/ports") do
+    if line == "ready" then return self end
+    local name, port = line:match "^(%w+) (%d+)$"
+    self[name] = tonumber(port)
+  end
+  self:stop()
+  error(program .. " does not start: run scripts/spec", 0)
+end
+
+--- Asks the control port: `ask "seen/POST/key"`; the answer is a number. Waits like any request does.
+function Faultd:ask(question)
+  self.asking = self.asking or hawser.new()
+  local url = ("http://127.0.0.1:%d/%s"):format(self.control, question)
+  local res = assert(self.asking:get(url, { timeout = PATIENCE }))
+  return assert(tonumber(res.body), res.body)
+end
+
+function Faultd:stop()
+  if self.asking then self.asking:close() end
+  self.asking = nil
+  Server.stop(self)
+end
+
+--- Turns bytes into what /raw/HEX, /split/HEX and "+hex HEX" take.
+function servers.hex(bytes)
+  return (bytes:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
+end
+
+-- nginx ----------------------------------------------------------------------------------------------
+
+local nginx_configuration = [[
+daemon off;
+master_process off;
+pid @DIR@/nginx.pid;
+error_log stderr warn;
+@USER@
+events { worker_connections 1024; }
+http {
+  access_log off;
+  default_type text/plain;
+  keepalive_requests 1000000;
+  client_max_body_size 64m;
+  client_body_temp_path @DIR@/body;
+  proxy_temp_path @DIR@/proxy;
+  fastcgi_temp_path @DIR@/fastcgi;
+  uwsgi_temp_path @DIR@/uwsgi;
+  scgi_temp_path @DIR@/scgi;
+  server {
+    listen 127.0.0.1:@PORT@;
+    @LISTEN6@
+    listen unix:@DIR@/socket;
+    root @DIR@/www;
+    add_header X-Connection $connection;
+    add_header X-Request $connection_requests;
+    location = /hello { return 200 "hello from nginx\n"; }
+    location = /agent { return 200 $http_user_agent; }
+    location = /host { return 200 $http_host; }
+    location = /query { return 200 $args; }
+    location = /method { return 200 $request_method; }
+    location = /moved { return 301 /hello; }
+    location = /empty { return 204; }
+    location = /broken { return 503; }
+    location = /status { stub_status; }
+    location /hinted/ { keepalive_timeout 60s 30s; alias @DIR@/www/; }
+    location /short/ { keepalive_timeout 60s 2s; alias @DIR@/www/; }
+    location /once/ { keepalive_timeout 0; alias @DIR@/www/; }
+    location /limited/ { limit_rate 64k; alias @DIR@/www/; }
+    location /upload/ { dav_methods PUT DELETE; create_full_put_path on; }
+    location = /echo {
+      client_body_in_single_buffer on;
+      proxy_set_header X-Body $request_body;
+      proxy_pass http://unix:@DIR@/socket:/reflect;
+    }
+    location = /reflect { return 200 "$request_method $http_x_body"; }
+  }
+}
+]]
+
+local function has_ipv6()
+  return read_file "/proc/net/if_inet6":find("%S") ~= nil
+end
+
+--- Debian's nginx: `port` on 127.0.0.1 and, when `has_ipv6`, on ::1; `unix` is its socket. /1k and
+-- /1m are files of 1 KiB and 1 MiB; PUT and DELETE work below /upload/; POST /echo answers with the body.
+function servers.nginx()
+  local program = find_program "nginx"
+  return start_on_port(Server, function(self)
+    self.unix, self.has_ipv6 = self.dir .. "/socket", has_ipv6()
+    output("mkdir", "-p", self.dir .. "/www/upload")
+    output("chmod", "-R", "755", self.dir)
+    write_file(self.dir .. "/www/1k", ("x"):rep(1024))
+    write_file(self.dir .. "/www/1m", ("0123456789abcdef"):rep(65536))
+    local values = {
+      DIR = self.dir,
+      PORT = self.port,
+      USER = is_root() and "user root;" or "",
+      LISTEN6 = self.has_ipv6 and ("listen [::1]:%d;"):format(self.port) or "",
+    }
+    write_file(self.dir .. "/nginx.conf", (nginx_configuration:gsub("@(%u+6?)@", values)))
+    self:run("TERM", program, "-p", self.dir, "-c", self.dir .. "/nginx.conf", "-e", "stderr")
+  end)
+end
+
+-- Redis ----------------------------------------------------------------------------------------------
+
+--- Debian's redis-server: `port` and `unix`; with `password` it wants AUTH.
+function servers.redis(password)
+  local program = find_program "redis-server"
+  return start_on_port(Server, function(self)
+    self.unix = self.dir .. "/socket"
+    local options = { "--bind", "127.0.0.1", "--port", self.port, "--unixsocket", self.unix, "--dir", self.dir,
+      "--save", "", "--appendonly", "no", "--loglevel", "warning" }
+    if password then
+      options[#options + 1] = "--requirepass"
+      options[#options + 1] = password
+    end
+    self:run("TERM", program, (unpack or table.unpack)(options))
+  end)
+end
+
+-- PostgreSQL -----------------------------------------------------------------------------------------
+
+-- It refuses to run as root. setpriv and env put themselves in the place of the command, so that the
+-- guard's signal reaches it.
+local function as_postgres(...)
+  if not is_root() then return ... end
+  return "setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "env", "HOME=/tmp", ...
+end
+
+--- Debian's PostgreSQL: `port`, and `unix`, the path of its socket. The user hawser needs no password
+-- and may do everything; the database is postgres.
+function servers.postgres()
+  local initdb = find_program "initdb"
+  local program = find_program "postgres"
+  return start_on_port(Server, function(self)
+    local data = self.dir .. "/data"
+    self.unix = ("%s/.s.PGSQL.%d"):format(self.dir, self.port)
+    if is_root() then output("chown", "postgres:", self.dir) end
+    output(as_postgres(initdb, "--pgdata=" .. data, "--auth=trust", "--username=hawser", "--encoding=UTF8",
+      "--no-locale", "--no-sync"))
+    -- SIGINT is its "fast" shutdown; SIGTERM would wait for every client to leave.
+    self:run("INT", as_postgres(program, "-D", data, "-p", self.port, "-k", self.dir,
+      "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=1MB"))
+  end)
+end
+
+return servers
