@@ -5,7 +5,7 @@
 #include "upstream.h"
 
 #include <assert.h>
-#include <string.h>
+#include <stdio.h>
 
 static hws_loop_t *loop_of(const hws_call_t *call)
 {
@@ -36,6 +36,7 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
 void hws_call_init(hws_call_t *call, const hws_call_ops_t *ops, hws_upstream_t *upstream,
                    hws_time_t deadline)
 {
+    call->error.peer[0] = call->error.detail[0] = '\0';
     call->ops = ops;
     call->upstream = upstream;
     call->deadline = deadline;
@@ -128,9 +129,9 @@ void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t n
     if (hws_list_is_linked(&call->queue_link)) {
         dequeue(call);
         stop_clock(call, now);
-        hws_loop_cancel_timer(loop_of(call), &call->timer);
         hws_upstream_note_pace(call->upstream, now);
     }
+    hws_loop_cancel_timer(loop_of(call), &call->timer);
     call->opening = NULL;
     hws_call_set_peer(call, hws_peer_of(connection->pool));
     call->state = HWS_CALL_RUNNING;
@@ -146,6 +147,7 @@ void hws_call_leave(hws_call_t *call, hws_time_t now)
 
     dequeue(call);
     stop_clock(call, now);
+    hws_loop_cancel_timer(loop_of(call), &call->timer);
     call->opening = NULL;
     if (opening == NULL)
         return;
@@ -200,9 +202,9 @@ void hws_call_fail(hws_call_t *call, int code, const char *detail)
     const char *peer = call->peer != NULL ? call->peer->id : "";
 
     error->code = code;
-    strncpy(error->peer, peer, sizeof(error->peer) - 1);
+    snprintf(error->peer, sizeof(error->peer), "%s", peer);
     if (detail != NULL)
-        strncpy(error->detail, detail, sizeof(error->detail) - 1);
+        snprintf(error->detail, sizeof(error->detail), "%s", detail);
     if (hws_error_kind(code) == HWS_KIND_OVERLOAD) {
         error->has_retry_in = true;
         error->retry_in = hws_upstream_expected_wait(call->upstream);

@@ -28,7 +28,7 @@ typedef struct {
     void (*dial_failed)(hws_call_t *call, int code, const char *detail, hws_time_t now);
     /* It must end now, whatever its state (but OVER): deadline, cancel, upstream closed. */
     void (*abort)(hws_call_t *call, int code, hws_time_t now);
-    /* Its timer fired while RUNNING or OVER. */
+    /* Its timer fired while RUNNING or OVER. NULL: it sets none then. */
     void (*on_timer)(hws_call_t *call, hws_time_t now);
 } hws_call_ops_t;
 
@@ -46,7 +46,6 @@ struct hws_call {
     hws_timer_t timer;
     hws_stream_t stream;
     hws_deferred_t deferred;
-    hws_error_t error; /* error.code is HWS_OK until it failed; phase, attempts, sent kept true */
     hws_call_state_t state;
     bool is_replayable;  /* may be sent twice */
     bool is_fresh_only;  /* takes no connection that has served before */
@@ -55,6 +54,9 @@ struct hws_call {
     bool is_out_of_memory; /* no dial could be begun for it */
     bool was_elsewhere;  /* a failed dial has sent it to another peer already */
     bool is_connect_only; /* needs a connection to be there, not to use it */
+    /* error.code is HWS_OK until it failed; phase, attempts, sent kept true. Its strings are large
+     * and seldom needed, so they come last, and who embeds a call need not zero them. */
+    hws_error_t error;
 };
 
 void hws_call_init(hws_call_t *call, const hws_call_ops_t *ops, hws_upstream_t *upstream,

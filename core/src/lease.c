@@ -83,16 +83,14 @@ static void watch(hws_lease_t *lease)
     hws_time_t read_until = quiet_until(lease, lease->read_since);
     hws_time_t write_until = quiet_until(lease, lease->write_since);
     hws_time_t until = read_until < write_until ? read_until : write_until;
-    hws_timer_t *timer = &lease->call.timer;
 
-    /* One that is early fires, looks and sets itself again. */
-    if (until != HWS_NEVER && (!hws_timer_is_set(timer) || timer->at > until))
-        hws_loop_set_timer(loop_of(lease), timer, until);
+    if (until != HWS_NEVER && lease->call.stream.connection != NULL)
+        hws_connection_watch(&lease->call.stream, until);
 }
 
-static void on_timer(hws_call_t *call, hws_time_t now)
+static void on_due(hws_stream_t *stream, hws_time_t now)
 {
-    hws_lease_t *lease = lease_of(call);
+    hws_lease_t *lease = of_stream(stream);
 
     if (now >= quiet_until(lease, lease->read_since)) {
         lease->read_since = HWS_NEVER;
@@ -153,7 +151,8 @@ static void on_settled(hws_stream_t *stream, hws_time_t now)
 }
 
 static const hws_stream_events_t stream_events = {NULL,   on_body,            NULL,
-                                                  on_end, on_stream_writable, on_settled};
+                                                  on_end, on_stream_writable, on_settled,
+                                                  on_due};
 
 static void start(hws_lease_t *lease, hws_connection_t *connection, hws_time_t now)
 {
@@ -185,7 +184,7 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
     wake(lease);
 }
 
-static const hws_call_ops_t call_ops = {on_granted, on_dial_failed, on_abort, on_timer};
+static const hws_call_ops_t call_ops = {on_granted, on_dial_failed, on_abort, NULL};
 
 /* ---- reading ---- */
 
@@ -310,6 +309,7 @@ int hws_lease_read(hws_lease_t *lease, const hws_read_t *want, hws_slice_t *out)
         rc = lease->read_status;
         lease->read_status = HWS_OK;
         lease->scanned = 0;
+        lease->is_owed = true;
         return note_failure(lease, rc);
     }
     if (lease->read_since == HWS_NEVER)
@@ -565,7 +565,7 @@ static bool is_fit(hws_lease_t *lease)
     const hws_stream_t *stream = &lease->call.stream;
 
     return stream->connection != NULL && lease->verdict == HWS_OK && !lease->has_finished &&
-           !lease->is_half_closed && hws_inbox_size(&lease->inbox) == 0 &&
+           !lease->is_half_closed && !lease->is_owed && hws_inbox_size(&lease->inbox) == 0 &&
            hws_connection_is_clean(stream->connection);
 }
 

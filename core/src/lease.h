@@ -8,7 +8,6 @@
 #include <hawser/lease.h>
 
 struct hws_lease {
-    hws_call_t call;
     hws_lease_options_t options; /* the callbacks */
     hws_inbox_t inbox;
     hws_read_t want;        /* that on_readable is waited with */
@@ -31,6 +30,8 @@ struct hws_lease {
     bool is_reused;
     bool has_finished;      /* the peer sent its FIN */
     bool is_half_closed;    /* we did */
+    bool is_owed;           /* a read was given up: what it waited for may still come */
+    hws_call_t call;        /* last, for its strings */
 };
 
 /* Hands the opening's new connection to the upstream's setup, at rest. */

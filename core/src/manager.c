@@ -155,8 +155,9 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
     hws_timer_init(&manager->file_timer, files_again);
     hws_timer_init(&manager->trim_timer, trim_now);
     hws_pools_init(&manager->pools, loop, seed);
-    hws_slab_init(&manager->requests, sizeof(hws_request_t), offsetof(hws_request_t, store));
-    hws_slab_init(&manager->leases, sizeof(hws_lease_t), sizeof(hws_lease_t));
+    hws_slab_init(&manager->requests, sizeof(hws_request_t),
+                  offsetof(hws_request_t, call.error.peer));
+    hws_slab_init(&manager->leases, sizeof(hws_lease_t), offsetof(hws_lease_t, call.error.peer));
     manager->max_connections = options->max_connections;
     if (manager->max_connections == 0)
         manager->max_connections = default_connections();

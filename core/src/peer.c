@@ -54,6 +54,27 @@ static int parse_port(hws_slice_t digits, uint16_t *out)
     return HWS_OK;
 }
 
+/* What stands in a host goes into the Host field and into errors, so it cannot be just anything. */
+static bool is_host(hws_slice_t host)
+{
+    size_t i;
+
+    for (i = 0; i < host.size; i++)
+        if (host.data[i] <= ' ' || host.data[i] >= 0x7f || strchr("/?#@\\", host.data[i]) != NULL)
+            return false;
+    return host.size > 0;
+}
+
+static bool has_control_bytes(hws_slice_t text)
+{
+    size_t i;
+
+    for (i = 0; i < text.size; i++)
+        if ((unsigned char)text.data[i] < ' ' || text.data[i] == 0x7f)
+            return true;
+    return false;
+}
+
 /* "host:port", "[v6]:port", or without a port when `place->port` is preset. */
 static int parse_authority(hws_slice_t text, place_t *place, hws_error_t *why)
 {
@@ -79,6 +100,8 @@ static int parse_authority(hws_slice_t text, place_t *place, hws_error_t *why)
     }
     if (place->host.size == 0)
         return bad(why, text, "the host is missing");
+    if (!is_host(place->host))
+        return bad(why, text, "the host has a byte that no host name has");
     if (colon != NULL &&
         parse_port((hws_slice_t){colon + 1, (size_t)(end - colon) - 1}, &place->port) != HWS_OK)
         return bad(why, text, "the port is a number from 1 to 65535");
@@ -196,6 +219,10 @@ static int check(const hws_peer_options_t *options, hws_error_t *why)
         options->id.size > LONGEST_ID)
         return hws_explain(why, HWS_ERR_INVALID, "id: has no \"/\" and at most %d bytes",
                            LONGEST_ID);
+    if (has_control_bytes(options->id) || has_control_bytes(options->locality))
+        return hws_explain(why, HWS_ERR_INVALID, "id, locality: without control bytes");
+    if (has_control_bytes(options->url) || has_control_bytes(options->address))
+        return hws_explain(why, HWS_ERR_BAD_URL, "url, address: without control bytes");
     if (!(options->weight == 0 || (options->weight > 0 && options->weight <= 1e6)))
         return hws_explain(why, HWS_ERR_INVALID, "weight: above 0, at most 1000000");
     if (options->url.size > LONGEST_ID)

@@ -335,7 +335,8 @@ static void on_settled(hws_stream_t *stream, hws_time_t now)
 }
 
 static const hws_stream_events_t stream_events = {on_head, on_body,            on_trailers,
-                                                  on_end,  on_stream_writable, on_settled};
+                                                  on_end,  on_stream_writable, on_settled,
+                                                  NULL};
 static const hws_call_ops_t call_ops = {on_granted, on_dial_failed, on_abort, on_timer};
 
 /* ---- telling the user, at rest ---- */

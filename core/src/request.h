@@ -11,7 +11,6 @@
 #define HWS_REQUEST_HEAD 768  /* a response's head of ordinary size, with its field offsets */
 
 struct hws_request {
-    hws_call_t call;
     void (*on_done)(hws_request_t *request, void *user);
     void (*on_readable)(hws_request_t *request, void *user);
     void (*on_writable)(hws_request_t *request, void *user);
@@ -46,6 +45,7 @@ struct hws_request {
     bool was_heard;      /* bytes came before the stream ended */
     bool was_replayed;
     bool has_host;       /* the user gave a Host field */
+    hws_call_t call;     /* from its strings on nothing is zeroed */
     char store[HWS_REQUEST_STORE];
     _Alignas(hws_field_t) char head_store[HWS_REQUEST_HEAD];
 };

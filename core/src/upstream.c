@@ -658,6 +658,15 @@ static void trim(hws_upstream_t *upstream, hws_time_t now)
         hws_connection_close(oldest, HWS_CLOSE_SURPLUS, HWS_ERR_CLOSED, now);
 }
 
+/* Nobody is left whom they could wait for. */
+static void dismiss_queue(hws_upstream_t *upstream, hws_time_t now)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(&upstream->queue)) != NULL)
+        call_of(link)->ops->abort(call_of(link), HWS_ERR_NO_PEER, now);
+}
+
 int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *options,
                         hws_error_t *why)
 {
@@ -677,6 +686,8 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
     apply(upstream, options);
     if (options->peers != NULL)
         replace_peers(upstream, &peers, now);
+    if (upstream->peer_count == 0)
+        dismiss_queue(upstream, now);
     HWS_LIST_EACH(peer_link, &upstream->peers)
     {
         hws_list_t *ready = &peer_of(peer_link)->pool.ready;

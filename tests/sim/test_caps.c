@@ -319,7 +319,8 @@ static void a_raised_limit_serves_who_waits(void **state)
     assert_int_equal(world_peak_at(&stage.world, 1), 8);
 }
 
-static void when_the_system_has_no_descriptor_left_requests_wait_for_those_that_are_open(void **state)
+static void when_the_system_has_no_descriptor_left_requests_wait_for_those_that_are_open(
+    void **state)
 {
     hws_upstream_t *upstream;
 

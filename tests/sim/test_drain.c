@@ -93,8 +93,7 @@ static void closing_ends_a_drain(void **state)
     assert_int_equal(drained, 0);
     world_run(&stage.world, 0);
     assert_int_equal(drained, 2);
-    assert_int_equal(hws_manager_drain(stage.world.manager, 0, note_drained, NULL),
-                     HWS_ERR_CLOSED);
+    assert_int_equal(hws_manager_drain(stage.world.manager, 0, note_drained, NULL), HWS_ERR_CLOSED);
 }
 
 static void a_drain_waits_for_who_waits(void **state)
@@ -401,8 +400,8 @@ static void an_events_callback_may_destroy_the_manager(void **state)
     hws_manager_options_init(&options);
     options.max_connections = 10;
     options.on_event = destroy_on_event;
-    assert_int_equal(
-        hws_manager_create(stage.world.loop, &options, &stage.world.manager, NULL), HWS_OK);
+    assert_int_equal(hws_manager_create(stage.world.loop, &options, &stage.world.manager, NULL),
+                     HWS_OK);
     doomed = stage.world.manager;
     hws_manager_listen(doomed, UINT32_MAX);
     stage_get(world_http(&stage.world, "a", NULL, 2), 0, 5);

@@ -150,9 +150,9 @@ static void what_has_no_end_is_refused_at_its_bound(void **state)
 
 static void failed_dials_have_errors_of_their_own(void **state)
 {
-    static const int codes[] = {HWS_ERR_REFUSED,        HWS_ERR_UNREACHABLE, HWS_ERR_NET_UNREACHABLE,
-                                HWS_ERR_DIAL_TIMED_OUT, HWS_ERR_NO_PORTS,    HWS_ERR_ACCESS,
-                                HWS_ERR_SYSTEM};
+    static const int codes[] = {
+        HWS_ERR_REFUSED,  HWS_ERR_UNREACHABLE, HWS_ERR_NET_UNREACHABLE, HWS_ERR_DIAL_TIMED_OUT,
+        HWS_ERR_NO_PORTS, HWS_ERR_ACCESS,      HWS_ERR_SYSTEM};
     hws_upstream_t *upstream = world_http(&stage.world, "a", NULL, 1);
     unsigned i;
 

@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-static void prepare_lease(hws_lease_t *lease, void *user);
-
 typedef struct {
     hws_lease_t *lease;
     bool is_asked;
@@ -248,9 +246,8 @@ static void note_drained(void *user, int status)
 static void drain_manager(unsigned turn)
 {
     drained = 0;
-    assert_int_equal(hws_manager_drain(stage.world.manager, HWS_MS(1 + turn % 20), note_drained,
-                                       NULL),
-                     HWS_OK);
+    assert_int_equal(
+        hws_manager_drain(stage.world.manager, HWS_MS(1 + turn % 20), note_drained, NULL), HWS_OK);
     assert_int_equal(drained, 0);
     world_run(&stage.world, HWS_S(1));
     assert_int_equal(drained, 1);

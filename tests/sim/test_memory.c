@@ -112,8 +112,8 @@ static void responses_in_pieces(void)
 {
     stage.servers[0].listener->options.chunking = HWS_SIM_BYTES;
     stage.servers[1].listener->options.chunking = HWS_SIM_RANDOM;
-    stage.servers[1].reply.bytes =
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\nA: b\r\n\r\n";
+    stage.servers[1].reply.bytes = "HTTP/1.1 200 OK\r\nTransfer-Encoding: "
+                                   "chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\nA: b\r\n\r\n";
     some_gets();
 }
 
@@ -193,10 +193,10 @@ static void origins(void)
 
     for (i = 0; i < 4; i++) {
         ask_init(&stage.asks[i]);
-        stage.asks[i].code = hws_manager_origin(
-            stage.world.manager,
-            i % 2 ? HWS_SLICE("http://10.0.0.1:3/path") : HWS_SLICE("http://10.0.0.1:4?q"), &origin,
-            &target, NULL);
+        stage.asks[i].code = hws_manager_origin(stage.world.manager,
+                                                i % 2 ? HWS_SLICE("http://10.0.0.1:3/path")
+                                                      : HWS_SLICE("http://10.0.0.1:4?q"),
+                                                &origin, &target, NULL);
         if (stage.asks[i].code != HWS_OK)
             continue;
         stage.asks[i].code = HWS_AGAIN;
@@ -233,8 +233,9 @@ static void large_bodies(void)
 
 static void updates(void)
 {
-    hws_peer_options_t peers[] = {{.url = HWS_SLICE("http://10.0.0.1:2")},
-                                  {.url = HWS_SLICE("http://10.0.0.1:3"), .locality = HWS_SLICE("x")}};
+    hws_peer_options_t peers[] = {
+        {.url = HWS_SLICE("http://10.0.0.1:2")},
+        {.url = HWS_SLICE("http://10.0.0.1:3"), .locality = HWS_SLICE("x")}};
     hws_upstream_options_t options;
 
     some_gets();

@@ -77,8 +77,7 @@ static hws_upstream_t *weighted(const double weights[3], const uint32_t prioriti
 
 static void a_weight_is_a_share_of_the_requests(void **state)
 {
-    hws_upstream_t *upstream =
-        weighted((const double[]){5, 1, 0.5}, (const uint32_t[]){0, 0, 0});
+    hws_upstream_t *upstream = weighted((const double[]){5, 1, 0.5}, (const uint32_t[]){0, 0, 0});
     unsigned counts[4];
 
     (void)state;

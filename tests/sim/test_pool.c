@@ -429,9 +429,13 @@ static void spans_of_any_size_are_harmless(void **state)
     int status = HWS_AGAIN;
 
     (void)state;
-    options.timeouts =
-        (hws_timeouts_t){.connect = huge, .queue = huge, .request = huge, .read = huge,
-                         .idle = huge, .lifetime = huge, .drain = huge};
+    options.timeouts = (hws_timeouts_t){.connect = huge,
+                                        .queue = huge,
+                                        .request = huge,
+                                        .read = huge,
+                                        .idle = huge,
+                                        .lifetime = huge,
+                                        .drain = huge};
     options.limits.per_peer = 1;
     upstream = upstream_with(&options);
     stage.servers[0].reply.after = HWS_S(1);

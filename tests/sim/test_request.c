@@ -240,7 +240,7 @@ static void a_get_on_a_connection_that_proves_dead_goes_again_on_a_fresh_one(voi
         assert_false(ask->reused);
         assert_int_equal(ask->attempts, 2);
         assert_int_equal(world_stats(upstream).replayed, i + 1);
-        assert_int_equal(world_stats(upstream).closed[HWS_CLOSE_FAILED], i + 1);
+        assert_int_equal(world_stats(upstream).closed[HWS_CLOSE_STALE], i + 1);
     }
     assert_true(world_had_event(&stage.world, "stale_reuse:replayed"));
 }
@@ -715,7 +715,8 @@ static void an_upload_that_gets_on_is_not_silent(void **state)
     ask->options.has_body = true;
     ask->options.body = (hws_slice_t){body, sizeof(body)};
     assert_int_equal(ask_start(ask, world_http(&stage.world, "a", &options, 1)), HWS_OK);
-    for (i = 0; i < 100 && ask->done == 0; i++) {        let_it_sleep(true);
+    for (i = 0; i < 100 && ask->done == 0; i++) {
+        let_it_sleep(true);
         world_run(&stage.world, HWS_MS(700));
         let_it_sleep(false);
         world_turn(&stage.world, false);
@@ -819,10 +820,14 @@ static void malformed_requests_are_refused_at_once(void **state)
         const char *target;
         int code;
     } cases[] = {
-        {"", "/", HWS_ERR_INVALID},           {"G T", "/", HWS_ERR_INVALID},
-        {"GET", "", HWS_ERR_INVALID},         {"GET", "x", HWS_ERR_INVALID},
-        {"GET", "/a b", HWS_ERR_INVALID},     {"GET", "/a\r\nX: y", HWS_ERR_INVALID},
-        {"GET", "http://x/", HWS_ERR_INVALID}, {"CONNECT", "/", HWS_ERR_UNSUPPORTED},
+        {"", "/", HWS_ERR_INVALID},
+        {"G T", "/", HWS_ERR_INVALID},
+        {"GET", "", HWS_ERR_INVALID},
+        {"GET", "x", HWS_ERR_INVALID},
+        {"GET", "/a b", HWS_ERR_INVALID},
+        {"GET", "/a\r\nX: y", HWS_ERR_INVALID},
+        {"GET", "http://x/", HWS_ERR_INVALID},
+        {"CONNECT", "/", HWS_ERR_UNSUPPORTED},
         {"GET", "**", HWS_ERR_INVALID},
     };
     hws_upstream_t *upstream = default_upstream();

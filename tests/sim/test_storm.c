@@ -21,7 +21,7 @@ static hws_random_t chance;
 static hws_upstream_t *upstreams[UPSTREAMS]; /* the last one is raw */
 static uint64_t begun;
 static uint64_t ended;
-static bool is_calm; /* no deeds in callbacks any more */
+static bool is_calm;      /* no deeds in callbacks any more */
 static uint32_t mildness; /* the higher, the rarer are faults */
 
 static uint32_t below(uint32_t n)
@@ -167,8 +167,8 @@ static void start_hold(void)
     hold->then = hold_again;
     hold->options.timeout = one_in(3) ? 1 + some_time() : 0;
     hold->options.connect_only = one_in(6);
-    (void)hold_start(hold, upstreams[hold->options.connect_only ? below(UPSTREAMS)
-                                                                : UPSTREAMS - 1]);
+    (void)hold_start(hold,
+                     upstreams[hold->options.connect_only ? below(UPSTREAMS) : UPSTREAMS - 1]);
 }
 
 /* Answers a setup at once, or after a word and its echo, or never. */
@@ -336,8 +336,8 @@ static void note_drained(void *user, int status)
 static void replace_upstream(unsigned index)
 {
     if (one_in(2))
-        begun += hws_upstream_drain(upstreams[index], 1 + some_time(), note_drained, NULL) ==
-                 HWS_OK;
+        begun +=
+            hws_upstream_drain(upstreams[index], 1 + some_time(), note_drained, NULL) == HWS_OK;
     if (one_in(2))
         world_run(&stage.world, some_time());
     hws_upstream_close(upstreams[index]);

@@ -13,9 +13,9 @@ struct ask {
     unsigned done;
     unsigned readable;
     unsigned writable;
-    int code;           /* HWS_OK, or why it failed; HWS_AGAIN before it is known */
-    hws_error_t error;  /* when it failed */
-    hws_time_t at;      /* when on_done came */
+    int code;          /* HWS_OK, or why it failed; HWS_AGAIN before it is known */
+    hws_error_t error; /* when it failed */
+    hws_time_t at;     /* when on_done came */
     uint16_t status;
     uint32_t attempts;
     bool reused;
@@ -24,8 +24,8 @@ struct ask {
     size_t body_size;
     int end; /* of a streamed body: HWS_END, or a code; HWS_AGAIN before it is known */
     /* What to do. */
-    bool is_kept;   /* not destroyed on its own when it has ended */
-    bool is_unread; /* a streamed body is left alone */
+    bool is_kept;    /* not destroyed on its own when it has ended */
+    bool is_unread;  /* a streamed body is left alone */
     size_t produces; /* bytes of body, by the producer, in pieces of... */
     size_t piece;
     size_t produced;

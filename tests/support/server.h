@@ -38,7 +38,7 @@ struct server {
     hws_list_t visits;
     hws_list_t pending;
     bool is_raw;
-    bool is_mute; /* a raw one echoes nothing */
+    bool is_mute;     /* a raw one echoes nothing */
     reply_t greeting; /* on accept, where it says something */
     reply_t reply;
     reply_t (*choose)(server_t *server, visit_t *visit, hws_slice_t request);

@@ -6,8 +6,8 @@
 #ifndef TESTS_SUPPORT_WORLD_H
 #define TESTS_SUPPORT_WORLD_H
 
-#include "io/sim.h"
 #include "io/loop.h"
+#include "io/sim.h"
 #include "manager.h"
 #include "upstream.h"
 

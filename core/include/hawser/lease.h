@@ -29,7 +29,8 @@ HWS_API bool hws_lease_claim(hws_lease_t *lease);
  * (their callbacks; the lease then stays usable). Harmless when nothing waits. */
 HWS_API void hws_lease_cancel(hws_lease_t *lease);
 /* Ends the lease and frees it, in any state. Release gives the connection back to the pool, or
- * closes it when bytes are unread or unwritten, it was half-closed, or it is broken. Close closes
+ * closes it when bytes are unread or unwritten, a read was given up (timeout, cancel), it was
+ * half-closed, or it is broken. Close closes
  * it. Nothing is called any more. NULL is harmless. */
 HWS_API void hws_lease_release(hws_lease_t *lease);
 HWS_API void hws_lease_close(hws_lease_t *lease);

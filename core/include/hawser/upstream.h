@@ -33,7 +33,8 @@ typedef struct {
      * ends with hws_lease_setup_done(). NULL: connections are ready at once. */
     void (*setup)(hws_lease_t *lease, void *user);
     void *setup_user;
-    /* Frees what hws_lease_set_data() kept with a connection, when that is closed; or NULL. */
+    /* Frees what hws_lease_set_data() kept with a connection, when that is closed; or NULL. It may
+     * be called inside an input: it must not call hawser. */
     void (*free_data)(void *data);
 } hws_upstream_options_t;
 

@@ -6,7 +6,7 @@
 
 #include <assert.h>
 
-/* Fires all that is due. A timer that is set again for a moment already past fires next time. */
+/* Fires all that is due. Who sets its timer again from inside must set it for later than `now`. */
 static void on_timer(void *owner, hws_time_t now)
 {
     hws_loop_t *loop = owner;

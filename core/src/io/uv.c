@@ -50,6 +50,7 @@ typedef struct {
     size_t watched_count; /* sockets that libuv watches */
     bool had_input;       /* in this turn */
     bool is_woken;
+    bool has_news; /* for the system's poll set, which libuv tells it only in a turn */
     char *read_buffer;
 } world_t;
 
@@ -172,6 +173,7 @@ static void watch(hws_socket_t *socket)
 
     if (socket->is_in_input || wanted == socket->watched)
         return;
+    world_of_socket(socket)->has_news = true;
     if (wanted != 0)
         rc = uv_poll_start(&socket->poll, wanted, on_poll);
     else
@@ -536,6 +538,7 @@ static int run_loop(hws_io_t *io, hws_run_t mode)
     }
     do {
         world->had_input = false;
+        world->has_news = false;
         uv_run(&world->loop, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
         if (!world->had_input)
             world->polled_at = read_clock();
@@ -554,7 +557,7 @@ static hws_time_t loop_timeout(hws_io_t *io)
     world_t *world = world_of(io);
     int ms;
 
-    if (world->is_woken)
+    if (world->is_woken || world->has_news)
         return 0;
     if (!uv_loop_alive(&world->loop))
         return HWS_NEVER;

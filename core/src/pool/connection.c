@@ -69,13 +69,32 @@ static hws_time_t idle_until(const hws_connection_t *connection, hws_time_t now)
     return connection->used_at + span;
 }
 
-/* Only ever moves the timer forward in time; one that is early looks and sets itself again. */
+/* Only ever makes the timer fire earlier; one that is early looks and sets itself again. */
+static void look_at(hws_connection_t *connection, hws_time_t at)
+{
+    if (!hws_timer_is_set(&connection->timer) || connection->timer.at > at)
+        hws_loop_set_timer(connection->loop, &connection->timer, at);
+}
+
 static void watch_idleness(hws_connection_t *connection, hws_time_t now)
 {
-    hws_time_t until = idle_until(connection, now);
+    look_at(connection, idle_until(connection, now));
+}
 
-    if (!hws_timer_is_set(&connection->timer) || connection->timer.at > until)
-        hws_loop_set_timer(connection->loop, &connection->timer, until);
+void hws_connection_watch(hws_stream_t *stream, hws_time_t at)
+{
+    look_at(stream->connection, at);
+}
+
+static void tell_due(hws_connection_t *connection, hws_time_t now)
+{
+    HWS_LIST_EACH(link, &connection->streams)
+    {
+        hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
+
+        if (stream->events->on_due != NULL)
+            stream->events->on_due(stream, now);
+    }
 }
 
 static void on_timer(hws_timer_t *timer, hws_time_t now)
@@ -86,9 +105,11 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
         hws_connection_close(connection, HWS_CLOSE_FAILED, HWS_ERR_NOMEM, now);
         return;
     }
-    /* A used one is looked at again when it is handed back. */
-    if (connection->state != HWS_CONNECTION_READY || connection->stream_count > 0)
+    /* A used one's idleness is looked at again when it is handed back. */
+    if (connection->state != HWS_CONNECTION_READY || connection->stream_count > 0) {
+        tell_due(connection, now);
         return;
+    }
     if (now < idle_until(connection, now)) {
         watch_idleness(connection, now);
         return;
@@ -493,6 +514,13 @@ static bool find_place(hws_connection_t *connection, hws_time_t now)
     return true;
 }
 
+/* It had served before and ended without a word: the peer had closed it before we used it. */
+static bool is_stale(const hws_connection_t *connection, int code)
+{
+    return hws_error_kind(code) == HWS_KIND_RESET && connection->served > 1 &&
+           !connection->was_heard;
+}
+
 /* After every input: `rc` is what the codec said of it. */
 static void settle(hws_connection_t *connection, int rc, hws_time_t now)
 {
@@ -500,7 +528,8 @@ static void settle(hws_connection_t *connection, int rc, hws_time_t now)
     hws_list_t ended;
 
     if (rc != HWS_OK) {
-        hws_connection_close(connection, HWS_CLOSE_FAILED, rc, now);
+        hws_connection_close(connection, is_stale(connection, rc) ? HWS_CLOSE_STALE : HWS_CLOSE_FAILED,
+                             rc, now);
     } else if (!hws_list_is_empty(&connection->ended)) {
         collect_ended(connection, &ended);
         (void)find_place(connection, now);

@@ -85,6 +85,9 @@ bool hws_connection_is_clean(const hws_connection_t *connection);
  * a raw one, goes back to its pool, else it is reset where the protocol knows no better. */
 void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool pool_it,
                            hws_time_t now);
+/* Has the stream's on_due called at `at`; it may be called earlier. The connection's own timer does
+ * that, which moves seldom: a stream need not set one of its own and cancel it again. */
+void hws_connection_watch(hws_stream_t *stream, hws_time_t at);
 /* For on_end handlers: the stream waits to be settled. */
 void hws_connection_stream_ended(hws_stream_t *stream);
 
