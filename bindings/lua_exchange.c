@@ -13,12 +13,6 @@ static bool is_forked(const hwl_exchange_t *exchange)
     return hws_loop_is_forked(hws_manager_loop(exchange->manager->core));
 }
 
-static void ignore_end(hwl_task_t *task, void *user)
-{
-    (void)task;
-    (void)user;
-}
-
 static void dismiss_producer(hwl_exchange_t *exchange)
 {
     hwl_task_t *task = exchange->producer;
@@ -27,7 +21,7 @@ static void dismiss_producer(hwl_exchange_t *exchange)
         *exchange->sink = NULL;
     if (task == NULL)
         return;
-    task->on_end = ignore_end;
+    task->on_end = NULL;
     hwl_task_cancel(task);
     hwl_task_unhold(task);
 }
@@ -84,6 +78,7 @@ static int start_producer(lua_State *L)
     lua_setmetatable(L, -2);
     lua_rawgeti(L, LUA_REGISTRYINDEX, exchange->function);
     exchange->producer = hwl_task_create(L, lua, 2);
+    exchange->producer->is_awaited = true;
     exchange->producer->on_end = end_producer;
     exchange->producer->user = exchange;
     return 0;

@@ -17,7 +17,7 @@ static bool is_forked(const hwl_conn_t *conn)
 
 bool hwl_conn_is_usable(const hwl_conn_t *conn, hws_error_t *why)
 {
-    int code = conn->lease == NULL ? HWS_ERR_CLOSED : is_forked(conn) ? HWS_ERR_FORKED : HWS_OK;
+    int code = conn == NULL ? HWS_ERR_CLOSED : is_forked(conn) ? HWS_ERR_FORKED : HWS_OK;
 
     if (code != HWS_OK)
         *why = hwl_error_make(code, HWS_PHASE_BODY,
@@ -31,28 +31,54 @@ bool hwl_conn_is_open(lua_State *L, const hwl_conn_t *conn)
 
     if (hwl_conn_is_usable(conn, &why))
         return true;
-    hwl_error_fail(L, conn->lua, &why);
+    hwl_error_fail(L, hwl_of(L), &why);
     return false;
+}
+
+/* A method that was looked up before the lease ended may be called after that. */
+hwl_conn_t *hwl_conn_self(lua_State *L)
+{
+    if (lua_getmetatable(L, 1)) {
+        const void *type = lua_topointer(L, -1);
+
+        lua_pop(L, 1);
+        if (type == lua_topointer(L, lua_upvalueindex(2)))
+            return *(hwl_conn_t **)lua_touserdata(L, 1);
+        if (type == hwl_of(L)->ended_conn)
+            return NULL;
+    }
+    return hwl_self(L); /* raises */
+}
+
+void hwl_conn_forget(hwl_conn_t *conn)
+{
+    if (conn->lease == NULL && conn->reader == NULL && conn->writer == NULL)
+        hws_slab_give(&conn->lua->conn_slab, conn);
 }
 
 /* Pushes a userdata, which takes `lease` over. */
 static hwl_conn_t *push_conn(lua_State *L, hwl_manager_t *manager, hws_lease_t *lease)
 {
-    hwl_conn_t *conn = hwl_new_userdata(L, sizeof(*conn), 0);
-    const hws_lease_options_t callbacks = {
+    hwl_conn_t **handle = hwl_new_userdata(L, sizeof(*handle), 0);
+    hws_lease_options_t callbacks = {
         .on_readable = hwl_conn_on_readable,
         .on_writable = hwl_conn_on_writable,
-        .user = conn,
     };
+    hwl_conn_t *conn;
 
-    memset(conn, 0, sizeof(*conn));
+    *handle = NULL;
     hwl_push_type(L, manager->lua, HWL_CONN);
     lua_setmetatable(L, -2);
+    if ((conn = hws_slab_take(&manager->lua->conn_slab)) == NULL)
+        luaL_error(L, "out of memory");
+    *handle = conn;
+    conn->handle = handle;
     conn->lua = manager->lua;
     conn->manager = manager;
     conn->anchor = LUA_NOREF;
     hwl_manager_use(L, manager);
     conn->lease = lease;
+    callbacks.user = conn;
     hws_list_push_back(&manager->lua->conns, &conn->link);
     hws_lease_set_callbacks(lease, &callbacks);
     return conn;
@@ -64,12 +90,14 @@ static hws_lease_t *take_lease(hwl_conn_t *conn)
     hws_lease_t *lease = conn->lease;
 
     conn->lease = NULL;
+    *conn->handle = NULL;
     hws_list_remove(&conn->link);
     if (conn->reader != NULL)
         hwl_wait_settle(conn->reader, HWS_ERR_CLOSED, HWS_PHASE_BODY, "the lease has ended");
     if (conn->writer != NULL)
         hwl_wait_settle(conn->writer, HWS_ERR_CLOSED, HWS_PHASE_SEND, "the lease has ended");
     hwl_manager_unuse(conn->manager);
+    hwl_conn_forget(conn);
     return lease;
 }
 
@@ -79,9 +107,10 @@ void hwl_leases_close(hwl_t *lua)
 
     while ((link = hws_list_first(&lua->conns)) != NULL) {
         hwl_conn_t *conn = HWS_CONTAINER(link, hwl_conn_t, link);
+        bool is_setup = conn->is_setup;
         hws_lease_t *lease = take_lease(conn);
 
-        if (conn->is_setup)
+        if (is_setup)
             hws_lease_setup_done(lease, false, NULL);
         else
             hws_lease_close(lease);
@@ -144,7 +173,7 @@ static int start(lua_State *L, hwl_upstream_t *upstream, hws_lease_options_t *op
     };
     hwl_t *lua = hwl_of(L);
     hws_lease_t *lease;
-    hws_error_t why = { .code = HWS_OK };
+    hws_error_t why;
     hwl_wait_t local;
     hwl_wait_t *wait = hwl_wait_begin(L, lua, callback, &local);
     int rc;
@@ -153,14 +182,18 @@ static int start(lua_State *L, hwl_upstream_t *upstream, hws_lease_options_t *op
         return hwl_wait_refused(L, lua);
     options->on_done = on_done;
     options->user = wait;
+    why.code = HWS_OK;
     if ((rc = hws_lease_acquire(upstream->core, options, &lease, &why)) != HWS_OK) {
-        why.code = rc;
+        if (why.code != rc)
+            why = hwl_error_make(rc, HWS_PHASE_QUEUE, NULL);
         return hwl_wait_fail(L, wait, &why);
     }
     wait->extra = upstream->manager;
     if (!options->connect_only)
         hwl_place_take(L, &wait->place);
     hwl_wait_anchor(L, wait, 1);
+    if (wait->form == HWL_FORM_TASK && hws_lease_claim(lease))
+        return hwl_wait_try(L, wait, &acquire, lease);
     return hwl_wait_for(L, wait, options->connect_only ? &connect : &acquire, lease);
 }
 
@@ -260,6 +293,7 @@ static int begin_setup(lua_State *L)
     anchor = luaL_ref(L, LUA_REGISTRYINDEX);
     conn->anchor = anchor;
     task = hwl_task_create(L, lua, 1);
+    task->is_awaited = true;
     task->on_end = end_setup;
     task->user = conn;
     hwl_task_unhold(task);
@@ -326,8 +360,8 @@ static int get(lua_State *L)
     lua_rawget(L, lua_upvalueindex(3));
     if (!lua_isnil(L, -1))
         return 1;
-    conn = hwl_self(L);
-    if (lua_type(L, 2) != LUA_TSTRING || conn->lease == NULL || is_forked(conn))
+    conn = hwl_conn_self(L);
+    if (lua_type(L, 2) != LUA_TSTRING || conn == NULL || is_forked(conn))
         return 0;
     name = lua_tostring(L, 2);
     if (strcmp(name, "data") == 0)
@@ -343,13 +377,13 @@ static int get(lua_State *L)
 
 static int set(lua_State *L)
 {
-    hwl_conn_t *conn = hwl_self(L);
+    hwl_conn_t *conn = hwl_conn_self(L);
 
     if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "data") != 0)
         return luaL_error(L, "a lease has one field that can be set: data");
     if (!lua_istable(L, 3) && !lua_isnil(L, 3))
         return hwl_refuse(L, "data", 3, "a table, or nil");
-    if (conn->lease == NULL || is_forked(conn))
+    if (conn == NULL || is_forked(conn))
         return luaL_error(L, "data is kept with the connection, and the lease has ended");
     lua_settop(L, 3);
     if (lua_isnil(L, 3))
@@ -363,15 +397,20 @@ static int set(lua_State *L)
 
 static int end(lua_State *L, void (*finish)(hws_lease_t *))
 {
-    hwl_conn_t *conn = hwl_self(L);
+    hwl_conn_t *conn = hwl_conn_self(L);
 
-    if (conn->lease != NULL) {
+    if (conn != NULL) {
+        hwl_t *lua = conn->lua;
+
         if (!hwl_conn_is_open(L, conn))
             return 2;
         if (conn->is_setup)
             return luaL_error(L, "a setup function returns true or false; it does not end the lease");
         finish(take_lease(conn));
-        hwl_wait_wake_host(L, conn->lua);
+        /* Nothing is left to finalize: that spares the collector a call. */
+        lua_rawgeti(L, LUA_REGISTRYINDEX, lua->ended_conns);
+        lua_setmetatable(L, 1);
+        hwl_wait_wake_host(L, lua);
     }
     lua_pushboolean(L, 1);
     return 1;
@@ -390,12 +429,16 @@ static int close(lua_State *L)
 /* Nobody can give it back any more: that is worth a report. */
 static int collect(lua_State *L)
 {
-    hwl_conn_t *conn = hwl_self(L);
+    hwl_conn_t *conn = hwl_conn_self(L);
     char place[LUA_IDSIZE + 16];
     hws_event_t event = { .type = HWS_EVENT_LEAK, .reason = "lease", .text = place };
 
-    if (conn->lease == NULL || is_forked(conn))
+    if (conn == NULL)
         return 0;
+    if (conn->lease == NULL || is_forked(conn)) {
+        hws_slab_give(&conn->lua->conn_slab, conn);
+        return 0;
+    }
     snprintf(place, sizeof(place), "%s:%d", conn->place.source, conn->place.line);
     event.at = hws_loop_now(conn->lua->loop);
     event.upstream = hws_upstream_name(hws_lease_upstream(conn->lease));
@@ -403,6 +446,23 @@ static int collect(lua_State *L)
     hws_manager_report(conn->manager->core, &event);
     hws_lease_close(take_lease(conn));
     return 0;
+}
+
+/* The type of those whose lease has ended: the same without a finalizer. */
+static void define_ended(lua_State *L, hwl_t *lua)
+{
+    lua_newtable(L);
+    lua->ended_conn = lua_topointer(L, -1);
+    hwl_push_type(L, lua, HWL_CONN);
+    for (lua_pushnil(L); lua_next(L, -2) != 0;) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -5);
+    }
+    lua_pop(L, 1);
+    lua_pushnil(L);
+    lua_setfield(L, -2, "__gc");
+    lua->ended_conns = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 void hwl_define_conns(lua_State *L, hwl_t *lua)
@@ -422,5 +482,7 @@ void hwl_define_conns(lua_State *L, hwl_t *lua)
         { NULL, NULL },
     };
 
+    hws_slab_init(&lua->conn_slab, sizeof(hwl_conn_t), offsetof(hwl_conn_t, place));
     hwl_define(L, lua, HWL_CONN, metamethods, methods);
+    define_ended(L, lua);
 }

@@ -5,11 +5,14 @@
 #include "lua_manager.h"
 #include "lua_wait.h"
 
-typedef struct {
+/* Its userdata is but a pointer to it: short-lived as leases are, they are what the collector has to
+ * do with. NULL when the lease has ended. */
+typedef struct hwl_conn {
     hws_list_t link; /* in hwl_t.conns while it has a lease */
+    struct hwl_conn **handle; /* the userdata */
     hwl_t *lua;
     hwl_manager_t *manager;
-    hws_lease_t *lease; /* NULL: given back */
+    hws_lease_t *lease; /* NULL: given back, but somebody has still to hear of it */
     hwl_wait_t *reader; /* who waits in a read; NULL: nobody */
     hwl_wait_t *writer;
     hws_read_t want;  /* of the reader */
@@ -43,8 +46,12 @@ int hwl_conn_timeout(lua_State *L);
 void hwl_conn_on_readable(hws_lease_t *lease, void *user);
 void hwl_conn_on_writable(hws_lease_t *lease, void *user);
 
+/* For methods: the one at index 1, or NULL when its lease has ended. Raises for anything else. */
+hwl_conn_t *hwl_conn_self(lua_State *L);
 /* Whether its lease may be used; if not, fills `why`, or pushes nil and why. */
 bool hwl_conn_is_usable(const hwl_conn_t *conn, hws_error_t *why);
 bool hwl_conn_is_open(lua_State *L, const hwl_conn_t *conn);
+/* Frees it if its lease has ended and nobody waits on it any more. */
+void hwl_conn_forget(hwl_conn_t *conn);
 
 #endif

@@ -67,8 +67,9 @@ int hwl_loop_timeout(lua_State *L)
     hws_time_t span = hws_loop_timeout(hwl_loop(L, hwl_of(L)));
 
     if (span == HWS_NEVER)
-        return 0;
-    lua_pushnumber(L, hwl_seconds(span));
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, hwl_seconds(span));
     return 1;
 }
 

@@ -9,6 +9,12 @@
 
 /* ---- life ---- */
 
+static void free_manager(hws_deferred_t *deferred)
+{
+    hws_free(HWS_CONTAINER(deferred, hwl_manager_t, idle));
+}
+
+/* What the core has still to tell comes before the memory goes. */
 void hwl_manager_unhold(hwl_manager_t *manager)
 {
     if (--manager->holds > 0)
@@ -19,7 +25,8 @@ void hwl_manager_unhold(hwl_manager_t *manager)
     hws_list_remove(&manager->idle.link);
     hws_manager_listen(manager->core, 0);
     hws_manager_destroy(manager->core);
-    hws_free(manager);
+    hws_deferred_init(&manager->idle, free_manager);
+    hws_loop_defer(manager->lua->loop, &manager->idle);
 }
 
 void hwl_managers_destroy(hwl_t *lua)

@@ -30,6 +30,7 @@ static int set_helper(lua_State *L);
 static const luaL_Reg internals[] = {
     { "set_helper", set_helper },
     { "call", hwl_task_call },
+    { "spawn_awaited", hwl_task_spawn_awaited },
     { "in_task", hwl_task_is_inside },
     { "pcall", hwl_pcall },
     { "connect", hwl_lease_connect },
@@ -103,6 +104,7 @@ static int close_state(lua_State *L)
     hws_loop_destroy(lua->loop);
     lua->loop = NULL;
     hws_fields_dispose(&lua->lines);
+    hws_slab_dispose(&lua->conn_slab);
     return 0;
 }
 

@@ -20,9 +20,9 @@ typedef struct {
 
 static const verb_t verbs[] = {
     { "get", { "GET", 3 }, false },       { "head", { "HEAD", 4 }, false },
-    { "delete", { "DELETE", 6 }, false }, { "post", { "POST", 4 }, true },
-    { "put", { "PUT", 3 }, true },        { "patch", { "PATCH", 5 }, true },
-    { "request", { NULL, 0 }, false },
+    { "delete", { "DELETE", 6 }, false }, { "options", { "OPTIONS", 7 }, false },
+    { "post", { "POST", 4 }, true },      { "put", { "PUT", 3 }, true },
+    { "patch", { "PATCH", 5 }, true },    { "request", { NULL, 0 }, false },
 };
 
 /* X(symbol, name): the options; those behind the comment are of `request` alone. */
@@ -388,7 +388,7 @@ static int start(lua_State *L, hwl_t *lua, plan_t *plan)
     hws_request_options_t *options = &plan->options;
     hws_request_t *request;
     hws_upstream_t *upstream;
-    hws_error_t why = { .code = HWS_OK };
+    hws_error_t why;
     hwl_wait_t local;
     hwl_wait_t *wait = hwl_wait_begin(L, lua, plan->callback, &local);
     hwl_exchange_t *exchange = NULL;
@@ -409,6 +409,7 @@ static int start(lua_State *L, hwl_t *lua, plan_t *plan)
         options->user = wait;
     }
     use_headers(L, lua, plan);
+    why.code = HWS_OK;
     if (rc == HWS_OK)
         rc = find_upstream(L, plan, manager, &upstream, &options->target, &why);
     if (rc == HWS_OK)
@@ -417,7 +418,8 @@ static int start(lua_State *L, hwl_t *lua, plan_t *plan)
         return exchange != NULL ? hwl_exchange_wait(L, wait, exchange, request)
                                 : hwl_wait_for(L, wait, &operation, request);
     hwl_exchange_destroy(L, exchange);
-    why.code = rc;
+    if (why.code != rc)
+        why = hwl_error_make(rc, HWS_PHASE_QUEUE, NULL);
     return hwl_wait_fail(L, wait, &why);
 }
 

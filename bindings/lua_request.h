@@ -1,4 +1,4 @@
-/* lua_request.h - get, head, delete, post, put, patch and request. */
+/* lua_request.h - get, head, delete, options, post, put, patch and request. */
 #ifndef HWL_LUA_REQUEST_H
 #define HWL_LUA_REQUEST_H
 

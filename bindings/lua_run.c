@@ -41,12 +41,6 @@ static void forget(hwl_t *lua, const hwl_group_t *group)
     hwl_calls_forget(lua, group);
 }
 
-static void expect_error(hwl_task_t *task, void *user)
-{
-    (void)task;
-    (void)user;
-}
-
 int hwl_run(lua_State *L)
 {
     hwl_t *lua = hwl_of(L);
@@ -63,8 +57,7 @@ int hwl_run(lua_State *L)
     lua->group = &group;
     task = hwl_task_create(L, lua, lua_gettop(L) - 1);
     lua->group = NULL;
-    task->wants_traceback = true;
-    task->on_end = expect_error;
+    task->wants_traceback = task->is_awaited = true;
 
     while (group.count > 0) {
         if (hwl_wait_turn(L, lua, true) == HWS_END && group.count > 0) {

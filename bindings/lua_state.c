@@ -117,7 +117,7 @@ static const char *type_of(lua_State *L, int index)
 void *hwl_self(lua_State *L)
 {
     if (lua_getmetatable(L, 1)) {
-        bool is_it = lua_rawequal(L, -1, lua_upvalueindex(2)) != 0;
+        bool is_it = lua_topointer(L, -1) == lua_topointer(L, lua_upvalueindex(2));
 
         lua_pop(L, 1);
         if (is_it)

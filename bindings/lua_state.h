@@ -74,6 +74,7 @@ struct hwl {
     hws_list_t tasks;     /* not ended */
     hws_list_t calls;     /* in the callback form, not ended */
     hws_list_t conns;     /* hwl_conn_t that hold a lease */
+    hws_slab_t conn_slab; /* hwl_conn_t */
     hws_list_t exchanges; /* hwl_exchange_t */
     hws_list_t drains;
     hws_list_t managers;
@@ -100,6 +101,8 @@ struct hwl {
     int default_manager; /* LUA_NOREF until it is used */
     int out_of_memory;   /* an error made in advance */
     int push_results;    /* a C function of lua_wait.c */
+    int ended_conns;     /* the metatable of leases that have ended */
+    const void *ended_conn; /* that metatable's identity */
 #if LUA_VERSION_NUM == 502
     lua_CFunction transparent[3]; /* pcall, xpcall, dofile: one may yield through them */
 #endif

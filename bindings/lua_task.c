@@ -126,13 +126,11 @@ static void add_traceback(lua_State *L, hwl_task_t *task)
         lua_xmove(L, task->L, 1);
 }
 
-/* What was raised lies on the task's stack, above what its functions left there. Nobody but a joiner
- * would hear of it, hence the report. */
+/* What was raised lies on the task's stack, above what its functions left there. If nobody waits to
+ * hear of it, it is reported. */
 static void take_error(lua_State *L, hwl_task_t *task)
 {
-    bool is_heard = task->is_canceled || task->on_end != NULL || !hws_list_is_empty(&task->joiners);
-
-    if (!is_heard) {
+    if (!task->is_canceled && !task->is_awaited && hws_list_is_empty(&task->joiners)) {
         lua_pushvalue(task->L, -1);
         add_traceback(L, task);
         lua_xmove(task->L, L, 1);
@@ -409,7 +407,7 @@ static int collect(lua_State *L)
 
 /* ---- functions ---- */
 
-int hwl_task_spawn(lua_State *L)
+static int spawn(lua_State *L, bool is_awaited)
 {
     hwl_t *lua = hwl_of(L);
     hwl_task_t **task;
@@ -422,8 +420,19 @@ int hwl_task_spawn(lua_State *L)
     lua_setmetatable(L, -2);
     lua_insert(L, 1);
     *task = hwl_task_create(L, lua, lua_gettop(L) - 2);
+    (*task)->is_awaited = is_awaited;
     hwl_wait_wake_host(L, lua);
     return 1;
+}
+
+int hwl_task_spawn(lua_State *L)
+{
+    return spawn(L, false);
+}
+
+int hwl_task_spawn_awaited(lua_State *L)
+{
+    return spawn(L, true);
 }
 
 /* (callback or nil, function, ...) -> the function's results, in the form that the caller may wait

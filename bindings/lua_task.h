@@ -19,6 +19,7 @@ struct hwl_task {
     bool is_canceled;
     bool has_raised;       /* its one result is what it raised */
     bool wants_traceback;  /* in that, when it is a string */
+    bool is_awaited;       /* somebody will ask how it ended: what it raises needs no report */
     bool is_dead;          /* its coroutine cannot be used again */
     uint32_t refusals;     /* waits since it was canceled */
     uint32_t holds;    /* by the userdata, by those who join, and by itself until it has ended */
@@ -27,7 +28,7 @@ struct hwl_task {
     hws_list_t joiners; /* waits */
     hws_deferred_t start;
     hwl_group_t *group; /* or NULL */
-    /* Told when it has ended, instead of the log when it has raised; or NULL. */
+    /* Told when it has ended; or NULL. */
     void (*on_end)(hwl_task_t *task, void *user);
     void *user;
     struct hwl_pcall *pcalls; /* Lua 5.1: the innermost hawser.pcall that is under way */
@@ -55,6 +56,7 @@ void hwl_tasks_abandon(lua_State *L, hwl_t *lua);
 
 /* Functions that Lua sees. */
 int hwl_task_spawn(lua_State *L);
+int hwl_task_spawn_awaited(lua_State *L);
 int hwl_task_call(lua_State *L);
 int hwl_task_is_inside(lua_State *L);
 /* hawser.run, in lua_run.c. */

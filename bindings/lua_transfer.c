@@ -100,6 +100,7 @@ static void leave_read(hwl_wait_t *wait)
         read_now(conn, &bytes);
     }
     conn->is_reading = conn->is_read_canceled = false;
+    hwl_conn_forget(conn);
 }
 
 /* What `conn:read(what, max)` wants; `max` may be missing, then a callback can be in its place. */
@@ -129,7 +130,7 @@ static size_t check_most(lua_State *L, const hwl_conn_t *conn, hws_read_mode_t m
 
     if (!lua_isnoneornil(L, 3) && !lua_isfunction(L, 3))
         return hwl_check_size(L, "the most bytes to read", 3, 0, MOST_BYTES);
-    if (mode != HWS_READ_ALL || conn->lease == NULL)
+    if (mode != HWS_READ_ALL || conn == NULL)
         return LONGEST_LINE;
     hws_upstream_settings(hws_lease_upstream(conn->lease), &settings);
     return settings.limits.body;
@@ -142,15 +143,16 @@ static int wait_for_read(lua_State *L, hwl_conn_t *conn, const hws_read_t *want)
         .cancel = cancel_read,
         .leave = leave_read,
     };
+    hwl_t *lua = hwl_of(L);
     int callback = hwl_check_callback(L, lua_isfunction(L, 3) ? 3 : 4);
     hws_error_t why;
     hwl_wait_t local;
     hwl_wait_t *wait;
 
-    if (conn->reader != NULL)
+    if (conn != NULL && conn->reader != NULL)
         return luaL_error(L, "somebody else is waiting in a read of this lease");
-    if ((wait = hwl_wait_begin(L, conn->lua, callback, &local)) == NULL)
-        return hwl_wait_refused(L, conn->lua);
+    if ((wait = hwl_wait_begin(L, lua, callback, &local)) == NULL)
+        return hwl_wait_refused(L, lua);
     if (!hwl_conn_is_usable(conn, &why))
         return hwl_wait_fail(L, wait, &why);
     conn->want = *want;
@@ -163,7 +165,7 @@ static int wait_for_read(lua_State *L, hwl_conn_t *conn, const hws_read_t *want)
 
 int hwl_conn_read(lua_State *L)
 {
-    hwl_conn_t *conn = hwl_self(L);
+    hwl_conn_t *conn = hwl_conn_self(L);
     hws_read_t want = check_want(L);
 
     if (want.mode != HWS_READ_EXACT)
@@ -173,7 +175,7 @@ int hwl_conn_read(lua_State *L)
 
 int hwl_conn_read_until(lua_State *L)
 {
-    hwl_conn_t *conn = hwl_self(L);
+    hwl_conn_t *conn = hwl_conn_self(L);
     hws_read_t want = { .mode = HWS_READ_UNTIL };
 
     if (lua_type(L, 2) != LUA_TSTRING || lua_rawlen(L, 2) == 0 ||
@@ -234,6 +236,7 @@ static void leave_write(hwl_wait_t *wait)
         write_now(conn);
     }
     conn->is_writing = conn->is_write_canceled = false;
+    hwl_conn_forget(conn);
 }
 
 int hwl_conn_write(lua_State *L)
@@ -243,7 +246,8 @@ int hwl_conn_write(lua_State *L)
         .cancel = cancel_write,
         .leave = leave_write,
     };
-    hwl_conn_t *conn = hwl_self(L);
+    hwl_t *lua = hwl_of(L);
+    hwl_conn_t *conn = hwl_conn_self(L);
     int callback = hwl_check_callback(L, 3);
     hws_error_t why;
     hwl_wait_t local;
@@ -251,10 +255,10 @@ int hwl_conn_write(lua_State *L)
 
     if (lua_type(L, 2) != LUA_TSTRING)
         return hwl_refuse(L, "what is to be written", 2, "a string");
-    if (conn->writer != NULL)
+    if (conn != NULL && conn->writer != NULL)
         return luaL_error(L, "somebody else is waiting in a write of this lease");
-    if ((wait = hwl_wait_begin(L, conn->lua, callback, &local)) == NULL)
-        return hwl_wait_refused(L, conn->lua);
+    if ((wait = hwl_wait_begin(L, lua, callback, &local)) == NULL)
+        return hwl_wait_refused(L, lua);
     if (!hwl_conn_is_usable(conn, &why))
         return hwl_wait_fail(L, wait, &why);
     conn->rest.data = lua_tolstring(L, 2, &conn->rest.size);
@@ -268,7 +272,7 @@ int hwl_conn_write(lua_State *L)
 
 int hwl_conn_finish(lua_State *L)
 {
-    hwl_conn_t *conn = hwl_self(L);
+    hwl_conn_t *conn = hwl_conn_self(L);
     int rc;
 
     if (!hwl_conn_is_open(L, conn))
@@ -281,7 +285,7 @@ int hwl_conn_finish(lua_State *L)
 
 int hwl_conn_timeout(lua_State *L)
 {
-    hwl_conn_t *conn = hwl_self(L);
+    hwl_conn_t *conn = hwl_conn_self(L);
     hws_time_t span = hwl_check_span(L, "the timeout", 2, 1, true);
 
     if (!hwl_conn_is_open(L, conn))

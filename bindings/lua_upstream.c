@@ -222,7 +222,7 @@ static void push_peer(lua_State *L, const hws_upstream_t *core, size_t index, in
     hws_peer_view_t view;
 
     hws_upstream_peer(core, index, &view);
-    lua_createtable(L, 0, 9);
+    lua_createtable(L, 0, 12);
     set_text(L, "id", view.id);
     set_text(L, "address", view.address);
     if (view.locality != NULL && view.locality[0] != '\0')
@@ -232,6 +232,9 @@ static void push_peer(lua_State *L, const hws_upstream_t *core, size_t index, in
     set_count(L, "in_flight", view.in_flight);
     set_count(L, "connections", view.connections);
     set_count(L, "idle", view.idle);
+    set_number(L, "answered", (lua_Number)view.answered);
+    set_number(L, "p50", hwl_seconds(view.p50));
+    set_number(L, "p99", hwl_seconds(view.p99));
     if (lua_istable(L, kept)) {
         lua_rawgeti(L, kept, (int)index + 1);
         lua_getfield(L, -1, "tags");

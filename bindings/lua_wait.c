@@ -327,6 +327,10 @@ void hwl_wait_settle(hwl_wait_t *wait, int code, hws_phase_t phase, const char *
 
 void hwl_wait_cancel(hwl_wait_t *wait)
 {
-    if (wait->operation != NULL)
-        wait->operation->cancel(wait);
+    if (wait->operation == NULL)
+        return;
+    wait->operation->cancel(wait);
+    /* One that is to be tried at the next rest has not begun, so nothing else would end it. */
+    if (hws_list_is_linked(&wait->deferred.link))
+        hwl_wait_settle(wait, HWS_ERR_CANCELED, HWS_PHASE_QUEUE, NULL);
 }

@@ -213,10 +213,10 @@ local blocking = {
 
 local starting = {
   { name = "the main thread", run = function(start) start() end },
-  { name = "a task", run = function(start) hawser.run(start) end },
+  { name = "a task", run = function(start) hawser.spawn(start) end },
   { name = "a callback", run = function(start) hawser.sleep(0, start) end },
   { name = "a coroutine of the user's inside a task", run = function(start)
-    hawser.run(function() coroutine.wrap(start)() end)
+    hawser.spawn(function() coroutine.wrap(start)() end)
   end },
 }
 

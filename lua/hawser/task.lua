@@ -1,6 +1,5 @@
 --- Waiting functions that are written in Lua, and those of them that belong to no object.
-local core = require "hawser.core"
-local internal = core.internal
+local internal = require("hawser.core").internal
 
 local task = {}
 
@@ -25,7 +24,7 @@ end
 
 local function run_all(functions)
   local tasks, outcomes = {}, {}
-  for i, fn in ipairs(functions) do tasks[i] = core.spawn(fn) end
+  for i, fn in ipairs(functions) do tasks[i] = internal.spawn_awaited(fn) end
   for i, one in ipairs(tasks) do
     outcomes[i] = { one:join() }
     local _, is_canceled = internal.in_task()

@@ -302,6 +302,9 @@ local Upstream = {}
 ---@field in_flight integer requests and leases on it
 ---@field connections integer open and dialling
 ---@field idle integer of them, without anything in flight
+---@field answered number whole responses so far; the two quantiles are of their latencies
+---@field p50 number seconds from sending to the response's end, to 6 %; 0 while there is none
+---@field p99 number
 
 ---Gauges and counters; `created` less all of `closed` is `open`.
 ---@class hawser.Stats

@@ -23,7 +23,9 @@ describe("the pool", function()
     return api
   end
 
+  -- A test that wants a manager with options replaces the one it got.
   local function start(options)
+    if m then m:close() end
     m, upstreams = hawser.new(options), {}
   end
 
@@ -34,7 +36,7 @@ describe("the pool", function()
 
   after_each(function()
     local stats = {}
-    for i, api in ipairs(upstreams) do stats[i] = api:stats() end
+    for i, api in ipairs(upstreams) do stats[i] = ledger.settled(api) end
     m:close()
     faultd:ask "await/http/open/0"
     for _, one in ipairs(stats) do ledger.is_at_rest(one) end
@@ -84,20 +86,26 @@ describe("the pool", function()
         hawser.sleep(0)
         dialing = api:stats().dialing
         for _, task in ipairs(tasks) do task:cancel() end
-        -- A dial serves whoever comes next, so it goes on without the request that it was begun for.
-        repeat hawser.sleep(SHORT / 10) until api:stats().dialing == 0
       end)
       assert.equal(2, dialing)
     end)
 
     it("a cap although connections break all the time", function()
+      -- A server may hear of a new connection before it hears that an old one was closed, so what
+      -- counts here is what the pool itself opened and closed, in that order.
+      local open, most = 0, 0
+      m:on("connect", function()
+        open = open + 1
+        most = math.max(most, open)
+      end)
+      m:on("close", function() open = open - 1 end)
       local api = upstream { limits = { per_peer = 3 } }
       local calls = {}
       for i = 1, 60 do
         calls[i] = function() return api:get(i % 2 == 0 and "/rst/now" or "/close") end
       end
       hawser.all(calls)
-      assert.equal(3, faultd:ask "get/http/most")
+      assert.equal(3, most)
     end)
   end)
 

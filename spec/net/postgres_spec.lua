@@ -20,7 +20,7 @@ describe("PostgreSQL", function()
   end)
 
   after_each(function()
-    local stats = postgres.upstream:stats()
+    local stats = ledger.settled(postgres.upstream)
     m:close()
     ledger.is_at_rest(stats)
   end)
@@ -34,7 +34,7 @@ describe("PostgreSQL", function()
   it("answers over a unix socket as well", function()
     local unix = connect("unix:" .. server.unix)
     assert.same({ { answer = "42" } }, (unix:query "select 42 as answer"))
-    ledger.is_at_rest(unix.upstream:stats())
+    ledger.is_at_rest(ledger.settled(unix.upstream))
   end)
 
   it("answers with ten thousand rows", function()
@@ -58,12 +58,12 @@ describe("PostgreSQL", function()
     assert.is_nil(rows)
     assert.equal("SETUP", err.code)
     assert.is_truthy(err.message:find "stranger")
-    ledger.is_at_rest(stranger.upstream:stats())
+    ledger.is_at_rest(ledger.settled(stranger.upstream))
   end)
 
   it("sees as many sessions as limits.per_peer allows", function()
     local function count()
-      return postgres:query "select count(*) as n from pg_stat_activity where usename = 'hawser'"
+      return postgres:query "select count(*) as n from pg_stat_activity where backend_type = 'client backend'"
     end
     -- The sessions of earlier tests are closed on this side; the server takes a moment.
     repeat until count()[1].n == "1"

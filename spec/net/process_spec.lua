@@ -95,7 +95,7 @@ describe("a process", function()
     end)
 
     after_each(function()
-      local stats = api:stats()
+      local stats = ledger.settled(api)
       m:close()
       faultd:ask "await/http/open/0"
       ledger.is_at_rest(stats)

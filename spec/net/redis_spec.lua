@@ -19,7 +19,7 @@ describe("Redis", function()
   end)
 
   after_each(function()
-    local stats = redis.upstream:stats()
+    local stats = ledger.settled(redis.upstream)
     m:close()
     ledger.is_at_rest(stats)
   end)
@@ -81,7 +81,7 @@ describe("Redis", function()
     hawser.run(function()
       local waiting = hawser.spawn(function() return redis:blpop("queue", 0) end)
       local blocked
-      repeat blocked = redis:info("clients"):match "blocked_clients:(%d+)" until blocked == "1"
+      repeat blocked = assert(redis:info "clients"):match "blocked_clients:(%d+)" until blocked == "1"
       redis:rpush("queue", "work")
       local joined, reply = waiting:join()
       assert.is_true(joined)
@@ -93,10 +93,10 @@ describe("Redis", function()
     hawser.run(function()
       local waiting = hawser.spawn(function() return redis:blpop("queue", 0) end)
       local clients
-      repeat clients = redis:info("clients") until clients:match "blocked_clients:1"
+      repeat clients = assert(redis:info "clients") until clients:match "blocked_clients:1"
       waiting:cancel()
       waiting:join()
-      repeat clients = redis:info("clients") until clients:match "blocked_clients:0"
+      repeat clients = assert(redis:info "clients") until clients:match "blocked_clients:0"
     end)
     assert.equal(1, redis.upstream:stats().open)
   end)
@@ -124,7 +124,7 @@ describe("Redis", function()
       local client = Redis.connect(m, "tcp://127.0.0.1:" .. secured.port, "secret")
       assert.equal("PONG", client:ping())
       assert.equal("OK", client:set("key", "value"))
-      ledger.is_at_rest(client.upstream:stats())
+      ledger.is_at_rest(ledger.settled(client.upstream))
     end)
 
     it("cannot be used when setup gives a wrong one, and the reason is told", function()
