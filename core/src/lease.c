@@ -94,6 +94,7 @@ static void on_due(hws_stream_t *stream, hws_time_t now)
 
     if (now >= quiet_until(lease, lease->read_since)) {
         lease->read_since = HWS_NEVER;
+        lease->is_owed = true;
         lease->read_status = HWS_ERR_TIMEOUT;
         lease->is_read_due = true;
     }
@@ -309,7 +310,6 @@ int hws_lease_read(hws_lease_t *lease, const hws_read_t *want, hws_slice_t *out)
         rc = lease->read_status;
         lease->read_status = HWS_OK;
         lease->scanned = 0;
-        lease->is_owed = true;
         return note_failure(lease, rc);
     }
     if (lease->read_since == HWS_NEVER)
@@ -547,6 +547,7 @@ void hws_lease_cancel(hws_lease_t *lease)
     }
     if (lease->read_since != HWS_NEVER) {
         lease->read_since = HWS_NEVER;
+        lease->is_owed = true;
         lease->read_status = HWS_ERR_CANCELED;
         lease->is_read_due = true;
         wake(lease);
