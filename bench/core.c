@@ -1,6 +1,6 @@
 /* core - single parts of the core: core pool|timers|histogram N
  *
- * Does the operation N times and prints its name and the nanoseconds that one took. The files of
+ * Does the operation N times and prints the nanoseconds that one took. The files of
  * the core are used as they are, so this knows its internals. */
 #include "observe/histogram.h"
 #include "pool/connection.h"
@@ -78,8 +78,7 @@ static double bench_pool(long n)
     static hws_io_t io = {.ops = &ops};
     static hws_loop_t loop = {.io = &io, .armed_at = HWS_NEVER};
     static hws_pools_t pools;
-    static hws_pool_owner_t owner = {
-        .pools = &pools, .on_room = on_room, .on_closed = on_closed};
+    static hws_pool_owner_t owner = {.pools = &pools, .on_room = on_room, .on_closed = on_closed};
     hws_manager_options_t defaults;
     hws_pool_t pool;
     hws_connection_t *connection;
@@ -168,7 +167,7 @@ int main(int argc, char **argv)
     for (i = 0; n > 0 && i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (strcmp(argv[1], parts[i].name) != 0)
             continue;
-        printf("%s\t%.2f\n", parts[i].name, parts[i].run(n));
+        printf("value\t%.2f\tns for one %s operation\n", parts[i].run(n), parts[i].name);
         return 0;
     }
     fprintf(stderr, "usage: core pool|timers|histogram N\n");

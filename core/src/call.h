@@ -47,13 +47,13 @@ struct hws_call {
     hws_stream_t stream;
     hws_deferred_t deferred;
     hws_call_state_t state;
-    bool is_replayable;  /* may be sent twice */
-    bool is_fresh_only;  /* takes no connection that has served before */
-    bool is_lease;       /* any idle connection will do that passes the stale check */
-    bool is_setup;       /* prepares a connection: no call that a user made */
+    bool is_replayable;    /* may be sent twice */
+    bool is_fresh_only;    /* takes no connection that has served before */
+    bool is_lease;         /* any idle connection will do that passes the stale check */
+    bool is_setup;         /* prepares a connection: no call that a user made */
     bool is_out_of_memory; /* no dial could be begun for it */
-    bool was_elsewhere;  /* a failed dial has sent it to another peer already */
-    bool is_connect_only; /* needs a connection to be there, not to use it */
+    bool was_elsewhere;    /* a failed dial has sent it to another peer already */
+    bool is_connect_only;  /* needs a connection to be there, not to use it */
     /* error.code is HWS_OK until it failed; phase, attempts, sent kept true. Its strings are large
      * and seldom needed, so they come last, and who embeds a call need not zero them. */
     hws_error_t error;

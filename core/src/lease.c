@@ -1,9 +1,9 @@
 #include "lease.h"
 
 #include "manager.h"
+#include "opening.h"
 #include "peer.h"
 #include "pool/connection.h"
-#include "opening.h"
 #include "upstream.h"
 
 #include <assert.h>
@@ -151,9 +151,8 @@ static void on_settled(hws_stream_t *stream, hws_time_t now)
     wake(lease);
 }
 
-static const hws_stream_events_t stream_events = {NULL,   on_body,            NULL,
-                                                  on_end, on_stream_writable, on_settled,
-                                                  on_due};
+static const hws_stream_events_t stream_events = {
+    NULL, on_body, NULL, on_end, on_stream_writable, on_settled, on_due};
 
 static void start(hws_lease_t *lease, hws_connection_t *connection, hws_time_t now)
 {
@@ -483,7 +482,8 @@ int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *optio
                       hws_lease_t **out, hws_error_t *why)
 {
     hws_time_t now = hws_loop_now(upstream->manager->loop);
-    hws_time_t span = options->timeout != 0 ? options->timeout : upstream->owner.rules.timeouts.request;
+    hws_time_t span =
+        options->timeout != 0 ? options->timeout : upstream->owner.rules.timeouts.request;
     hws_lease_t *lease;
     int rc;
 

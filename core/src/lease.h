@@ -14,24 +14,24 @@ struct hws_lease {
     size_t taken;           /* of the inbox, given out by the last read */
     size_t credited;        /* of the inbox, given back to the peer's room because a read waits */
     size_t scanned;         /* of the inbox, known not to hold the delimiter */
-    hws_opening_t *opening;       /* whose connection it prepares; NULL when it is no setup, or over */
+    hws_opening_t *opening; /* whose connection it prepares; NULL when it is no setup, or over */
     hws_time_t span;        /* of silent waits */
     hws_time_t read_since;  /* when the waiting read began; HWS_NEVER: none waits */
     hws_time_t write_since;
-    int verdict;            /* HWS_OK, or what ended the connection for this lease */
-    int read_status;        /* how a waiting read ended without bytes: timeout, cancel */
+    int verdict;     /* HWS_OK, or what ended the connection for this lease */
+    int read_status; /* how a waiting read ended without bytes: timeout, cancel */
     int write_status;
     bool *destroyed;
-    bool is_read_due;       /* on_readable is to be called */
+    bool is_read_due; /* on_readable is to be called */
     bool is_write_due;
     bool is_out_of_memory;
-    bool is_told;           /* on_done, or the upstream's setup, was called */
+    bool is_told; /* on_done, or the upstream's setup, was called */
     bool is_setup;
     bool is_reused;
-    bool has_finished;      /* the peer sent its FIN */
-    bool is_half_closed;    /* we did */
-    bool is_owed;           /* a read was given up: what it waited for may still come */
-    hws_call_t call;        /* last, for its strings */
+    bool has_finished;   /* the peer sent its FIN */
+    bool is_half_closed; /* we did */
+    bool is_owed;        /* a read was given up: what it waited for may still come */
+    hws_call_t call;     /* last, for its strings */
 };
 
 /* Hands the opening's new connection to the upstream's setup, at rest. */

@@ -86,22 +86,21 @@ int hws_timeouts_check(const hws_timeouts_t *timeouts, hws_error_t *why)
 
 void hws_manager_options_init(hws_manager_options_t *options)
 {
-    *options = (hws_manager_options_t){
-        .limits = {.connections = 256,
-                   .per_peer = 64,
-                   .dials = 16,
-                   .pending = 1024,
-                   .header = 65536,
-                   .body = 67108864,
-                   .buffer = 262144},
-        .timeouts = {.connect = HWS_S(3),
-                     .queue = HWS_S(5),
-                     .request = HWS_S(30),
-                     .read = HWS_S(30),
-                     .idle = HWS_S(300),
-                     .lifetime = HWS_S(1800),
-                     .drain = HWS_S(30)},
-        .reuse = HWS_REUSE_SAFE};
+    *options = (hws_manager_options_t){.limits = {.connections = 256,
+                                                  .per_peer = 64,
+                                                  .dials = 16,
+                                                  .pending = 1024,
+                                                  .header = 65536,
+                                                  .body = 67108864,
+                                                  .buffer = 262144},
+                                       .timeouts = {.connect = HWS_S(3),
+                                                    .queue = HWS_S(5),
+                                                    .request = HWS_S(30),
+                                                    .read = HWS_S(30),
+                                                    .idle = HWS_S(300),
+                                                    .lifetime = HWS_S(1800),
+                                                    .drain = HWS_S(30)},
+                                       .reuse = HWS_REUSE_SAFE};
 }
 
 /* ---- life ---- */
@@ -136,7 +135,8 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
                          why)) != HWS_OK ||
         (rc = loop->io->ops->entropy(loop->io, &names_seed, sizeof(names_seed))) != HWS_OK)
         return rc;
-    if (!options->has_seed && (rc = loop->io->ops->entropy(loop->io, &seed, sizeof(seed))) != HWS_OK)
+    if (!options->has_seed &&
+        (rc = loop->io->ops->entropy(loop->io, &seed, sizeof(seed))) != HWS_OK)
         return rc;
     if ((manager = hws_zalloc(sizeof(*manager))) == NULL)
         return HWS_ERR_NOMEM;
@@ -303,8 +303,7 @@ int hws_manager_drain(hws_manager_t *manager, hws_time_t span,
     if (rc != HWS_OK)
         return rc;
     manager->is_draining = true;
-    HWS_LIST_EACH(link, &manager->upstreams)
-    {
+    HWS_LIST_EACH(link, &manager->upstreams) {
         hws_upstream_retire(HWS_CONTAINER(link, hws_upstream_t, link), hws_loop_now(manager->loop));
     }
     hws_manager_tidy(manager);
@@ -398,8 +397,7 @@ static void serve_starved(hws_deferred_t *deferred)
     hws_list_t *last = hws_list_last(&manager->starved);
     hws_list_t *link = NULL;
 
-    while (link != last && has_room(manager) &&
-           (link = hws_list_first(&manager->starved)) != NULL)
+    while (link != last && has_room(manager) && (link = hws_list_first(&manager->starved)) != NULL)
         take_turn(manager, link, now);
     hws_manager_note_room(manager);
 }
@@ -521,12 +519,8 @@ void hws_manager_report(hws_manager_t *manager, const hws_event_t *event)
 void hws_manager_tell(hws_manager_t *manager, hws_event_type_t type, const char *upstream,
                       const char *peer, const char *reason, hws_time_t age, hws_time_t now)
 {
-    hws_event_t event = {.type = type,
-                         .at = now,
-                         .upstream = upstream,
-                         .peer = peer,
-                         .reason = reason,
-                         .age = age};
+    hws_event_t event = {
+        .type = type, .at = now, .upstream = upstream, .peer = peer, .reason = reason, .age = age};
 
     if (is_heard(manager, type))
         hws_manager_report(manager, &event);
@@ -570,15 +564,13 @@ void hws_manager_listen(hws_manager_t *manager, uint32_t events)
 void hws_manager_stats(const hws_manager_t *manager, hws_stats_t *out)
 {
     *out = manager->gone;
-    HWS_LIST_EACH(link, &manager->upstreams)
-    {
+    HWS_LIST_EACH(link, &manager->upstreams) {
         hws_stats_t stats;
 
         hws_upstream_stats(HWS_CONTAINER(link, hws_upstream_t, link), &stats);
         hws_stats_add(out, &stats);
     }
-    HWS_LIST_EACH(link, &manager->closed)
-    {
+    HWS_LIST_EACH(link, &manager->closed) {
         hws_stats_t stats;
 
         hws_upstream_stats(HWS_CONTAINER(link, hws_upstream_t, link), &stats);
@@ -632,8 +624,8 @@ static int make_origin(hws_manager_t *manager, hws_slice_t origin, hws_upstream_
     int rc;
 
     if (origin.size == 0 || origin.size > LONGEST_ORIGIN)
-        return hws_explain(why, HWS_ERR_BAD_URL, "a URL begins with http://host, of at most %d bytes",
-                           LONGEST_ORIGIN);
+        return hws_explain(why, HWS_ERR_BAD_URL,
+                           "a URL begins with http://host, of at most %d bytes", LONGEST_ORIGIN);
     hws_upstream_options_init(&options, manager);
     options.name = origin;
     options.peers = &peer;

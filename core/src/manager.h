@@ -21,12 +21,12 @@ struct hws_manager {
     hws_slab_t leases;   /* hws_lease_t */
     hws_hash_t names;
     hws_list_t upstreams;
-    hws_list_t closed;  /* upstreams that only wait to be freed */
-    hws_list_t starved; /* upstreams that wait for a slot, served round robin */
+    hws_list_t closed;      /* upstreams that only wait to be freed */
+    hws_list_t starved;     /* upstreams that wait for a slot, served round robin */
     const hws_list_t *turn; /* the link of the one being served; NULL */
-    uint32_t connections; /* open and dialling, the hard cap's count */
+    uint32_t connections;   /* open and dialling, the hard cap's count */
     uint32_t max_connections;
-    uint32_t file_cap;    /* what the descriptors were found to allow, UINT32_MAX: unknown */
+    uint32_t file_cap;      /* what the descriptors were found to allow, UINT32_MAX: unknown */
     hws_timer_t file_timer; /* when to try more again */
     hws_limits_t limits;
     hws_timeouts_t timeouts;
@@ -36,8 +36,8 @@ struct hws_manager {
     hws_timer_t trim_timer;
     hws_deferred_t serve; /* a slot came free */
     hws_deferred_t tidy;
-    hws_deferred_t tell;  /* events wait */
-    hws_list_t events;    /* event_t */
+    hws_deferred_t tell; /* events wait */
+    hws_list_t events;   /* event_t */
     uint32_t event_count;
     uint32_t listening;
     void (*on_event)(void *user, const hws_event_t *event);

@@ -69,7 +69,7 @@ static bool has_control_bytes(hws_slice_t text)
 {
     size_t i;
 
-    for (i = 0; i < text.size; i++)
+    for (i = 0; text.data != NULL && i < text.size; i++)
         if ((unsigned char)text.data[i] < ' ' || text.data[i] == 0x7f)
             return true;
     return false;
@@ -93,8 +93,8 @@ static int parse_authority(hws_slice_t text, place_t *place, hws_error_t *why)
             return bad(why, text, "a port follows the address as :port");
     } else {
         colon = memchr(text.data, ':', text.size);
-        place->host = (hws_slice_t){text.data, colon != NULL ? (size_t)(colon - text.data)
-                                                             : text.size};
+        place->host =
+            (hws_slice_t){text.data, colon != NULL ? (size_t)(colon - text.data) : text.size};
         if (colon != NULL && memchr(colon + 1, ':', (size_t)(end - colon) - 1) != NULL)
             return bad(why, text, "an IPv6 address stands in brackets: [::1]:80");
     }
@@ -124,7 +124,7 @@ static int parse_url(hws_slice_t url, place_t *place, hws_error_t *why)
     }
     if (starts_with(url, "http://")) {
         place->is_http = true;
-            place->port = HTTP_PORT;
+        place->port = HTTP_PORT;
         url = without(url, 7);
         if (url.size > 0 && url.data[url.size - 1] == '/')
             url.size--;
@@ -173,7 +173,8 @@ static char *copy(hws_slice_t text)
 
     if (string == NULL)
         return NULL;
-    memcpy(string, text.data, text.size);
+    if (text.size > 0)
+        memcpy(string, text.data, text.size);
     string[text.size] = '\0';
     return string;
 }
@@ -201,15 +202,15 @@ static char *id_of_path(hws_slice_t path)
 
 static char *text_of(const place_t *place)
 {
+    hws_slice_t host = place->host;
     char text[300];
+    bool is_v6 = host.data != NULL && memchr(host.data, ':', host.size) != NULL;
 
     if (place->is_unix)
-        snprintf(text, sizeof(text), "unix:%.*s", (int)place->host.size, place->host.data);
+        snprintf(text, sizeof(text), "unix:%.*s", (int)host.size, host.data);
     else
-        snprintf(text, sizeof(text), "%s%.*s%s:%u",
-                 memchr(place->host.data, ':', place->host.size) != NULL ? "[" : "",
-                 (int)place->host.size, place->host.data,
-                 memchr(place->host.data, ':', place->host.size) != NULL ? "]" : "", place->port);
+        snprintf(text, sizeof(text), is_v6 ? "[%.*s]:%u" : "%.*s:%u", (int)host.size, host.data,
+                 place->port);
     return copy((hws_slice_t){text, strlen(text)});
 }
 
@@ -253,7 +254,8 @@ int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_err
     place_t target;
     int rc;
 
-    if ((rc = check(options, why)) != HWS_OK || (rc = parse_url(options->url, &url, why)) != HWS_OK ||
+    if ((rc = check(options, why)) != HWS_OK ||
+        (rc = parse_url(options->url, &url, why)) != HWS_OK ||
         (rc = parse_address(options, &url, &target, why)) != HWS_OK)
         return rc;
     if ((peer = hws_zalloc(sizeof(*peer))) == NULL)

@@ -27,7 +27,7 @@ struct hws_peer {
     double weight;
     double credit; /* of the weighted round robin */
     uint32_t priority;
-    uint32_t holds; /* calls that point here */
+    uint32_t holds;          /* calls that point here */
     hws_histogram_t latency; /* of whole responses, from sending, in us */
 };
 

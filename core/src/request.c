@@ -223,7 +223,8 @@ static char *copy_head(const hws_head_t *head, char *store, size_t room, char **
     size_t fields = head->count * sizeof(hws_field_t);
     char *place = store;
 
-    if (fields + head->size > room) {
+    assert(block != NULL);
+    if (place == NULL || fields + head->size > room) {
         if ((place = hws_alloc(fields + head->size)) == NULL)
             return NULL;
         *block = place;
@@ -334,9 +335,8 @@ static void on_settled(hws_stream_t *stream, hws_time_t now)
     }
 }
 
-static const hws_stream_events_t stream_events = {on_head, on_body,            on_trailers,
-                                                  on_end,  on_stream_writable, on_settled,
-                                                  NULL};
+static const hws_stream_events_t stream_events = {
+    on_head, on_body, on_trailers, on_end, on_stream_writable, on_settled, NULL};
 static const hws_call_ops_t call_ops = {on_granted, on_dial_failed, on_abort, on_timer};
 
 /* ---- telling the user, at rest ---- */
@@ -552,7 +552,8 @@ int hws_request_start(hws_upstream_t *upstream, const hws_request_options_t *opt
     request->on_writable = options->on_writable;
     request->user = options->user;
     request->body = options->has_body ? options->body : (hws_slice_t){NULL, 0};
-    request->max_body = options->max_body > 0 ? options->max_body : upstream->owner.rules.limits.body;
+    request->max_body =
+        options->max_body > 0 ? options->max_body : upstream->owner.rules.limits.body;
     request->is_streaming = options->stream;
     request->has_producer = options->has_producer;
     request->has_host = options->fields.size > 0 && has_field(options->fields, "host");

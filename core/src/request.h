@@ -20,7 +20,7 @@ struct hws_request {
     size_t body_sent;
     size_t body_size; /* received */
     size_t max_body;
-    hws_time_t started_at; /* the present attempt */
+    hws_time_t started_at;  /* the present attempt */
     hws_time_t quiet_since; /* later than the connection's last bytes, when the wait began later */
     hws_head_t head;
     hws_head_t trailers; /* owns its block */
@@ -37,15 +37,15 @@ struct hws_request {
     bool producer_asked; /* from then on nothing goes again */
     bool is_sent;        /* head and body, as far as the user's side goes */
     bool has_head;
-    bool is_complete;    /* the response is there to its end */
-    bool is_told;        /* on_done was called */
+    bool is_complete; /* the response is there to its end */
+    bool is_told;     /* on_done was called */
     bool wants_readable;
     bool wants_writable;
     bool is_reused;
-    bool was_heard;      /* bytes came before the stream ended */
+    bool was_heard; /* bytes came before the stream ended */
     bool was_replayed;
-    bool has_host;       /* the user gave a Host field */
-    hws_call_t call;     /* from its strings on nothing is zeroed */
+    bool has_host;   /* the user gave a Host field */
+    hws_call_t call; /* from its strings on nothing is zeroed */
     char store[HWS_REQUEST_STORE];
     _Alignas(hws_field_t) char head_store[HWS_REQUEST_HEAD];
 };

@@ -2,7 +2,6 @@
 
 #include "opening.h"
 
-
 #include <assert.h>
 #include <string.h>
 
@@ -106,8 +105,7 @@ static hws_connection_t *oldest_idle(const hws_upstream_t *upstream)
 {
     hws_connection_t *oldest = NULL;
 
-    HWS_LIST_EACH(link, &upstream->peers)
-    {
+    HWS_LIST_EACH(link, &upstream->peers) {
         hws_connection_t *one = hws_pool_oldest_idle(&peer_of(link)->pool);
 
         if (one != NULL && (oldest == NULL || one->used_at < oldest->used_at))
@@ -253,8 +251,7 @@ void hws_upstream_serve(hws_upstream_t *upstream, hws_time_t now)
 /* Only whoever comes first: the others wait for their upstream's next turn. */
 void hws_upstream_serve_one(hws_upstream_t *upstream, hws_time_t now)
 {
-    HWS_LIST_EACH(link, &upstream->queue)
-    {
+    HWS_LIST_EACH(link, &upstream->queue) {
         hws_call_t *call = call_of(link);
 
         if (call->opening != NULL)
@@ -270,8 +267,7 @@ void hws_upstream_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_ti
     opening->call = NULL;
     if (upstream->is_cutting)
         return;
-    HWS_LIST_EACH(link, &upstream->queue)
-    {
+    HWS_LIST_EACH(link, &upstream->queue) {
         hws_call_t *call = call_of(link);
 
         if (call->opening != NULL || (call->avoid == opening->peer && upstream->peer_count > 1))
@@ -285,8 +281,8 @@ void hws_upstream_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_ti
     }
 }
 
-void hws_upstream_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call, int status,
-                            const char *detail, hws_time_t now)
+void hws_upstream_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call,
+                               int status, const char *detail, hws_time_t now)
 {
     /* The new connection serves whoever waits first, before others that are idle. */
     if (status == HWS_OK && !peer->pool.is_retired)
@@ -381,8 +377,7 @@ static void note_differences(hws_upstream_t *upstream)
     const hws_peer_t *first = NULL;
 
     upstream->has_weights = upstream->has_priorities = false;
-    HWS_LIST_EACH(link, &upstream->peers)
-    {
+    HWS_LIST_EACH(link, &upstream->peers) {
         hws_peer_t *peer = peer_of(link);
 
         if (first == NULL)
@@ -395,8 +390,7 @@ static void note_differences(hws_upstream_t *upstream)
 
 static hws_peer_t *find_peer(hws_list_t *peers, const char *id)
 {
-    HWS_LIST_EACH(link, peers)
-    {
+    HWS_LIST_EACH(link, peers) {
         if (strcmp(peer_of(link)->id, id) == 0)
             return peer_of(link);
     }
@@ -533,9 +527,8 @@ static void drain_late(hws_timer_t *timer, hws_time_t now);
 
 void hws_upstream_options_init(hws_upstream_options_t *options, const hws_manager_t *manager)
 {
-    *options = (hws_upstream_options_t){.limits = manager->limits,
-                                        .timeouts = manager->timeouts,
-                                        .reuse = manager->reuse};
+    *options = (hws_upstream_options_t){
+        .limits = manager->limits, .timeouts = manager->timeouts, .reuse = manager->reuse};
 }
 
 static void keep_nothing(void *data)
@@ -645,8 +638,7 @@ static void trim(hws_upstream_t *upstream, hws_time_t now)
     const hws_limits_t *limits = &upstream->owner.rules.limits;
     hws_connection_t *oldest;
 
-    HWS_LIST_EACH(link, &upstream->peers)
-    {
+    HWS_LIST_EACH(link, &upstream->peers) {
         hws_pool_t *pool = &peer_of(link)->pool;
 
         while (pool->open + pool->dialing > limits->per_peer &&
@@ -679,7 +671,8 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
     if (upstream->is_closed)
         return HWS_ERR_CLOSED;
     hws_list_init(&peers);
-    of_same_protocol.protocol = upstream->owner.rules.is_raw ? HWS_PROTOCOL_RAW : HWS_PROTOCOL_HTTP1;
+    of_same_protocol.protocol =
+        upstream->owner.rules.is_raw ? HWS_PROTOCOL_RAW : HWS_PROTOCOL_HTTP1;
     if ((rc = check(options, why)) != HWS_OK ||
         (rc = make_peers(&of_same_protocol, &peers, &is_raw, why)) != HWS_OK)
         return rc;
@@ -688,8 +681,7 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
         replace_peers(upstream, &peers, now);
     if (upstream->peer_count == 0)
         dismiss_queue(upstream, now);
-    HWS_LIST_EACH(peer_link, &upstream->peers)
-    {
+    HWS_LIST_EACH(peer_link, &upstream->peers) {
         hws_list_t *ready = &peer_of(peer_link)->pool.ready;
         hws_list_t *link = ready->next;
 
@@ -770,8 +762,7 @@ static void drain_late(hws_timer_t *timer, hws_time_t now)
 void hws_upstream_retire(hws_upstream_t *upstream, hws_time_t now)
 {
     upstream->owner.is_draining = true;
-    HWS_LIST_EACH(link, &upstream->peers)
-    {
+    HWS_LIST_EACH(link, &upstream->peers) {
         hws_connection_t *oldest;
 
         while ((oldest = hws_pool_oldest_idle(&peer_of(link)->pool)) != NULL)
@@ -889,8 +880,7 @@ hws_manager_t *hws_upstream_manager(const hws_upstream_t *upstream)
 
 static void add_gauges(const hws_list_t *peers, hws_stats_t *out)
 {
-    HWS_LIST_EACH(link, peers)
-    {
+    HWS_LIST_EACH(link, peers) {
         const hws_pool_t *pool = &peer_of(link)->pool;
 
         out->open += pool->open;
@@ -910,14 +900,14 @@ void hws_upstream_stats(const hws_upstream_t *upstream, hws_stats_t *out)
 
 void hws_upstream_settings(const hws_upstream_t *upstream, hws_upstream_options_t *out)
 {
-    *out = (hws_upstream_options_t){
-        .protocol = upstream->owner.rules.is_raw ? HWS_PROTOCOL_RAW : HWS_PROTOCOL_HTTP1,
-        .limits = upstream->owner.rules.limits,
-        .timeouts = upstream->owner.rules.timeouts,
-        .reuse = upstream->owner.rules.reuse,
-        .setup = upstream->setup,
-        .setup_user = upstream->setup_user,
-        .free_data = upstream->owner.rules.free_data};
+    *out = (hws_upstream_options_t){.protocol = upstream->owner.rules.is_raw ? HWS_PROTOCOL_RAW
+                                                                             : HWS_PROTOCOL_HTTP1,
+                                    .limits = upstream->owner.rules.limits,
+                                    .timeouts = upstream->owner.rules.timeouts,
+                                    .reuse = upstream->owner.rules.reuse,
+                                    .setup = upstream->setup,
+                                    .setup_user = upstream->setup_user,
+                                    .free_data = upstream->owner.rules.free_data};
 }
 
 size_t hws_upstream_peer_count(const hws_upstream_t *upstream)
@@ -957,8 +947,7 @@ void hws_upstream_check(const hws_upstream_t *upstream)
     const hws_list_t *lists[] = {&upstream->peers, &upstream->removed};
 
     for (i = 0; i < 2; i++) {
-        HWS_LIST_EACH(link, lists[i])
-        {
+        HWS_LIST_EACH(link, lists[i]) {
             const hws_pool_t *pool = &peer_of(link)->pool;
 
             hws_pool_check(pool);
@@ -966,8 +955,7 @@ void hws_upstream_check(const hws_upstream_t *upstream)
             open += pool->open;
         }
     }
-    HWS_LIST_EACH(link, &upstream->queue)
-    {
+    HWS_LIST_EACH(link, &upstream->queue) {
         queued += call_of(link)->opening == NULL;
     }
     for (i = 0; i < HWS_CLOSE_COUNT; i++)

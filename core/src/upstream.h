@@ -19,11 +19,11 @@ struct hws_upstream {
     hws_list_t peers;   /* hws_peer_t in the user's order */
     hws_list_t removed; /* peers that finish their work */
     uint32_t peer_count;
-    hws_peer_t *cursor;   /* whom the round robin served last */
-    hws_list_t calls;     /* not over */
-    hws_list_t queue;     /* those that wait, in order of arrival */
-    uint32_t queued;      /* of them without a dial of their own */
-    uint32_t holds;       /* by handles */
+    hws_peer_t *cursor; /* whom the round robin served last */
+    hws_list_t calls;   /* not over */
+    hws_list_t queue;   /* those that wait, in order of arrival */
+    uint32_t queued;    /* of them without a dial of their own */
+    uint32_t holds;     /* by handles */
     bool is_implicit;
     bool is_closed;
     bool is_cutting;     /* every call is being ended: nothing is begun for those still there */
@@ -51,11 +51,10 @@ void hws_upstream_retire(hws_upstream_t *upstream, hws_time_t now);
 /* Ends every call with HWS_ERR_CLOSED. */
 void hws_upstream_cut(hws_upstream_t *upstream, hws_time_t now);
 /* An opening is over; `call` is the one it was for, or NULL. HWS_OK: there is a new connection. */
-void hws_upstream_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call, int status,
-                            const char *detail, hws_time_t now);
+void hws_upstream_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call,
+                               int status, const char *detail, hws_time_t now);
 /* The call of an opening has left: the opening goes on for who else waits. */
-void hws_upstream_adopt(hws_upstream_t *upstream, hws_opening_t *opening,
-                        hws_time_t now);
+void hws_upstream_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_time_t now);
 /* A connection or dial is gone: its place under the caps is free. */
 void hws_upstream_release_slot(hws_upstream_t *upstream);
 /* Something that keeps it busy or alive has gone: looks again at the next rest. */

@@ -15,7 +15,8 @@
     X(INVALID, INVALID, "INVALID", "data that cannot be sent")                                     \
     X(BAD_URL, INVALID, "BAD_URL", "malformed URL or address")                                     \
     X(UNSUPPORTED, UNSUPPORTED, "UNSUPPORTED", "not supported on this protocol")                   \
-    X(UPGRADE, UNSUPPORTED, "UPGRADE", "the peer switched protocols (101), which is not supported") \
+    X(UPGRADE, UNSUPPORTED, "UPGRADE",                                                             \
+      "the peer switched protocols (101), which is not supported")                                 \
     X(NAME, RESOLVE, "UNSUPPORTED_NAME", "only literal addresses and localhost can be resolved")   \
     X(REFUSED, REFUSED, "ECONNREFUSED", "connection refused")                                      \
     X(UNREACHABLE, CONNECT, "EHOSTUNREACH", "host unreachable")                                    \
@@ -104,13 +105,13 @@ typedef enum { HWS_PHASE_LIST(HWS_PHASE_ENUM) HWS_PHASE_COUNT } hws_phase_t;
 typedef struct {
     int code; /* HWS_ERR_* */
     hws_phase_t phase;
-    uint32_t attempts;   /* tries begun, 0 when none */
-    bool sent;           /* false: no byte of it can have reached a peer */
-    bool retryable;      /* the core would allow this to go again */
-    bool has_retry_in;   /* whether `retry_in` means anything */
-    hws_time_t retry_in; /* when it may be worth another try, from now */
-    char peer[HWS_PEER_ID_MAX + 1];         /* id of the peer tried last, or "" */
-    char detail[HWS_ERROR_DETAIL_MAX + 1];  /* what was wrong with this one, or "" */
+    uint32_t attempts;                     /* tries begun, 0 when none */
+    bool sent;                             /* false: no byte of it can have reached a peer */
+    bool retryable;                        /* the core would allow this to go again */
+    bool has_retry_in;                     /* whether `retry_in` means anything */
+    hws_time_t retry_in;                   /* when it may be worth another try, from now */
+    char peer[HWS_PEER_ID_MAX + 1];        /* id of the peer tried last, or "" */
+    char detail[HWS_ERROR_DETAIL_MAX + 1]; /* what was wrong with this one, or "" */
 } hws_error_t;
 
 /* The kind of a code; HWS_KIND_INVALID for what is no code. */

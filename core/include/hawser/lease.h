@@ -53,7 +53,7 @@ typedef enum {
 
 typedef struct {
     hws_read_mode_t mode;
-    size_t size; /* EXACT may be 0 */
+    size_t size;           /* EXACT may be 0 */
     hws_slice_t delimiter; /* UNTIL: 1 to 64 bytes; borrowed until the read ends */
 } hws_read_t;
 

@@ -22,9 +22,9 @@ typedef struct {
     uint32_t per_peer;    /* 64 */
     uint32_t dials;       /* 16: of a peer, at once */
     uint32_t pending;     /* 1024: waiting in an upstream's queue; 0 refuses to wait */
-    size_t header;        /* 65536 bytes: a response's header block, or its trailers; at least 256 */
-    size_t body;          /* 67108864 bytes: a response body that is not streamed */
-    size_t buffer;        /* 262144 bytes: per connection and direction; at least 4096 */
+    size_t header; /* 65536 bytes: a response's header block, or its trailers; at least 256 */
+    size_t body;   /* 67108864 bytes: a response body that is not streamed */
+    size_t buffer; /* 262144 bytes: per connection and direction; at least 4096 */
 } hws_limits_t;
 
 /* Spans; HWS_NEVER switches one off. */
@@ -65,9 +65,9 @@ typedef struct {
     hws_time_t at;
     const char *upstream; /* its name, or "" */
     const char *peer;     /* its id, or "" */
-    const char *reason;   /* a word of hws_close_reason_name(), or what the list above says, or "" */
-    const char *text;     /* details: where a lease was acquired, what an error said; or "" */
-    hws_time_t age;       /* close, stale_reuse: how long the connection had been idle; else 0 */
+    const char *reason; /* a word of hws_close_reason_name(), or what the list above says, or "" */
+    const char *text;   /* details: where a lease was acquired, what an error said; or "" */
+    hws_time_t age;     /* close, stale_reuse: how long the connection had been idle; else 0 */
 } hws_event_t;
 
 HWS_API const char *hws_event_name(hws_event_type_t type);

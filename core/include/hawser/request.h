@@ -11,16 +11,16 @@ typedef enum { HWS_IDEMPOTENT_AUTO, HWS_IDEMPOTENT_YES, HWS_IDEMPOTENT_NO } hws_
 
 /* All callbacks are called at rest, never from inside a call, and may destroy the request. */
 typedef struct {
-    hws_slice_t method; /* a token; copied, as target and fields are */
-    hws_slice_t target; /* begins with "/", or is "*" */
-    hws_slice_t fields; /* lines made by hws_fields_add() */
-    hws_slice_t body;   /* borrowed until the request has ended */
-    bool has_body;      /* false: none at all (an empty body is a body) */
-    bool has_producer;  /* the body comes through hws_request_send(), chunked */
-    bool stream;        /* end at the headers; the body is read with hws_request_read() */
+    hws_slice_t method;          /* a token; copied, as target and fields are */
+    hws_slice_t target;          /* begins with "/", or is "*" */
+    hws_slice_t fields;          /* lines made by hws_fields_add() */
+    hws_slice_t body;            /* borrowed until the request has ended */
+    bool has_body;               /* false: none at all (an empty body is a body) */
+    bool has_producer;           /* the body comes through hws_request_send(), chunked */
+    bool stream;                 /* end at the headers; the body is read with hws_request_read() */
     hws_idempotent_t idempotent; /* AUTO: by method and Idempotency-Key */
-    hws_time_t timeout; /* 0: timeouts.request; HWS_NEVER: none */
-    size_t max_body;    /* 0: limits.body; of a body that is not streamed */
+    hws_time_t timeout;          /* 0: timeouts.request; HWS_NEVER: none */
+    size_t max_body;             /* 0: limits.body; of a body that is not streamed */
 
     /* Once: there is a response, or an error. */
     void (*on_done)(hws_request_t *request, void *user);

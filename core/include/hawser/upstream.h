@@ -22,7 +22,7 @@ typedef enum {
 } hws_protocol_t;
 
 typedef struct {
-    hws_slice_t name;     /* not empty, at most 255 bytes, not taken */
+    hws_slice_t name; /* not empty, at most 255 bytes, not taken */
     hws_protocol_t protocol;
     const hws_peer_options_t *peers; /* all of one protocol; may be none */
     size_t peer_count;

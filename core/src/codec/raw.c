@@ -79,7 +79,7 @@ static int raw_send(hws_codec_t *codec, hws_stream_t *stream, const char *data, 
 
     assert(raw->stream == stream);
     (void)stream;
-    if ((rc = hws_buffer_append(out, data, size)) != HWS_OK)
+    if (size > 0 && (rc = hws_buffer_append(out, data, size)) != HWS_OK)
         return rc;
     if (end)
         leave(raw);

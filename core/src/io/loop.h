@@ -20,12 +20,12 @@ typedef struct hws_deferred {
 struct hws_loop {
     hws_io_t *io;
     hws_timers_t timers;
-    hws_time_t armed_at;     /* what the seam's timer is set to, HWS_NEVER when it is not */
-    hws_list_t deferred;     /* for the coming rest */
-    hws_list_t resting;      /* being done in the present one */
-    bool will_rest;          /* inside an input or a rest, or the seam was asked for a rest */
+    hws_time_t armed_at;      /* what the seam's timer is set to, HWS_NEVER when it is not */
+    hws_list_t deferred;      /* for the coming rest */
+    hws_list_t resting;       /* being done in the present one */
+    bool will_rest;           /* inside an input or a rest, or the seam was asked for a rest */
     uint32_t fork_generation; /* of the process that created it */
-    uint32_t managers;       /* alive, for the assertion at the end */
+    uint32_t managers;        /* alive, for the assertion at the end */
 };
 
 /* Takes `io` over, also when it fails. */

@@ -7,8 +7,8 @@
 
 #include <stdint.h>
 
-#define HWS_HISTOGRAM_BITS 4  /* 2^4 buckets for each power of two */
-#define HWS_HISTOGRAM_TOP 36  /* values are below 2^36; larger ones count as the largest */
+#define HWS_HISTOGRAM_BITS 4 /* 2^4 buckets for each power of two */
+#define HWS_HISTOGRAM_TOP 36 /* values are below 2^36; larger ones count as the largest */
 #define HWS_HISTOGRAM_BUCKETS (((HWS_HISTOGRAM_TOP - HWS_HISTOGRAM_BITS) + 1) << HWS_HISTOGRAM_BITS)
 
 /* Zeroed is a valid empty histogram. */

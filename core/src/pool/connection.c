@@ -88,8 +88,7 @@ void hws_connection_watch(hws_stream_t *stream, hws_time_t at)
 
 static void tell_due(hws_connection_t *connection, hws_time_t now)
 {
-    HWS_LIST_EACH(link, &connection->streams)
-    {
+    HWS_LIST_EACH(link, &connection->streams) {
         hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
 
         if (stream->events->on_due != NULL)
@@ -381,6 +380,7 @@ static void take_off(hws_stream_t *stream)
 {
     hws_connection_t *connection = stream->connection;
 
+    assert(connection != NULL);
     hws_list_remove(&stream->link);
     connection->stream_count--;
     connection->pool->in_flight--;
@@ -528,15 +528,14 @@ static void settle(hws_connection_t *connection, int rc, hws_time_t now)
     hws_list_t ended;
 
     if (rc != HWS_OK) {
-        hws_connection_close(connection, is_stale(connection, rc) ? HWS_CLOSE_STALE : HWS_CLOSE_FAILED,
-                             rc, now);
+        hws_connection_close(
+            connection, is_stale(connection, rc) ? HWS_CLOSE_STALE : HWS_CLOSE_FAILED, rc, now);
     } else if (!hws_list_is_empty(&connection->ended)) {
         collect_ended(connection, &ended);
         (void)find_place(connection, now);
         tell_settled(&ended, now);
     } else {
-        if (connection->is_reading != connection->codec->wants_bytes &&
-            !connection->has_finished) {
+        if (connection->is_reading != connection->codec->wants_bytes && !connection->has_finished) {
             connection->is_reading = connection->codec->wants_bytes;
             connection->loop->io->ops->read(connection->socket, connection->is_reading);
         }
@@ -650,8 +649,7 @@ static void on_flush(void *user, int status, hws_time_t now)
     }
     if (write_room(connection) == 0)
         return;
-    HWS_LIST_EACH(link, &connection->streams)
-    {
+    HWS_LIST_EACH(link, &connection->streams) {
         hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
 
         if (stream->wants_write || connection->write_error != HWS_OK) {

@@ -35,22 +35,22 @@ struct hws_connection {
     hws_list_t link;      /* in pool->ready or pool->others */
     hws_list_t idle_link; /* in pools->idle */
     hws_list_t streams;
-    hws_list_t ended;     /* streams that wait to be told that they are settled */
+    hws_list_t ended; /* streams that wait to be told that they are settled */
     uint32_t stream_count;
-    uint32_t served;      /* streams begun */
-    hws_timer_t timer;    /* looks at idleness and age; set lazily */
-    hws_time_t used_at;   /* last bytes either way, or when it was handed back */
-    hws_time_t idle_age;  /* how long it had been idle when its present stream began */
+    uint32_t served;       /* streams begun */
+    hws_timer_t timer;     /* looks at idleness and age; set lazily */
+    hws_time_t used_at;    /* last bytes either way, or when it was handed back */
+    hws_time_t idle_age;   /* how long it had been idle when its present stream began */
     hws_time_t expires_at; /* of its lifetime */
-    hws_buffer_t out;     /* written while a flush is under way */
-    size_t flushing;      /* bytes that the flush under way has taken over */
-    void *data;           /* the user's, kept from lease to lease */
-    int write_error;      /* nothing more can be written */
+    hws_buffer_t out;      /* written while a flush is under way */
+    size_t flushing;       /* bytes that the flush under way has taken over */
+    void *data;            /* the user's, kept from lease to lease */
+    int write_error;       /* nothing more can be written */
     bool is_reading;
     bool is_flushing;
-    bool is_finishing;    /* half-close once all is written */
-    bool has_finished;    /* the peer sent its FIN */
-    bool was_heard;       /* bytes came since the present stream began */
+    bool is_finishing; /* half-close once all is written */
+    bool has_finished; /* the peer sent its FIN */
+    bool was_heard;    /* bytes came since the present stream began */
 };
 
 /* Takes the socket, connected and not read yet, into the pool; on failure the caller keeps it. With

@@ -42,8 +42,7 @@ hws_pool_answer_t hws_pool_ask(const hws_pool_t *pool, const hws_pool_want_t *wa
 {
     const hws_pool_rules_t *rules = &pool->owner->rules;
 
-    HWS_LIST_EACH(link, &pool->ready)
-    {
+    HWS_LIST_EACH(link, &pool->ready) {
         hws_connection_t *connection = HWS_CONTAINER(link, hws_connection_t, link);
 
         if (hws_connection_suits(connection, want, now)) {
@@ -59,7 +58,7 @@ hws_pool_answer_t hws_pool_ask(const hws_pool_t *pool, const hws_pool_want_t *wa
         return HWS_POOL_NO_ROOM;
     /* At the cap an idle connection that was refused above can make way. */
     return pool->open + pool->dialing < rules->limits.per_peer || pool->idle > 0 ? HWS_POOL_DIAL
-                                                                           : HWS_POOL_NO_ROOM;
+                                                                                 : HWS_POOL_NO_ROOM;
 }
 
 hws_connection_t *hws_pool_oldest_idle(const hws_pool_t *pool)
@@ -96,8 +95,7 @@ void hws_pool_check(const hws_pool_t *pool)
     uint32_t open = 0;
     uint32_t idle = 0;
 
-    HWS_LIST_EACH(link, &pool->ready)
-    {
+    HWS_LIST_EACH(link, &pool->ready) {
         const hws_connection_t *connection = HWS_CONTAINER(link, hws_connection_t, link);
 
         assert(connection->state == HWS_CONNECTION_READY);
@@ -105,8 +103,7 @@ void hws_pool_check(const hws_pool_t *pool)
         open++;
         idle += connection->stream_count == 0;
     }
-    HWS_LIST_EACH(link, &pool->others)
-    {
+    HWS_LIST_EACH(link, &pool->others) {
         const hws_connection_t *connection = HWS_CONTAINER(link, hws_connection_t, link);
 
         assert(connection->state != HWS_CONNECTION_READY);

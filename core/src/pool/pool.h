@@ -56,13 +56,13 @@ struct hws_pool_owner {
 
 struct hws_pool {
     hws_pool_owner_t *owner;
-    hws_list_t ready;   /* hws_connection_t that could take a stream */
-    hws_list_t others;  /* full, being set up, or finishing their last stream */
-    uint32_t open;      /* established */
-    uint32_t idle;      /* of them ready and without a stream */
-    uint32_t dialing;   /* not established yet */
-    uint32_t in_flight; /* streams */
-    bool is_retired;    /* its peer was removed: what is handed back is closed */
+    hws_list_t ready;      /* hws_connection_t that could take a stream */
+    hws_list_t others;     /* full, being set up, or finishing their last stream */
+    uint32_t open;         /* established */
+    uint32_t idle;         /* of them ready and without a stream */
+    uint32_t dialing;      /* not established yet */
+    uint32_t in_flight;    /* streams */
+    bool is_retired;       /* its peer was removed: what is handed back is closed */
     hws_time_t idle_limit; /* learned from a connection found dead, HWS_NEVER while unknown */
     hws_time_t learned_at;
 };
