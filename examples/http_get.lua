@@ -8,7 +8,7 @@ local url = assert(arg[1], "usage: http_get.lua URL")
 local res, err = hawser.get(url, { headers = { accept = "*/*" }, timeout = 5 })
 if not res then
   io.stderr:write(tostring(err), "\n") -- one line; err.kind is what a program decides by
-  os.exit(1)
+  os.exit(1, true)
 end
 
 print(("HTTP/%s %d %s"):format(res.version, res.status, res.reason))

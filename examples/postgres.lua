@@ -102,7 +102,7 @@ assert(sql, "usage: postgres.lua PEER USER DATABASE SQL")
 local rows, columns = Postgres.connect(hawser.new(), peer, user, database):query(sql)
 if not rows then
   io.stderr:write(tostring(columns), "\n")
-  os.exit(1)
+  os.exit(1, true)
 end
 print(table.concat(columns, "\t"))
 for _, row in ipairs(rows) do

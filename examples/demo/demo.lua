@@ -69,12 +69,12 @@ end
 
 -- The load --------------------------------------------------------------------------------------------
 
-local Load = {}
-Load.__index = Load
+local Traffic = {}
+Traffic.__index = Traffic
 
-function Load.new(ports)
+function Traffic.new(ports)
   local m = hawser.new()
-  local self = setmetatable({ manager = m, peers = {}, order = {}, errors = 0, replays = 0 }, Load)
+  local self = setmetatable({ manager = m, peers = {}, order = {}, errors = 0, replays = 0 }, Traffic)
   for _, name in ipairs { "steady", "slow", "hasty", "echo" } do
     local peer = Peer.new(name, "127.0.0.1:" .. ports[name])
     self.peers[peer.id] = peer
@@ -86,12 +86,12 @@ function Load.new(ports)
   return self
 end
 
-function Load:fail(err)
+function Traffic:fail(err)
   self.errors = self.errors + 1
   self.last_error = err
 end
 
-function Load:get()
+function Traffic:get()
   local began = hawser.now()
   local res, err = self.api:get "/hello"
   if not res then return self:fail(err) end
@@ -99,7 +99,7 @@ function Load:get()
 end
 
 -- One lease for each exchange: what is measured is the pool, not the echo.
-function Load:exchange()
+function Traffic:exchange()
   local began, reused = hawser.now(), false
   local line, err = self.echo:with(function(conn)
     reused, conn.data.is_used = conn.data.is_used, true
@@ -111,7 +111,7 @@ function Load:exchange()
 end
 
 -- Some tasks never rest; others come in bursts and let their connections grow old in between.
-function Load:start(seconds)
+function Traffic:start(seconds)
   local deadline = hawser.now() + seconds
   local function start(count, pause, work)
     for _ = 1, count do
@@ -137,9 +137,9 @@ local ROW = "%-8s %11s %9s %9s %10s %6s %6s %8s"
 local function figure(format, value) return value and format:format(value) or "-" end
 
 -- The pool's own figures of each peer, by id.
-local function pool_figures(load)
+local function pool_figures(traffic)
   local by_id = {}
-  for _, upstream in ipairs { load.api, load.echo } do
+  for _, upstream in ipairs { traffic.api, traffic.echo } do
     for _, view in ipairs(upstream:peers()) do by_id[view.id] = view end
   end
   return by_id
@@ -152,9 +152,9 @@ local function row(peer, view)
     figure("%.1f %%", peer.requests > 0 and 100 * peer.reused / peer.requests or nil))
 end
 
-local function table_of(load)
-  local figures, lines = pool_figures(load), { ROW:format((unpack or table.unpack)(HEADINGS)) }
-  for _, peer in ipairs(load.order) do
+local function table_of(traffic)
+  local figures, lines = pool_figures(traffic), { ROW:format((unpack or table.unpack)(HEADINGS)) }
+  for _, peer in ipairs(traffic.order) do
     lines[#lines + 1] = row(peer, figures[peer.id])
     peer:begin_interval()
   end
@@ -189,10 +189,10 @@ local function sum(field, ...)
   return total
 end
 
-local function summarize(load)
-  local api, echo = load.api:stats(), load.echo:stats()
+local function summarize(traffic)
+  local api, echo = traffic.api:stats(), traffic.echo:stats()
   local requests = 0
-  for _, peer in ipairs(load.order) do
+  for _, peer in ipairs(traffic.order) do
     requests = requests + peer.requests
     print(("%-8s %7d requests, p50 %s ms, p99 %s ms"):format(peer.name, peer.requests,
       figure("%.2f", peer.all:quantile(.5)), figure("%.2f", peer.all:quantile(.99))))
@@ -202,8 +202,8 @@ local function summarize(load)
   print(("connections closed: %s"):format(closing_reasons(api)))
   print(("replayed: %d (the connection turned out dead; the request went again on a fresh one)")
     :format(sum("replayed", api, echo)))
-  print(("errors that reached a caller: %d%s"):format(load.errors,
-    load.errors > 0 and ", the last: " .. tostring(load.last_error) or ""))
+  print(("errors that reached a caller: %d%s"):format(traffic.errors,
+    traffic.errors > 0 and ", the last: " .. tostring(traffic.last_error) or ""))
 end
 
 -- The program -----------------------------------------------------------------------------------------
@@ -230,22 +230,22 @@ end
 
 local options = read_arguments(arg)
 local pipe, ports = start_backends(options.backends)
-local load = Load.new(ports)
+local traffic = Traffic.new(ports)
 local on_terminal = is_terminal()
 local every = on_terminal and options.every or 1
 
 print(("Three HTTP servers and an echo, %d tasks, %d seconds.\n"):format(
   HTTP_TASKS + BURST_TASKS + ECHO_TASKS, options.seconds))
 hawser.run(function()
-  local deadline, shown = load:start(options.seconds), false
+  local deadline, shown = traffic:start(options.seconds), false
   while hawser.now() + every <= deadline + 0.01 do
     hawser.sleep(every)
-    show(table_of(load), shown, on_terminal)
+    show(table_of(traffic), shown, on_terminal)
     shown = true
   end
 end)
 print()
-summarize(load)
-load.manager:close()
+summarize(traffic)
+traffic.manager:close()
 pipe:close()
-os.exit(load.errors == 0 and 0 or 1)
+os.exit(traffic.errors == 0 and 0 or 1, true)
