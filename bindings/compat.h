@@ -16,6 +16,9 @@
 /* PUC Lua 5.1: a coroutine cannot yield through pcall, metamethods and iterators. */
 #define HWL_IS_LUA51 (LUA_VERSION_NUM == 501 && !HWL_IS_LUAJIT)
 
+/* There a C function that yields cannot be the first one of a coroutine: none is left to return to. */
+#define HWL_NEEDS_LUA_BELOW (LUA_VERSION_NUM == 501)
+
 /* Where a userdata keeps values of its own and the collector handles many with little effort, a
  * response is a userdata; elsewhere a table (see lua_response.c). */
 #define HWL_HAS_USER_VALUES (LUA_VERSION_NUM >= 504)

@@ -150,7 +150,7 @@ static int report(lua_State *L)
             .text = lua_tostring(L, 4),
         };
 
-        if (!hwl_manager_push(L, manager))
+        if (hws_manager_is_closed(manager->core) || !hwl_manager_push(L, manager))
             continue;
         push_event(L, &event);
         lua_pushvalue(L, 3);

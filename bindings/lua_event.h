@@ -5,7 +5,7 @@
 #include "lua_state.h"
 
 /* Reports what a task or callback raised, which lies on top of the stack and is popped: to the log
- * and the event `error` of every manager, to stderr if there is none. `what` begins the message.
+ * and the event `error` of every open manager, to stderr if nobody listens. `what` begins the message.
  * The value is a string with its traceback already in it, or anything else. */
 void hwl_event_report(lua_State *L, hwl_t *lua, const char *what);
 /* For hws_manager_options_t. */

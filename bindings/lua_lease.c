@@ -38,12 +38,14 @@ bool hwl_conn_is_open(lua_State *L, const hwl_conn_t *conn)
 /* A method that was looked up before the lease ended may be called after that. */
 hwl_conn_t *hwl_conn_self(lua_State *L)
 {
-    if (lua_getmetatable(L, 1)) {
+    hwl_conn_t **handle = lua_touserdata(L, 1);
+
+    if (handle != NULL && lua_getmetatable(L, 1)) {
         const void *type = lua_topointer(L, -1);
 
         lua_pop(L, 1);
         if (type == lua_topointer(L, lua_upvalueindex(2)))
-            return *(hwl_conn_t **)lua_touserdata(L, 1);
+            return *handle;
         if (type == hwl_of(L)->ended_conn)
             return NULL;
     }
@@ -200,7 +202,7 @@ static int start(lua_State *L, hwl_upstream_t *upstream, hws_lease_options_t *op
 static void refuse_option(lua_State *L, const hwl_t *lua)
 {
     hwl_push_helper(L, lua, HWL_HELPER_UNKNOWN);
-    lua_pushliteral(L, "option of acquire");
+    lua_pushliteral(L, "option");
     lua_pushvalue(L, -4);
     lua_newtable(L);
     lua_pushboolean(L, 1);

@@ -118,6 +118,12 @@ static void init_lists(hwl_t *lua)
     hws_list_init(&lua->managers);
 }
 
+static int do_nothing(lua_State *L)
+{
+    (void)L;
+    return 0;
+}
+
 static void init_references(lua_State *L, hwl_t *lua)
 {
     size_t i;
@@ -137,6 +143,8 @@ static void init_references(lua_State *L, hwl_t *lua)
     luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushcfunction(L, hwl_wait_push_results);
     lua->push_results = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushcfunction(L, do_nothing);
+    lua->nothing = luaL_ref(L, LUA_REGISTRYINDEX);
 
     lua_getglobal(L, "debug");
     lua_getfield(L, -1, "traceback");

@@ -38,7 +38,8 @@ static int call_plainly(lua_State *L)
 
 int hwl_pcall(lua_State *L)
 {
-    hwl_task_t *task = hwl_wait_task(L, hwl_of(L));
+    hwl_t *lua = hwl_of(L);
+    hwl_task_t *task = hwl_wait_task(L, lua);
     int count = lua_gettop(L);
     hwl_pcall_t *pcall;
     lua_State *inner;
@@ -50,13 +51,13 @@ int hwl_pcall(lua_State *L)
     pcall = lua_newuserdata(L, sizeof(*pcall));
     inner = lua_newthread(L);
     luaL_checkstack(L, count, "too many arguments");
-    luaL_checkstack(inner, count, "too many arguments");
+    luaL_checkstack(inner, count + 1, "too many arguments");
     for (i = 1; i <= count; i++)
         lua_pushvalue(L, i);
-    lua_xmove(L, inner, count);
+    pcall->arguments = hwl_task_prepare(L, lua, count - 1);
+    lua_xmove(L, inner, pcall->arguments + 1);
     pcall->outer = task->pcalls;
     pcall->L = L;
-    pcall->arguments = count - 1;
     task->pcalls = pcall;
     task->entering = inner;
     return lua_yield(L, 0);

@@ -120,7 +120,7 @@ static hwl_head_t *self_head(lua_State *L)
 {
     hwl_head_t *head;
 
-    hwl_self(L);
+    hwl_check_self(L);
     lua_rawgeti(L, 1, HEAD);
     if ((head = hwl_test(L, hwl_of(L), -1, HWL_HEADERS)) == NULL)
         luaL_error(L, "a response that hawser did not make");

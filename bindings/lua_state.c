@@ -2,7 +2,6 @@
 
 #include "base/buffer.h"
 
-#include <math.h>
 #include <string.h>
 
 #define LONGEST_SPAN 1e9 /* seconds; about 30 years */
@@ -114,19 +113,41 @@ static const char *type_of(lua_State *L, int index)
     return luaL_typename(L, index);
 }
 
-void *hwl_self(lua_State *L)
+/* Whether the value at index 1 has the metatable of the method that is running. */
+static bool has_own_type(lua_State *L)
 {
-    if (lua_getmetatable(L, 1)) {
-        bool is_it = lua_topointer(L, -1) == lua_topointer(L, lua_upvalueindex(2));
+    bool has_it = false;
 
+    if (lua_getmetatable(L, 1)) {
+        has_it = lua_topointer(L, -1) == lua_topointer(L, lua_upvalueindex(2));
         lua_pop(L, 1);
-        if (is_it)
-            return lua_touserdata(L, 1);
     }
+    return has_it;
+}
+
+static void refuse_self(lua_State *L)
+{
+    const char *given = lua_isnone(L, 1) ? "nothing" : type_of(L, 1);
+
     lua_getfield(L, lua_upvalueindex(2), "__name");
     luaL_error(L, "a method of %s was called on %s (write object:method(), with a colon)",
-               lua_tostring(L, -1), lua_isnone(L, 1) ? "nothing" : type_of(L, 1));
-    return NULL;
+               lua_tostring(L, -1), given);
+}
+
+void *hwl_self(lua_State *L)
+{
+    void *self = has_own_type(L) ? lua_touserdata(L, 1) : NULL;
+
+    /* NULL: also a table that was given the metatable. */
+    if (self == NULL)
+        refuse_self(L);
+    return self;
+}
+
+void hwl_check_self(lua_State *L)
+{
+    if (!has_own_type(L))
+        refuse_self(L);
 }
 
 void *hwl_test(lua_State *L, const hwl_t *lua, int index, hwl_type_t type)
@@ -191,7 +212,7 @@ size_t hwl_check_size(lua_State *L, const char *name, int index, size_t least, s
     double size = lua_tonumber(L, index);
 
     if (lua_type(L, index) != LUA_TNUMBER || !(size >= (double)least && size <= (double)most) ||
-        floor(size) < size) {
+        (double)(size_t)size < size) {
         lua_pushfstring(L, "a whole number, %f to %f", (lua_Number)least, (lua_Number)most);
         hwl_refuse(L, name, index, lua_tostring(L, -1));
     }

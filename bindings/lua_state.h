@@ -46,7 +46,8 @@ typedef enum { HWL_TYPE_LIST(HWL_TYPE_ENUM) HWL_TYPE_COUNT } hwl_type_t;
     X(REDIRECT, "redirect")             /* a task: (manager, self, method, target, body, options) */ \
     X(PRODUCE, "produce")               /* a task: (sink, producer) */                             \
     X(ATTACH, "attach")                 /* (): joins the host's loop, if there is one */           \
-    X(TRACEBACK, "traceback")           /* debug.traceback */
+    X(TRACEBACK, "traceback")           /* debug.traceback */                                      \
+    X(APPLY, "apply")                   /* (function, ...) -> what it returns */
 
 #define HWL_HELPER_ENUM(symbol, name) HWL_HELPER_##symbol,
 typedef enum { HWL_HELPER_LIST(HWL_HELPER_ENUM) HWL_HELPER_COUNT } hwl_helper_t;
@@ -101,6 +102,7 @@ struct hwl {
     int default_manager; /* LUA_NOREF until it is used */
     int out_of_memory;   /* an error made in advance */
     int push_results;    /* a C function of lua_wait.c */
+    int nothing;         /* one that does nothing */
     int ended_conns;     /* the metatable of leases that have ended */
     const void *ended_conn; /* that metatable's identity */
 #if LUA_VERSION_NUM == 502
@@ -138,6 +140,8 @@ void hwl_define(lua_State *L, hwl_t *lua, hwl_type_t type, const luaL_Reg *metam
 
 /* For methods: the userdata at index 1, which must be of the method's own type, else it raises. */
 void *hwl_self(lua_State *L);
+/* Raises unless the value at index 1, which need not be a userdata, has the method's own type. */
+void hwl_check_self(lua_State *L);
 /* Whether the value at `index` has that type; NULL if not. */
 void *hwl_test(lua_State *L, const hwl_t *lua, int index, hwl_type_t type);
 /* Raises "<name> is <value>; allowed: <allowed>" at the caller's line. */

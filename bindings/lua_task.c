@@ -36,12 +36,23 @@ static void give_thread(hwl_task_t *task)
 
 static void start(hws_deferred_t *deferred);
 
+int hwl_task_prepare(lua_State *L, hwl_t *lua, int arguments)
+{
+    if (!HWL_NEEDS_LUA_BELOW || !lua_iscfunction(L, -arguments - 1))
+        return arguments;
+    luaL_checkstack(L, 1, "too many arguments");
+    hwl_push_helper(L, lua, HWL_HELPER_APPLY);
+    lua_insert(L, -arguments - 2);
+    return arguments + 1;
+}
+
 hwl_task_t *hwl_task_create(lua_State *L, hwl_t *lua, int arguments)
 {
     hwl_task_t *task;
     hwl_thread_t thread;
 
     hwl_loop(L, lua);
+    arguments = hwl_task_prepare(L, lua, arguments);
     take_thread(L, lua, &thread);
     if (!lua_checkstack(thread.L, arguments + 1) || (task = hws_zalloc(sizeof(*task))) == NULL) {
         luaL_unref(L, LUA_REGISTRYINDEX, thread.reference);

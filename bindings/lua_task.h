@@ -35,6 +35,9 @@ struct hwl_task {
     lua_State *entering;      /* Lua 5.1: the coroutine of a pcall that is to be entered */
 };
 
+/* Makes the function below its `arguments` on top of the stack fit to begin a coroutine; returns how
+ * many arguments there are then. */
+int hwl_task_prepare(lua_State *L, hwl_t *lua, int arguments);
 /* Takes a function and its `arguments` off the stack, to run them as a task from the loop's next
  * turn on. Raises when out of memory. The caller owns a hold. */
 hwl_task_t *hwl_task_create(lua_State *L, hwl_t *lua, int arguments);

@@ -140,8 +140,8 @@ int hwl_upstream_of_manager(lua_State *L)
 {
     hwl_manager_t *manager = *(hwl_manager_t **)hwl_self(L);
 
-    if (lua_type(L, 2) != LUA_TSTRING)
-        return hwl_refuse(L, "the name of the upstream", 2, "a string");
+    if (lua_type(L, 2) != LUA_TSTRING || strlen(lua_tostring(L, 2)) != lua_rawlen(L, 2))
+        return hwl_refuse(L, "the name of the upstream", 2, "a string without zero bytes");
     if (hws_loop_is_forked(hws_manager_loop(manager->core)))
         return hwl_error_fail_code(L, manager->lua, HWS_ERR_FORKED, NULL);
     if (!lua_isnoneornil(L, 3))

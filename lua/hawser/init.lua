@@ -13,6 +13,7 @@ local types = internal.types
 
 -- What the core calls, where Lua decides.
 local helpers = {
+  apply = function(fn, ...) return fn(...) end,
   attach = loop.attach,
   check_manager = options.manager,
   check_upstream = options.upstream,

@@ -7,6 +7,13 @@ local lease = {}
 
 local Upstream = core.internal.types["hawser.Upstream"]
 
+-- LuaJIT enters a Lua function at a fraction of what a C function costs, and every call of a method looks one up.
+if rawget(_G, "jit") then
+  local Conn = core.internal.types["hawser.Conn"]
+  local get, methods = Conn.__index, Conn.methods
+  Conn.__index = function(conn, name) return methods[name] or get(conn, name) end
+end
+
 local function check_self(self, method)
   if getmetatable(self) ~= Upstream then
     error(("a method of hawser.Upstream was called on a %s (write upstream:%s(), with a colon)")

@@ -1,7 +1,8 @@
 --- Real servers for specs: each on free ports of the loopback, in a folder of its own under /tmp.
 -- Every one runs under a shell that ends it when this process closes the pipe or dies, so a spec that
--- crashes leaves no server behind. Ready means that connecting to it works; nothing here sleeps.
+-- crashes leaves no server behind. Ready means that it can be used; nothing here sleeps.
 local hawser = require "hawser"
+local Postgres = require "examples.postgres"
 
 local servers = {}
 
@@ -109,10 +110,14 @@ function Server:log()
   return read_file(self.dir .. "/log")
 end
 
--- True once the port takes connections.
-local function listens(port)
+-- An upstream whose connections are ready when the server is: most are when they take connections.
+local function probe_tcp(manager, port)
+  return manager:upstream("probe", { peers = { "tcp://127.0.0.1:" .. port } })
+end
+
+local function becomes_ready(port, probe)
   local manager = hawser.new()
-  local ready = manager:upstream("probe", { peers = { "tcp://127.0.0.1:" .. port } }):ready(PATIENCE)
+  local ready = probe(manager, port):ready(PATIENCE)
   manager:close()
   return ready
 end
@@ -124,16 +129,16 @@ function Server:stop()
 end
 
 -- Between asking for a free port and listening on it somebody else may take it, hence the second try.
-local function start_on_port(class, start)
+local function start_on_port(class, start, probe)
   local log
   for _ = 1, 2 do
     local server = create(class, { port = servers.free_port() })
     start(server)
-    if listens(server.port) then return server end
+    if becomes_ready(server.port, probe or probe_tcp) then return server end
     log = server:log()
     server:stop()
   end
-  error("the server does not listen:\n" .. log, 0)
+  error("the server does not get ready:\n" .. log, 0)
 end
 
 -- faultd ---------------------------------------------------------------------------------------------
@@ -281,6 +286,11 @@ local function as_postgres(...)
   return "setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "env", "HOME=/tmp", ...
 end
 
+-- It listens before it is ready, and refuses those who start up before.
+local function probe_postgres(manager, port)
+  return Postgres.connect(manager, "tcp://127.0.0.1:" .. port, "hawser", "postgres").upstream
+end
+
 --- Debian's PostgreSQL: `port`, and `unix`, the path of its socket. The user hawser needs no password
 -- and may do everything; the database is postgres.
 function servers.postgres()
@@ -295,7 +305,7 @@ function servers.postgres()
     -- SIGINT is its "fast" shutdown; SIGTERM would wait for every client to leave.
     self:run("INT", as_postgres(program, "-D", data, "-p", self.port, "-k", self.dir,
       "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=1MB"))
-  end)
+  end, probe_postgres)
 end
 
 return servers

@@ -1,0 +1,173 @@
+--- A mistake of the caller raises where it was made, and says what was wrong with what.
+local hawser = require "hawser"
+
+local NO_NUMBER = 0 / 0
+
+describe("a wrong argument", function()
+  local m, api, raw
+
+  before_each(function()
+    m = hawser.new { log = function() end }
+    api = m:upstream("api", { peers = { "http://127.0.0.1:1" } })
+    raw = m:upstream("raw", { peers = { "tcp://127.0.0.1:1" } })
+  end)
+
+  after_each(function() m:close() end)
+
+  local function peers(...) return { peers = { ... } } end
+
+  -- What is called, and what the message has to say, word for word.
+  local cases = {
+    ["of hawser.new"] = {
+      { function() hawser.new(true) end, "max_connections is true; allowed: a whole number" },
+      { function() hawser.new(0) end, "max_connections is 0" },
+      { function() hawser.new { max_connections = 1.5 } end, "max_connections is 1.5" },
+      { function() hawser.new { max_conections = 5 } end, 'did you mean "max_connections"?' },
+      { function() hawser.new { limits = { per_per = 1 } } end, 'limits "per_per"; did you mean "per_peer"?' },
+      { function() hawser.new { limits = { per_peer = 0 } } end, "limits.per_peer is 0" },
+      { function() hawser.new { timeouts = { request = -1 } } end, "timeouts.request is -1" },
+      { function() hawser.new { timeouts = { request = NO_NUMBER } } end, "timeouts.request is " },
+      { function() hawser.new { timeouts = { request = "1" } } end, 'timeouts.request is "1"' },
+      { function() hawser.new { pool_timeout = {} } end, "pool_timeout is a table" },
+      { function() hawser.new { log = 5 } end, "log is 5; allowed: a function" },
+      { function() hawser.new { seed = "x" } end, 'seed is "x"' },
+    },
+    ["that is not built yet"] = {
+      { function() hawser.new { tls = {} } end, 'unknown option "tls"' },
+      { function() hawser.new { retry = false } end, 'unknown option "retry"' },
+      { function() hawser.new { limits = { streams = 5 } } end, 'unknown field of limits "streams"' },
+      { function() hawser.new { timeouts = { attempt = 1 } } end, 'unknown field of timeouts "attempt"' },
+      { function() m:upstream("new", { peers = {}, balancer = "p2c" }) end, 'unknown option "balancer"' },
+      { function() m:upstream("new", { peers = {}, protocol = "h2" }) end, 'protocol is "h2"' },
+      { function() m:upstream("new", peers "https://127.0.0.1") end, "https://127.0.0.1" },
+      { function() m:upstream("new", peers "http://example.org") end, "names are not resolved yet" },
+      { function() api:get("/", { priority = 1 }) end, 'unknown option "priority"' },
+      { function() m:on("retry", print) end, 'unknown event "retry"' },
+    },
+    ["of an upstream"] = {
+      { function() m:upstream() end, "the name of the upstream is missing" },
+      { function() m:upstream(5, {}) end, "the name of the upstream is 5" },
+      { function() m:upstream("", peers()) end, "name: 1 to 255 bytes" },
+      { function() m:upstream("api", peers()) end, '"api" is taken' },
+      { function() m:upstream("new", { peers = "http://127.0.0.1" }) end, "allowed: a list of peers" },
+      { function() m:upstream("new", peers(5)) end, "peers[1] is 5" },
+      { function() m:upstream("new", peers {}) end, "peers[1][1] is missing" },
+      { function() m:upstream("new", peers "ftp://127.0.0.1") end, "a peer is http://host:port" },
+      { function() m:upstream("new", peers "http://127.0.0.1:99999") end, "the port is a number from 1 to 65535" },
+      { function() m:upstream("new", peers "tcp://127.0.0.1") end, "the port is missing" },
+      { function() m:upstream("new", peers { "http://127.0.0.1", weigth = 1 }) end, 'did you mean "weight"?' },
+      { function() m:upstream("new", peers { "http://127.0.0.1", weight = 0 }) end, "peers[1].weight is 0" },
+      { function() m:upstream("new", peers { "http://127.0.0.1", id = "a/b" }) end, 'id: has no "/"' },
+      { function() m:upstream("new", peers("http://127.0.0.1", "http://127.0.0.1")) end, "two have the id" },
+      { function() m:upstream("new", { peers = {}, protocol = "htp1" }) end, 'allowed: "auto", "http1", "raw"' },
+      { function() m:upstream("new", { peers = {}, reuse = "sometimes" }) end, 'allowed: "safe", "always", "never"' },
+      { function() m:upstream("new", { peers = {}, setup = true }) end, "setup is true; allowed: a function" },
+      { function() m:upstream("new", { peers = { "http://127.0.0.1" }, setup = print }) end, "setup" },
+      { function() api:update() end, "the table of options is missing" },
+      { function() api:update { protocol = "raw" } end, 'unknown option "protocol"' },
+      { function() api:ready {} end, "the time to get ready" },
+      { function() api:drain "x" end, 'the time to drain is "x"' },
+    },
+    ["of a request"] = {
+      { function() api:get() end, "the path or URL is missing" },
+      { function() api:get(5) end, "the path or URL is 5" },
+      { function() api:get("/", "x") end, 'the table of options is "x"' },
+      { function() api:get("/", {}, "x") end, 'the callback is "x"' },
+      { function() api:get("/", { tiemout = 1 }) end, 'did you mean "timeout"?' },
+      { function() api:get("/", { timeout = -1 }) end, "timeout is -1" },
+      { function() api:get("/", { stream = 1 }) end, "stream is 1; allowed: true or false" },
+      { function() api:get("/", { idempotent = "yes" }) end, 'idempotent is "yes"' },
+      { function() api:get("/", { max_body = -1 }) end, "max_body is -1; allowed: a whole number" },
+      { function() api:get("/", { redirects = "many" }) end, 'redirects is "many"; allowed: a whole number' },
+      { function() api:get("/", { query = 5 }) end, "query is " },
+      { function() api:get("/", { json = print }) end, "json" },
+      { function() api:post("/", 5) end, "the body is 5; allowed: a string, a list of strings, or a function" },
+      { function() api:post("/", { "a", {} }) end, "item 2 of the body is " },
+      { function() api:post("/", "x", { json = {} }) end, "the body is given twice" },
+      { function() api:request() end, "the request is missing" },
+      { function() api.get "/" end, "with a colon" },
+    },
+    ["of a header"] = {
+      { function() api:get("/", { headers = "x" }) end, 'headers is "x"' },
+      { function() api:get("/", { headers = { ["a b"] = "x" } }) end, 'header "a b": the name is not a token' },
+      { function() api:get("/", { headers = { [""] = "x" } }) end, "the name is not a token" },
+      { function() api:get("/", { headers = { a = "x\r\nb: y" } }) end, 'header "a": the value holds CR' },
+      { function() api:get("/", { headers = { a = "x\nb: y" } }) end, 'header "a": the value holds CR' },
+      { function() api:get("/", { headers = { a = "x\0" } }) end, 'header "a": the value holds CR' },
+      { function() api:get("/", { headers = { { "a", "x\r" } } }) end, 'header "a": the value holds CR' },
+      { function() api:get("/", { headers = { a = { "x", "y\n" } } }) end, 'header "a": the value holds CR' },
+      { function() api:get("/", { headers = { a = true } }) end, "the header a is true" },
+      { function() api:get("/", { headers = { ["content-length"] = "5" } }) end, "set by hawser itself" },
+      { function() api:get("/", { headers = { ["Transfer-Encoding"] = "chunked" } }) end, "set by hawser itself" },
+      { function() api:get("/", { headers = { Connection = "close" } }) end, "set by hawser itself" },
+    },
+    ["of a lease"] = {
+      { function() raw:acquire(5) end, "acquire is 5" },
+      { function() raw:acquire { tiemout = 1 } end, 'did you mean "timeout"?' },
+      { function() raw:with() end, "allowed: a function(conn)" },
+      { function() raw:with {} end, "allowed: a function(conn)" },
+    },
+    ["of an event"] = {
+      { function() m:on("conect", print) end, 'unknown event "conect"; did you mean "connect"?' },
+      { function() m:on "connect" end, "is missing; allowed: a function" },
+      { function() m:off "x" end, 'the id is "x"' },
+    },
+    ["of a task"] = {
+      { function() hawser.run(5) end, "is 5; allowed: a function" },
+      { function() hawser.spawn() end, "is missing; allowed: a function" },
+      { function() hawser.all(5) end, "allowed: a list of functions" },
+      { function() hawser.all { 5 } end, "item 1 of" },
+      { function() hawser.sleep() end, "the time to sleep is missing" },
+      { function() hawser.sleep(-1) end, "the time to sleep is -1" },
+      { function() hawser.sleep(math.huge) end, "the time to sleep is inf" },
+    },
+  }
+
+  for what, mistakes in pairs(cases) do
+    describe(what, function()
+      for _, mistake in ipairs(mistakes) do
+        local call, said = mistake[1], mistake[2]
+        local line = debug.getinfo(call, "S").linedefined
+        it(("raises: %s (line %d)"):format(said, line), function()
+          local ok, message = pcall(call)
+          assert.is_false(ok)
+          assert.equal("string", type(message))
+          assert.is_truthy(message:find(said, 1, true), message)
+          assert.is_truthy(message:find(("arguments_spec.lua:%d: "):format(line), 1, true), message)
+          assert.equal(0, api:stats().requests + raw:stats().requests)
+        end)
+      end
+    end)
+  end
+
+  describe("that only shows at run time", function()
+    local function fails(kind, code, result, err)
+      assert.is_nil(result)
+      assert.equal(kind, err.kind)
+      assert.equal(code, err.code)
+      assert.is_false(err.sent)
+    end
+
+    it("is returned: a URL may come from anywhere", function()
+      fails("invalid", "BAD_URL", m:get "127.0.0.1")
+      fails("invalid", "BAD_URL", m:get "http://")
+      fails("invalid", "BAD_URL", m:get "http://127.0.0.1:x/")
+      fails("invalid", "BAD_URL", m:get "http://user:password@127.0.0.1:1/")
+      fails("unsupported", "UNSUPPORTED", m:get "https://127.0.0.1/")
+      fails("resolve", "UNSUPPORTED_NAME", m:get "http://example.org/")
+    end)
+
+    it("is returned: so may a path", function()
+      for _, path in ipairs { "no/slash", "/a b", "/a\r\nb", "/a\0b" } do
+        local res, err = api:get(path)
+        assert.is_nil(res)
+        assert.equal("invalid", err.kind)
+      end
+    end)
+
+    it("is returned: a lease of an HTTP upstream, a request of a raw one", function()
+      assert.equal("unsupported", select(2, api:acquire()).kind)
+      assert.equal("unsupported", select(2, raw:get "/").kind)
+    end)
+  end)
+end)

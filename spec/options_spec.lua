@@ -1,0 +1,321 @@
+--- What may be passed to hawser.new, m:upstream, api:update and requests; and how anything else is refused: at the
+-- caller's line, with the name, the value and what is allowed.
+local hawser = require "hawser"
+local options = require "hawser.options"
+local raises = require "spec.support.raises"
+
+local nan, inf = 0 / 0, 1 / 0
+
+-- Each: a value, and a pattern of the message; nothing but a pattern for a value that is nil.
+local WHOLE = "; allowed: a whole number, "
+local SPAN = "; allowed: a number of seconds above 0, at most 1e9, or false for no limit"
+
+local limits = { connections = 1, per_peer = 1, dials = 1, pending = 0, header = 256, body = 1, buffer = 4096 }
+local timeouts = { "connect", "queue", "request", "read", "idle", "lifetime", "drain" }
+
+-- What both hawser.new and m:upstream take, for `make`, which takes a table of options.
+local function common(make)
+  for name, least in pairs(limits) do
+    it("takes limits." .. name, function()
+      make { limits = { [name] = least } }
+      make { limits = { [name] = 10000 } }
+      for _, value in ipairs { least - 1, -1, 0.5, nan, inf, -inf, 1e300, "10", {}, false } do
+        raises("^limits%." .. name .. " is .*" .. WHOLE, function() make { limits = { [name] = value } } end)
+      end
+    end)
+  end
+
+  for _, name in ipairs(timeouts) do
+    it("takes timeouts." .. name, function()
+      make { timeouts = { [name] = .001 } }
+      make { timeouts = { [name] = 1e9 } }
+      make { timeouts = { [name] = false } }
+      for _, value in ipairs { 0, -1, nan, inf, -inf, 1e300, "1", {}, true } do
+        raises("^timeouts%." .. name .. " is .*" .. SPAN, function() make { timeouts = { [name] = value } } end)
+      end
+    end)
+  end
+
+  it("takes reuse", function()
+    for _, value in ipairs { "safe", "always", "never" } do make { reuse = value } end
+    raises('^reuse is "sometimes"; allowed: "safe", "always", "never"$', function() make { reuse = "sometimes" } end)
+  end)
+
+  it("refuses names it does not know, with the nearest", function()
+    raises('^unknown option "limit"; did you mean "limits"%?$', function() make { limit = {} } end)
+    raises('^unknown field of limits "conections"; did you mean "connections"%?$',
+      function() make { limits = { conections = 1 } } end)
+    raises('^unknown field of timeouts "whatever"; known: connect, drain, idle, lifetime, queue, read, request$',
+      function() make { timeouts = { whatever = 1 } } end)
+    raises("^unknown option 1; known: ", function() make { "a value" } end)
+    raises("^limits is 42; allowed: a table$", function() make { limits = 42 } end)
+  end)
+
+  it("refuses what later versions may bring", function()
+    for _, name in ipairs { "tls", "dns", "retry", "breaker", "h2", "balancer", "hedge", "outlier", "health", "warm",
+      "affinity", "discover", "router", "scorer", "admission", "limiter", "metrics", "window_memory", "shared" } do
+      raises('^unknown option "' .. name, function() make { [name] = {} } end)
+    end
+    for _, name in ipairs { "resolve", "attempt", "tls" } do
+      raises('^unknown field of timeouts "' .. name, function() make { timeouts = { [name] = 1 } } end)
+    end
+    raises('^unknown field of limits "streams"', function() make { limits = { streams = 1 } } end)
+  end)
+end
+
+describe("hawser.new", function()
+  local function make(given)
+    local m = hawser.new(given)
+    m:close()
+  end
+
+  common(function(given) make(given) end)
+
+  it("takes nothing, a number of connections, or a table", function()
+    make()
+    make(100)
+    make { max_connections = 1 }
+    local m = hawser.new(7)
+    assert.equal(7, m:stats().max_connections)
+    m:close()
+    for _, value in ipairs { 0, -1, 0.5, nan, inf, 1e300, "100", true, print } do
+      raises("^max_connections is .*" .. WHOLE, function() hawser.new(value) end)
+      raises("^max_connections is .*" .. WHOLE, function() hawser.new { max_connections = value } end)
+    end
+  end)
+
+  it("takes pool_timeout, seed and log", function()
+    make { pool_timeout = 10, seed = 42, log = print }
+    make { pool_timeout = false }
+    raises("^pool_timeout is 0" .. SPAN, function() hawser.new { pool_timeout = 0 } end)
+    raises("^seed is %-1" .. WHOLE, function() hawser.new { seed = -1 } end)
+    raises("^log is true; allowed: a function%(level, message, fields%)$", function() hawser.new { log = true } end)
+  end)
+end)
+
+describe("m:upstream", function()
+  local m, count
+  before_each(function() m, count = hawser.new(), 0 end)
+  after_each(function() m:close() end)
+
+  local function make(given)
+    count = count + 1
+    return m:upstream("upstream " .. count, given)
+  end
+
+  common(function(given) make(given) end)
+
+  it("needs a name that is not taken", function()
+    local api = m:upstream("api", { peers = {} })
+    assert.equal(api, m:upstream "api")
+    assert.is_nil(m:upstream "other")
+    raises('"api" is taken', function() m:upstream("api", {}) end)
+    raises("^the name of the upstream is missing; allowed: a string", function() m:upstream() end)
+    raises("^the name of the upstream is 42; allowed", function() m:upstream(42, {}) end)
+    raises(nil, function() m:upstream("", {}) end)
+    raises(nil, function() m:upstream(("x"):rep(256), {}) end)
+    raises(nil, function() m:upstream("with\0zero", {}) end)
+    raises("^the table of options is true; allowed: a table", function() m:upstream("x", true) end)
+  end)
+
+  it("takes peers as URLs and as tables", function()
+    local api = make { peers = {
+      "http://127.0.0.1",
+      { "http://127.0.0.1:81", id = "second", weight = 2.5, locality = "here", priority = 1, tags = { "a" } },
+      { "http://name:80", address = "127.0.0.1:82" },
+      { "http://[::1]:83" },
+    } }
+    local peers = api:peers()
+    assert.equal(4, #peers)
+    assert.same({ "127.0.0.1:80", "second", "name:80", "[::1]:83" },
+      { peers[1].id, peers[2].id, peers[3].id, peers[4].id })
+    assert.equal("127.0.0.1:82", peers[3].address)
+    assert.same({ 2.5, "here", 1, { "a" } },
+      { peers[2].weight, peers[2].locality, peers[2].priority, peers[2].tags })
+    assert.same({ 1, 0, 0, 0, 0 },
+      { peers[1].weight, peers[1].priority, peers[1].in_flight, peers[1].connections, peers[1].idle })
+  end)
+
+  it("refuses what is no peer", function()
+    raises("^peers is true; allowed: a list of peers", function() make { peers = true } end)
+    raises("^peers is .*without names", function() make { peers = { url = "x" } } end)
+    raises("^peers%[2%] is 42; allowed: a URL, or a table", function() make { peers = { "http://127.0.0.1", 42 } } end)
+    raises("^peers%[1%]%[1%] is missing", function() make { peers = { {} } } end)
+    raises("^peers%[1%]%.weight is 0; allowed: a number above 0",
+      function() make { peers = { { "http://127.0.0.1", weight = 0 } } } end)
+    raises("^peers%[1%]%.weight is .*nan", function() make { peers = { { "http://127.0.0.1", weight = nan } } } end)
+    raises("^peers%[1%]%.priority is %-1", function() make { peers = { { "http://127.0.0.1", priority = -1 } } } end)
+    raises('^unknown field of peers%[1%] "wieght"; did you mean "weight"%?',
+      function() make { peers = { { "http://127.0.0.1", wieght = 1 } } } end)
+    raises(nil, function() make { peers = { "gopher://127.0.0.1" } } end)
+    raises(nil, function() make { peers = { "http://127.0.0.1:99999" } } end)
+    raises(nil, function() make { peers = { "http://127.0.0.1\r\n" } } end)
+    raises(nil, function() make { peers = { "127.0.0.1:80" } } end)
+    raises(nil, function() make { peers = { "http://127.0.0.1", "http://127.0.0.1:80" } } end)
+    raises(nil, function() make { peers = { { "http://127.0.0.1", id = "a/b" } } } end)
+    raises("example.org", function() make { peers = { "http://example.org" } } end)
+    raises("https", function() make { peers = { "https://127.0.0.1" } } end)
+  end)
+
+  it("takes protocol and setup", function()
+    make { peers = { "unix:/nowhere" }, protocol = "http1" }
+    make { peers = { "tcp://127.0.0.1:1" }, setup = print }
+    make { peers = { "tcp://127.0.0.1:1" }, setup = false }
+    raises('^protocol is "h2"; allowed: "auto", "http1", "raw"$', function() make { protocol = "h2" } end)
+    raises("^setup is true; allowed: a function%(conn%)", function() make { setup = true } end)
+  end)
+end)
+
+describe("api:update", function()
+  local m, api
+  before_each(function()
+    m = hawser.new()
+    api = m:upstream("api", { peers = { { "http://127.0.0.1:1", tags = { "first" } } }, limits = { connections = 5 } })
+  end)
+  after_each(function() m:close() end)
+
+  common(function(given) api:update(given) end)
+
+  it("changes what is given and leaves the rest", function()
+    assert.is_true(api:update { timeouts = { connect = 1 } })
+    assert.same({ "first" }, api:peers()[1].tags)
+    assert.is_true(api:update { peers = { "http://127.0.0.1:2", { "http://127.0.0.1:1", tags = { "second" } } } })
+    assert.equal(2, #api:peers())
+    assert.is_nil(api:peers()[1].tags)
+    assert.same({ "second" }, api:peers()[2].tags)
+  end)
+
+  it("does not change the protocol", function()
+    raises('^unknown option "protocol"', function() api:update { protocol = "raw" } end)
+    raises("^the table of options is missing; allowed: a table", function() api:update() end)
+  end)
+end)
+
+describe("a request", function()
+  local m, api
+  before_each(function()
+    m = hawser.new()
+    api = m:upstream("api", { peers = { "http://127.0.0.1:1" } })
+  end)
+  after_each(function() m:close() end)
+
+  local function get(given) return api:get("/", given) end
+
+  it("refuses options that have the wrong type or value", function()
+    local cases = {
+      { "timeout", "a number of seconds above 0", { 0, -1, nan, inf, -inf, 1e300, "1", {}, true } },
+      { "stream", "true or false", { 1, "yes", {} } },
+      { "idempotent", "true or false", { 1, "yes", {} } },
+      { "max_body", "a whole number", { 0, -1, .5, nan, inf, 1e300, "1", true } },
+      { "redirects", "a whole number, 0", { -1, .5, nan, 101, "1", true } },
+      { "headers", "a table", { 1, "accept: x", true, print } },
+      { "body", "a string, a list of strings, or a function", { 1, true } },
+      { "query", "a table, or a string", { 1, true, print } },
+    }
+    for _, case in ipairs(cases) do
+      local name, allowed, values = case[1], case[2], case[3]
+      for _, value in ipairs(values) do
+        local message = raises(nil, function() api:get("/", { [name] = value }) end)
+        assert.is_truthy(message:find("allowed: " .. allowed, 1, true), message)
+        raises(nil, function() api:request { path = "/", [name] = value } end)
+        raises(nil, function() hawser.get("http://127.0.0.1:1/", { [name] = value }) end)
+      end
+    end
+  end)
+
+  it("refuses unknown options with the nearest", function()
+    raises('^unknown option "header"; did you mean "headers"%?$', function() api:get("/", { header = {} }) end)
+    raises('^unknown option "method"; known: ', function() api:get("/", { method = "GET" }) end)
+    raises("^unknown option 1; known: ", function() api:get("/", { "x" }) end)
+    for _, name in ipairs { "retry", "priority", "key", "hedge" } do
+      raises('^unknown option "' .. name, function() api:get("/", { [name] = true }) end)
+    end
+  end)
+
+  it("refuses headers that cannot be sent", function()
+    raises("^the header accept is true; allowed: a string, a number, or a list",
+      function() api:get("/", { headers = { accept = true } }) end)
+    raises("^the name of a header is 1.5; allowed: a string", function() api:get("/", { headers = { [1.5] = "x" } }) end)
+    raises("^an item of the list of headers is .*allowed: { name, value }",
+      function() api:get("/", { headers = { "accept" } }) end)
+    for _, value in ipairs { "a\r\nb: c", "a\nb", "a\rb", "a\0b", "\127" } do
+      raises("header \"x\": the value", function() api:get("/", { headers = { x = value } }) end)
+      raises("header \"x\": the value", function() api:get("/", { headers = { { "x", value } } }) end)
+      raises("header \"x\": the value", function() api:get("/", { headers = { x = { "fine", value } } }) end)
+    end
+    for _, name in ipairs { "", "a b", "a:b", "a\r\n", "ü" } do
+      raises("the name is no", function() api:get("/", { headers = { [name] = "x" } }) end)
+    end
+    for _, name in ipairs { "Content-Length", "transfer-encoding", "Connection", "TE", "Upgrade", "expect" } do
+      raises("hawser itself", function() api:get("/", { headers = { [name] = "1" } }) end)
+    end
+  end)
+
+  it("refuses bodies that are none", function()
+    raises("^the body is 1; allowed: ", function() api:post("/", 1) end)
+    raises("^item 2 of the body is a table; allowed: a string$", function() api:post("/", { "a", {} }) end)
+    raises("^the body is given twice", function() api:post("/", "a", { body = "b" }) end)
+    raises("^the body is given twice", function() api:post("/", "a", { json = {} }) end)
+    raises("^the body is given twice", function() api:get("/", { body = "a", json = {} }) end)
+    raises("^json: ", function() api:post("/", nil, { json = print }) end)
+  end)
+
+  it("refuses what is no path, table of options, or callback", function()
+    for _, verb in ipairs { "get", "head", "delete", "options", "post", "put", "patch" } do
+      raises("^the path or URL is missing; allowed: a string", function() api[verb](api) end)
+      raises("^the path or URL is 42; allowed: a string", function() m[verb](m, 42) end)
+      raises("a method of hawser.Upstream was called on hawser.Manager", function() api[verb](m, "/") end)
+      raises("a method of hawser.Upstream was called on string", function() api[verb] "/" end)
+    end
+    raises("^the table of options is 1; allowed: a table, a callback in its place, or nothing",
+      function() api:get("/", 1) end)
+    raises("^the callback is 1; allowed: a function, or nothing", function() api:get("/", nil, 1) end)
+    raises("^the callback is 1; allowed: a function, or nothing", function() api:post("/", nil, {}, 1) end)
+    raises("^the request is missing; allowed: a table", function() api:request() end)
+    raises("^the path or URL is missing; allowed: a string", function() api:request {} end)
+    raises("^method is true; allowed: a string", function() api:request { path = "/", method = true } end)
+  end)
+
+  it("that cannot be sent as it is fails with 'invalid'", function()
+    local function fails(kind, res, err)
+      assert.is_nil(res)
+      assert.equal(kind, err.kind, tostring(err))
+    end
+    for _, path in ipairs { "", "relative", "/a b", "/a\r\nHost: x", "/\0", "http://127.0.0.1/" } do
+      fails("invalid", api:get(path))
+    end
+    for _, url in ipairs { "", "/path", "http://", "http:///x", "http://127.0.0.1:x/", "http://127.0.0.1:0/",
+      "http://a b/", "http://user@127.0.0.1/", "http://127.0.0.1/ x" } do
+      fails("invalid", m:get(url))
+    end
+    fails("invalid", api:request { method = "A B", path = "/" })
+    fails("resolve", m:get "http://example.org/")
+    fails("unsupported", m:get "https://127.0.0.1/")
+    fails("invalid", m:get "gopher://127.0.0.1/")
+    fails("unsupported", api:request { method = "CONNECT", path = "/" })
+  end)
+
+  it("walks its options once and leaves them alone", function()
+    local given = { headers = { accept = "x" }, query = { a = 1 }, timeout = 1, redirects = 2 }
+    get(given)
+    assert.same({ headers = { accept = "x" }, query = { a = 1 }, timeout = 1, redirects = 2 }, given)
+  end)
+end)
+
+describe("options.unknown", function()
+  local known = { headers = true, timeout = true, stream = true }
+
+  it("finds what was meant", function()
+    assert.equal('unknown option "hedaers"; did you mean "headers"?', options.unknown("option", "hedaers", known))
+    assert.equal('unknown option "timeouts"; did you mean "timeout"?', options.unknown("option", "timeouts", known))
+    assert.equal('unknown option "xyz"; known: headers, stream, timeout', options.unknown("option", "xyz", known))
+  end)
+
+  it("stands names of any length and kind", function()
+    assert.is_truthy(options.unknown("option", ("x"):rep(100000), known):find "known: headers")
+    assert.is_truthy(options.unknown("option", "", known):find "known: headers")
+    assert.is_truthy(options.unknown("option", "a\0b", known):find "known: headers")
+    assert.is_truthy(options.unknown("option", {}, known):find "^unknown option a table; known: headers")
+    assert.is_truthy(options.unknown("option", true, known):find "^unknown option true; known: headers")
+  end)
+end)
