@@ -134,6 +134,7 @@ void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t n
     hws_loop_cancel_timer(loop_of(call), &call->timer);
     call->opening = NULL;
     hws_call_set_peer(call, hws_peer_of(connection->pool));
+    call->avoid = NULL;
     call->state = HWS_CALL_RUNNING;
     call->error.attempts++;
     call->ops->granted(call, connection, now);

@@ -539,10 +539,29 @@ void hws_lease_forget_opening(hws_lease_t *lease)
     wake(lease);
 }
 
+/* Whether the next user would find the connection as if nobody had been on it. */
+static bool is_fit(hws_lease_t *lease)
+{
+    const hws_stream_t *stream = &lease->call.stream;
+
+    return stream->connection != NULL && lease->verdict == HWS_OK && !lease->has_finished &&
+           !lease->is_half_closed && !lease->is_owed && hws_inbox_size(&lease->inbox) == 0 &&
+           hws_connection_is_clean(stream->connection);
+}
+
 void hws_lease_cancel(hws_lease_t *lease)
 {
     if (lease->call.state == HWS_CALL_WAITING) {
         break_off(lease, HWS_ERR_CANCELED, NULL, hws_loop_now(loop_of(lease)));
+        return;
+    }
+    if (!lease->is_told && lease->call.state == HWS_CALL_RUNNING) {
+        hws_time_t now = hws_loop_now(loop_of(lease));
+
+        /* Granted, but nobody knows yet: as if it had never been. */
+        if (is_fit(lease))
+            hws_connection_detach(&lease->call.stream, HWS_CLOSE_LAST, true, now);
+        break_off(lease, HWS_ERR_CANCELED, NULL, now);
         return;
     }
     if (lease->read_since != HWS_NEVER) {
@@ -558,16 +577,6 @@ void hws_lease_cancel(hws_lease_t *lease)
         lease->is_write_due = true;
         wake(lease);
     }
-}
-
-/* Whether the next user would find the connection as if nobody had been on it. */
-static bool is_fit(hws_lease_t *lease)
-{
-    const hws_stream_t *stream = &lease->call.stream;
-
-    return stream->connection != NULL && lease->verdict == HWS_OK && !lease->has_finished &&
-           !lease->is_half_closed && !lease->is_owed && hws_inbox_size(&lease->inbox) == 0 &&
-           hws_connection_is_clean(stream->connection);
 }
 
 /* Takes it off its connection and counts it, unless that has been done. */

@@ -105,7 +105,15 @@ void hws_opening_setup_done(hws_opening_t *opening, int status, const char *reas
     if (opening->setup != NULL)
         hws_lease_forget_opening(opening->setup);
     if (connection != NULL && status == HWS_OK) {
-        hws_connection_set_ready(connection, now);
+        hws_close_reason_t why;
+
+        connection->setup = NULL;
+        /* Who it was for may have gone, and what was allowed then may not be any more. */
+        if (!hws_list_is_empty(&upstream_of(opening)->queue) ||
+            hws_connection_may_stay(connection, now, &why))
+            hws_connection_set_ready(connection, now);
+        else
+            hws_connection_close(connection, why, HWS_ERR_CLOSED, now);
     } else if (connection != NULL) {
         connection->setup = NULL;
         hws_connection_close(connection, HWS_CLOSE_FAILED, status, now);

@@ -10,9 +10,6 @@
 #include <string.h>
 #include <strings.h>
 
-/* A connection that dies younger tells of a restart or a crash, not of an idle limit. */
-#define LEARN_FROM HWS_MS(100)
-
 static hws_request_t *request_of(hws_call_t *call)
 {
     return HWS_CONTAINER(call, hws_request_t, call);
@@ -299,8 +296,7 @@ static bool replay(hws_request_t *request, int code, hws_time_t now)
 
     if (hws_error_kind(code) != HWS_KIND_RESET || !request->is_reused || request->was_heard)
         return false;
-    if (request->idle_age >= LEARN_FROM)
-        hws_pool_learn(&call->peer->pool, request->idle_age, now);
+    hws_pool_learn(&call->peer->pool, request->idle_age, now);
     hws_manager_tell(upstream->manager, HWS_EVENT_STALE_REUSE, upstream->name, call->peer->id,
                      call->is_replayable ? "replayed" : "failed", request->idle_age, now);
     if (!call->is_replayable || request->was_replayed || request->producer_asked)

@@ -5,6 +5,7 @@
 #include "io/uv.h"
 
 #include "base/memory.h"
+#include "io/process.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -52,6 +53,7 @@ typedef struct {
     bool is_woken;
     bool has_news; /* for the system's poll set, which libuv tells it only in a turn */
     char *read_buffer;
+    uint32_t generation; /* of the process that made it */
 } world_t;
 
 static world_t *world_of(hws_io_t *io)
@@ -123,6 +125,13 @@ static world_t *world_of_socket(const hws_socket_t *socket)
     return socket->poll.loop->data;
 }
 
+/* A forked child shares the parent's sockets and its epoll set: whatever it did to them, the parent
+ * would feel. There everything is dropped, and only the child's own descriptors are closed. */
+static bool is_forked(const world_t *world)
+{
+    return world->generation != hws_process_generation();
+}
+
 static hws_time_t begin_input(world_t *world)
 {
     hws_time_t now = read_clock();
@@ -171,7 +180,7 @@ static void watch(hws_socket_t *socket)
     int wanted = events_wanted(socket);
     int rc = 0;
 
-    if (socket->is_in_input || wanted == socket->watched)
+    if (socket->is_in_input || wanted == socket->watched || is_forked(world_of_socket(socket)))
         return;
     world_of_socket(socket)->has_news = true;
     if (wanted != 0)
@@ -387,6 +396,8 @@ static void socket_read(hws_socket_t *socket, bool on)
 static int socket_send(hws_socket_t *socket, const char *data, size_t size, size_t *sent)
 {
     assert(socket->state == OPEN && !socket->is_flushing);
+    if (is_forked(world_of_socket(socket)))
+        return HWS_ERR_PIPE;
     return send_some(socket, data, size, sent);
 }
 
@@ -404,6 +415,8 @@ static int socket_flush(hws_socket_t *socket, hws_buffer_t *left)
 static int socket_finish(hws_socket_t *socket)
 {
     assert(socket->state == OPEN && !socket->is_flushing);
+    if (is_forked(world_of_socket(socket)))
+        return HWS_ERR_PIPE;
     return shutdown(socket->fd, SHUT_WR) == 0 ? HWS_OK : code_of_break(errno);
 }
 
@@ -436,6 +449,10 @@ static void socket_close(hws_socket_t *socket, bool reset)
     socket->state = CLOSED;
     note_watched(socket, 0);
     hws_buffer_dispose(&socket->rest);
+    if (is_forked(world_of_socket(socket))) {
+        close(socket->fd);
+        return;
+    }
     if (reset) {
         struct linger linger = {.l_onoff = 1, .l_linger = 0};
 
@@ -527,6 +544,8 @@ static int run_loop(hws_io_t *io, hws_run_t mode)
     world_t *world = world_of(io);
     bool wait = mode == HWS_RUN_ONCE;
 
+    if (is_forked(world))
+        return HWS_END;
     if (world->is_woken) {
         world->is_woken = false;
         rest(world);
@@ -626,6 +645,7 @@ int hws_io_uv_create(hws_io_t **out)
     world->timer_at = HWS_NEVER;
     world->armed_at = HWS_NEVER;
     world->polled_at = read_clock();
+    world->generation = hws_process_generation();
     hws_slab_init(&world->sockets, sizeof(hws_socket_t), sizeof(hws_socket_t));
     *out = &world->io;
     return HWS_OK;

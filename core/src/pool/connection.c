@@ -469,8 +469,7 @@ void hws_connection_close(hws_connection_t *connection, hws_close_reason_t why, 
         owner->on_setup_lost(owner, setup, code, now);
 }
 
-/* Whether a connection without streams goes back to its pool, and if not, why. */
-static bool may_stay(hws_connection_t *connection, hws_time_t now, hws_close_reason_t *why)
+bool hws_connection_may_stay(hws_connection_t *connection, hws_time_t now, hws_close_reason_t *why)
 {
     const hws_pool_t *pool = connection->pool;
     const hws_pool_rules_t *rules = rules_of(connection);
@@ -479,8 +478,9 @@ static bool may_stay(hws_connection_t *connection, hws_time_t now, hws_close_rea
         *why = connection->why;
     else if (pool->owner->is_draining)
         *why = HWS_CLOSE_SHUTDOWN;
-    else if (connection->codec->is_last || rules->reuse == HWS_REUSE_NEVER)
-        *why = HWS_CLOSE_LAST;
+    else if (connection->codec->is_last || rules->reuse == HWS_REUSE_NEVER ||
+             connection->is_flushing)
+        *why = HWS_CLOSE_LAST; /* a peer that answered without reading may never read the rest */
     else if (connection->write_error != HWS_OK)
         *why = HWS_CLOSE_FAILED;
     else if (now >= idle_until(connection, now))
@@ -502,7 +502,7 @@ static bool find_place(hws_connection_t *connection, hws_time_t now)
         return true;
     if (connection->stream_count == 0) {
         connection->used_at = now;
-        if (!may_stay(connection, now, &why)) {
+        if (!hws_connection_may_stay(connection, now, &why)) {
             destroy(connection, why, now);
             return false;
         }

@@ -58,6 +58,8 @@ struct hws_connection {
  * it is READY. */
 int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, void *setup, hws_time_t now,
                           hws_connection_t **out);
+/* Whether it may be in its pool without a stream, and if not, why. */
+bool hws_connection_may_stay(hws_connection_t *connection, hws_time_t now, hws_close_reason_t *why);
 /* SETUP -> READY. */
 void hws_connection_set_ready(hws_connection_t *connection, hws_time_t now);
 
@@ -98,6 +100,5 @@ void hws_connection_close(hws_connection_t *connection, hws_close_reason_t why, 
 void hws_connection_drain(hws_connection_t *connection, hws_close_reason_t why, hws_time_t now);
 /* Looks again when its idle time ends (a limit has changed). */
 void hws_connection_reconsider(hws_connection_t *connection, hws_time_t now);
-void hws_connection_check(const hws_connection_t *connection);
 
 #endif

@@ -7,6 +7,8 @@
 /* What was learned from one dead connection is believed this long: a restart of the peer says
  * nothing about its idle limit. */
 #define BELIEVED HWS_S(300)
+/* A connection that dies younger tells of a restart or a crash, not of an idle limit. */
+#define LEARN_FROM HWS_MS(100)
 
 void hws_pools_init(hws_pools_t *pools, hws_loop_t *loop, uint64_t seed)
 {
@@ -84,7 +86,7 @@ void hws_pool_learn(hws_pool_t *pool, hws_time_t age, hws_time_t now)
 {
     hws_time_t limit = age / 5 * 4;
 
-    if (limit >= hws_pool_idle_limit(pool, now))
+    if (age < LEARN_FROM || limit >= hws_pool_idle_limit(pool, now))
         return;
     pool->idle_limit = limit;
     pool->learned_at = now;
