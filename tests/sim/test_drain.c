@@ -82,6 +82,18 @@ static void only_one_drain_runs_at_a_time(void **state)
     assert_int_equal(drained, 2);
 }
 
+static void a_dial_that_outlives_its_request_leaves_no_connection_after_a_drain(void **state)
+{
+    hws_upstream_t *upstream = world_http(&stage.world, "a", NULL, 1);
+
+    (void)state;
+    ask_get(&stage.asks[0], upstream);
+    ask_cancel(&stage.asks[0]);
+    assert_int_equal(hws_upstream_drain(upstream, 0, note_drained, NULL), HWS_OK);
+    world_run(&stage.world, HWS_S(60));
+    assert_int_equal(stage.world.open, 0);
+}
+
 static void closing_ends_a_drain(void **state)
 {
     hws_upstream_t *upstream = busy_upstream(HWS_S(1));
@@ -416,6 +428,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STAGE_TEST(a_drain_lets_the_present_work_end, http),
         STAGE_TEST(a_drain_cuts_off_what_does_not_end, http),
+        STAGE_TEST(a_dial_that_outlives_its_request_leaves_no_connection_after_a_drain, http),
         STAGE_TEST(a_drain_of_nothing_is_over_at_once_but_never_inside_the_call, http),
         STAGE_TEST(only_one_drain_runs_at_a_time, http),
         STAGE_TEST(closing_ends_a_drain, http),

@@ -174,6 +174,21 @@ static void an_acquisition_may_be_cancelled(void **state)
     assert_false(first->error.retryable);
 }
 
+static void an_acquisition_that_was_granted_but_not_told_may_be_cancelled(void **state)
+{
+    hws_upstream_t *upstream = world_raw(&stage.world, "a", NULL, 1);
+
+    (void)state;
+    hold_acquire(first, upstream);
+    world_run(&stage.world, HWS_MS(10));
+    hold_release(first);
+    hold_acquire(first, upstream); /* of the idle connection, at once */
+    hws_lease_cancel(first->lease);
+    world_run(&stage.world, HWS_MS(10));
+    assert_int_equal(first->code, HWS_ERR_CANCELED);
+    assert_int_equal(world_stats(upstream).idle, 1);
+}
+
 static void an_acquisition_has_its_own_deadline(void **state)
 {
     hws_upstream_options_t options = world_options(&stage.world);
@@ -1005,6 +1020,7 @@ int main(void)
         STAGE_TEST(a_closed_lease_closes_its_connection, raw),
         STAGE_TEST(releasing_while_it_waits_gives_the_place_up, raw),
         STAGE_TEST(an_acquisition_may_be_cancelled, raw),
+        STAGE_TEST(an_acquisition_that_was_granted_but_not_told_may_be_cancelled, raw),
         STAGE_TEST(an_acquisition_has_its_own_deadline, raw),
         STAGE_TEST(leases_take_any_idle_connection_that_is_alive, raw),
         STAGE_TEST(a_lease_is_never_given_a_dead_connection_that_could_be_seen_to_be, raw),

@@ -193,6 +193,44 @@ static void a_connection_found_dead_lowers_the_idle_time_of_its_peer(void **stat
     assert_int_equal(world_stats(upstream).closed[HWS_CLOSE_IDLE], 1);
 }
 
+static void a_connection_that_dies_young_teaches_nothing(void **state)
+{
+    hws_upstream_t *upstream = default_upstream();
+
+    (void)state;
+    warm(upstream, 1);
+    world_run(&stage.world, HWS_MS(3));
+    hws_sim_silence(stage.servers[0].listener, true);
+    server_end_all(&stage.servers[0], HWS_SIM_RESET);
+    stage_get(upstream, 10, 1);
+    world_run(&stage.world, 0);
+    hws_sim_silence(stage.servers[0].listener, false);
+    world_run(&stage.world, HWS_MS(100));
+    assert_int_equal(world_stats(upstream).replayed, 1);
+    world_run(&stage.world, HWS_S(30));
+    assert_true(get(upstream, 20));
+}
+
+static void a_request_that_is_not_out_whole_keeps_its_connection_from_the_pool(void **state)
+{
+    static const char zeros[100000];
+    hws_upstream_t *upstream = default_upstream();
+
+    (void)state;
+    stage.servers[0].listener->options.window = 1000;
+    stage.servers[0].greeting = (reply_t){
+        .bytes = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n", .after = HWS_MS(5)};
+    ask_init(&stage.asks[0]);
+    stage.asks[0].options.method = (hws_slice_t)HWS_SLICE("POST");
+    stage.asks[0].options.body = (hws_slice_t){zeros, sizeof(zeros)};
+    stage.asks[0].options.has_body = true;
+    stage.servers[0].is_stuck = true;
+    assert_int_equal(ask_start(&stage.asks[0], upstream), HWS_OK);
+    world_run(&stage.world, HWS_MS(50));
+    assert_int_equal(stage.asks[0].status, 413);
+    assert_int_equal(stage.world.open, 0);
+}
+
 static void what_was_learned_of_an_idle_time_is_forgotten(void **state)
 {
     hws_upstream_t *upstream = default_upstream();
@@ -486,6 +524,8 @@ int main(void)
         STAGE_TEST(a_keep_alive_hint_no_longer_than_the_margin_closes_at_once, http),
         STAGE_TEST(a_hint_of_nothing_closes_at_once, http),
         STAGE_TEST(a_connection_found_dead_lowers_the_idle_time_of_its_peer, http),
+        STAGE_TEST(a_connection_that_dies_young_teaches_nothing, http),
+        STAGE_TEST(a_request_that_is_not_out_whole_keeps_its_connection_from_the_pool, http),
         STAGE_TEST(what_was_learned_of_an_idle_time_is_forgotten, http),
         STAGE_TEST(a_safe_pool_gives_a_post_only_what_was_used_just_now, http),
         STAGE_TEST(a_hint_replaces_the_four_seconds_that_a_post_trusts, http),

@@ -160,6 +160,8 @@ static void on_accept(hws_sim_conn_t *conn)
     visit->conn = conn;
     visit->number = ++server->visited;
     hws_list_push_back(&server->visits, &visit->link);
+    if (server->is_stuck)
+        hws_sim_pause(conn, true);
     if (server->greeting.bytes != NULL || server->greeting.then != STAYS)
         server_say(visit, server->greeting);
 }

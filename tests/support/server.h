@@ -39,6 +39,7 @@ struct server {
     hws_list_t pending;
     bool is_raw;
     bool is_mute;     /* a raw one echoes nothing */
+    bool is_stuck;    /* takes no bytes */
     reply_t greeting; /* on accept, where it says something */
     reply_t reply;
     reply_t (*choose)(server_t *server, visit_t *visit, hws_slice_t request);
