@@ -458,7 +458,6 @@ static void drop_openings(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t
 
 static void remove_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
 {
-    static hws_list_t *const none = NULL;
     hws_list_t *lists[] = {&peer->pool.ready, &peer->pool.others};
     size_t i;
 
@@ -468,7 +467,7 @@ static void remove_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t n
     for (i = 0; i < 2; i++) {
         hws_list_t *link = lists[i]->next;
 
-        while (link != lists[i] && link != none) {
+        while (link != lists[i]) {
             hws_connection_t *connection = HWS_CONTAINER(link, hws_connection_t, link);
 
             link = link->next;

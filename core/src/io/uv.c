@@ -1,6 +1,6 @@
 /* The sockets are our own, watched through uv_poll_t, and not uv_tcp_t and uv_pipe_t: those write
- * with write(2), which on Linux raises SIGPIPE when the peer is gone. A library must neither die of
- * that nor change what its host does with signals; send(2) with MSG_NOSIGNAL does neither. It also
+ * with write(2), which on Linux raises SIGPIPE when the peer is gone. A C library must neither die
+ * of that nor change what its host does with signals; send(2) with MSG_NOSIGNAL does neither. It
  * makes an idle socket smaller than a uv_tcp_t alone, and TCP and Unix sockets the same thing. */
 #include "io/uv.h"
 
