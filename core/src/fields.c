@@ -21,6 +21,19 @@ static bool is_reserved(hws_slice_t name)
     return false;
 }
 
+/* A Host with these could make a server see another request than was meant. */
+static bool is_bad_host(hws_slice_t name, hws_slice_t value)
+{
+    size_t i;
+
+    if (name.size != strlen("host") || strncasecmp(name.data, "host", name.size) != 0)
+        return false;
+    for (i = 0; i < value.size; i++)
+        if (value.data[i] == ' ' || strchr("\t/@?#\\,", value.data[i]) != NULL)
+            return true;
+    return false;
+}
+
 int hws_fields_add(hws_buffer_t *lines, hws_slice_t name, hws_slice_t value, hws_error_t *why)
 {
     int rc;
@@ -28,6 +41,8 @@ int hws_fields_add(hws_buffer_t *lines, hws_slice_t name, hws_slice_t value, hws
     if (is_reserved(name))
         return hws_explain(why, HWS_ERR_INVALID, "header %.*s: set by hawser itself",
                            (int)name.size, name.data);
+    if (is_bad_host(name, value))
+        return hws_explain(why, HWS_ERR_INVALID, "header host: not a host, with or without a port");
     rc = hws_h1_add_field(lines, name, value);
     if (rc == HWS_ERR_INVALID)
         return hws_explain(

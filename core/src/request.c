@@ -434,22 +434,28 @@ static bool is_method(hws_slice_t method, const char *name)
 }
 
 /* Whether the block of lines has a field called `name` (lower case). */
-static bool has_field(hws_slice_t lines, const char *name)
+static size_t count_fields(hws_slice_t lines, const char *name)
 {
     size_t size = strlen(name);
     const char *line = lines.data;
-    const char *end = lines.data + lines.size;
+    const char *end = line + lines.size;
+    size_t count = 0;
 
     while (line < end) {
         const char *newline = memchr(line, '\n', (size_t)(end - line));
 
         if ((size_t)(end - line) > size && line[size] == ':' && strncasecmp(line, name, size) == 0)
-            return true;
+            count++;
         if (newline == NULL)
             break;
         line = newline + 1;
     }
-    return false;
+    return count;
+}
+
+static bool has_field(hws_slice_t lines, const char *name)
+{
+    return count_fields(lines, name) > 0;
 }
 
 static bool may_go_twice(const hws_request_options_t *options)
@@ -485,6 +491,8 @@ static int check(hws_upstream_t *upstream, const hws_request_options_t *options,
          !(options->target.size == 1 && options->target.data[0] == '*')))
         return hws_explain(why, HWS_ERR_INVALID,
                            "path: begins with /, without white space or control bytes");
+    if (count_fields(options->fields, "host") > 1)
+        return hws_explain(why, HWS_ERR_INVALID, "header host: given more than once");
     return HWS_OK;
 }
 

@@ -432,6 +432,8 @@ static int make_peers(const hws_upstream_options_t *options, hws_list_t *peers, 
                       (options->protocol == HWS_PROTOCOL_AUTO && !peer->speaks_http);
         hws_list_push_back(peers, &peer->link);
     }
+    if (rc == HWS_OK && options->setup != NULL && !*is_raw)
+        rc = hws_explain(why, HWS_ERR_INVALID, "setup: only where the protocol is raw");
     if (rc != HWS_OK)
         destroy_peers(peers);
     return rc;

@@ -293,7 +293,7 @@ static void make_upstream(unsigned index)
     options.timeouts.lifetime = HWS_MS(500 + below(20000));
     options.reuse = (hws_reuse_t)below(3);
     options.free_data = free;
-    if (one_in(2))
+    if (one_in(2) && index == UPSTREAMS - 1)
         options.setup = prepare_lease;
     if (index < UPSTREAMS - 1)
         upstreams[index] = world_http(&stage.world, names[index], &options, 1 + below(3));
