@@ -114,8 +114,7 @@ void hwl_call_go_on(hwl_wait_t *wait)
 
 void hwl_calls_cancel(hwl_t *lua, const hwl_group_t *group)
 {
-    HWS_LIST_EACH(link, &lua->calls)
-    {
+    HWS_LIST_EACH(link, &lua->calls) {
         hwl_call_t *call = HWS_CONTAINER(link, hwl_call_t, link);
 
         if (call->group == group)
@@ -125,8 +124,7 @@ void hwl_calls_cancel(hwl_t *lua, const hwl_group_t *group)
 
 void hwl_calls_forget(hwl_t *lua, const hwl_group_t *group)
 {
-    HWS_LIST_EACH(link, &lua->calls)
-    {
+    HWS_LIST_EACH(link, &lua->calls) {
         hwl_call_t *call = HWS_CONTAINER(link, hwl_call_t, link);
 
         if (call->group == group)
@@ -157,17 +155,19 @@ static int cancel(lua_State *L)
 
 static int collect(lua_State *L)
 {
-    hwl_call_t **handle = hwl_self(L);
+    hwl_call_t **handle = hwl_dying(L);
 
-    if (*handle != NULL)
+    if (handle != NULL && *handle != NULL) {
         (*handle)->handle = NULL;
+        *handle = NULL;
+    }
     return 0;
 }
 
 void hwl_define_calls(lua_State *L, hwl_t *lua)
 {
-    static const luaL_Reg metamethods[] = { { "__gc", collect }, { NULL, NULL } };
-    static const luaL_Reg methods[] = { { "cancel", cancel }, { NULL, NULL } };
+    static const luaL_Reg metamethods[] = {{"__gc", collect}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"cancel", cancel}, {NULL, NULL}};
 
     hwl_define(L, lua, HWL_HANDLE, metamethods, methods);
 }

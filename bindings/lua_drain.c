@@ -50,7 +50,7 @@ static void leave(hwl_wait_t *wait)
 
 int hwl_drain(lua_State *L, hwl_t *lua, hws_manager_t *manager, hws_upstream_t *upstream)
 {
-    static const hwl_operation_t operation = { .push = push, .cancel = cancel, .leave = leave };
+    static const hwl_operation_t operation = {.push = push, .cancel = cancel, .leave = leave};
     bool has_span = !lua_isnoneornil(L, 2) && !lua_isfunction(L, 2);
     hws_time_t span = has_span ? hwl_check_span(L, "the time to drain", 2, 0, false) : 0;
     int callback = hwl_check_callback(L, lua_isfunction(L, 2) ? 2 : 3);
@@ -82,8 +82,7 @@ int hwl_drain(lua_State *L, hwl_t *lua, hws_manager_t *manager, hws_upstream_t *
 
 void hwl_drains_abandon(hwl_t *lua)
 {
-    HWS_LIST_EACH(link, &lua->drains)
-    {
+    HWS_LIST_EACH(link, &lua->drains) {
         hwl_drain_t *drain = HWS_CONTAINER(link, hwl_drain_t, link);
 
         if (drain->wait != NULL)

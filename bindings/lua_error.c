@@ -4,7 +4,7 @@
 
 hws_error_t hwl_error_make(int code, hws_phase_t phase, const char *detail)
 {
-    hws_error_t error = { .code = code, .phase = phase };
+    hws_error_t error = {.code = code, .phase = phase};
 
     if (detail != NULL)
         strncpy(error.detail, detail, sizeof(error.detail) - 1);
@@ -57,6 +57,16 @@ int hwl_error_fail_code(lua_State *L, const hwl_t *lua, int code, const char *de
     return hwl_error_fail(L, lua, &error);
 }
 
+bool hwl_is_alive(lua_State *L, const void *self)
+{
+    const hwl_t *lua = hwl_of(L);
+
+    if (*(void *const *)self != NULL && !lua->is_closed)
+        return true;
+    hwl_error_fail_code(L, lua, HWS_ERR_CLOSED, "it was finalized");
+    return false;
+}
+
 int hwl_error_new(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -87,11 +97,14 @@ static int to_string(lua_State *L)
 
 void hwl_define_errors(lua_State *L, hwl_t *lua)
 {
-    static const luaL_Reg metamethods[] = { { "__tostring", to_string }, { NULL, NULL } };
-    static const luaL_Reg methods[] = { { NULL, NULL } };
+    static const luaL_Reg metamethods[] = {{"__tostring", to_string}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{NULL, NULL}};
     hws_error_t error = hwl_error_make(HWS_ERR_NOMEM, HWS_PHASE_QUEUE, NULL);
 
     hwl_define(L, lua, HWL_ERROR, metamethods, methods);
     hwl_error_push(L, lua, &error);
     lua->out_of_memory = luaL_ref(L, LUA_REGISTRYINDEX);
+    error = hwl_error_make(HWS_ERR_NOMEM, HWS_PHASE_QUEUE, "too many results");
+    hwl_error_push(L, lua, &error);
+    lua->too_many_results = luaL_ref(L, LUA_REGISTRYINDEX);
 }

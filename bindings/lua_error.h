@@ -10,6 +10,9 @@ void hwl_error_push(lua_State *L, const hwl_t *lua, const hws_error_t *error);
 int hwl_error_fail(lua_State *L, const hwl_t *lua, const hws_error_t *error);
 /* The same from a code. `detail` may be NULL. */
 int hwl_error_fail_code(lua_State *L, const hwl_t *lua, int code, const char *detail);
+/* For methods of a userdata that begins with a pointer: whether that still points to something. If
+ * not, because the userdata was finalized or all of its Lua state is being, pushes nil and why. */
+bool hwl_is_alive(lua_State *L, const void *self);
 /* For Lua: (fields) -> the same table as an error. */
 int hwl_error_new(lua_State *L);
 /* An error of `code` in `phase` and nothing else known; `detail` is copied, or NULL. */

@@ -1,5 +1,6 @@
 #include "lua_event.h"
 
+#include "lua_error.h"
 #include "lua_manager.h"
 
 #include <stdio.h>
@@ -120,7 +121,7 @@ static int deliver(lua_State *L)
 
 void hwl_event_on_event(void *user, const hws_event_t *event)
 {
-    delivery_t delivery = { .manager = user, .event = event };
+    delivery_t delivery = {.manager = user, .event = event};
 
     hwl_protect(delivery.manager->lua->turner, deliver, &delivery);
 }
@@ -141,8 +142,7 @@ static int report(lua_State *L)
         lua_replace(L, 5);
     }
     lua_concat(L, 2);
-    HWS_LIST_EACH(link, &lua->managers)
-    {
+    HWS_LIST_EACH(link, &lua->managers) {
         hwl_manager_t *manager = HWS_CONTAINER(link, hwl_manager_t, link);
         hws_event_t event = {
             .type = HWS_EVENT_ERROR,
@@ -256,9 +256,12 @@ static void set_handlers(lua_State *L, hwl_manager_t *manager)
 
 int hwl_event_on(lua_State *L)
 {
-    hwl_manager_t *manager = *(hwl_manager_t **)hwl_self(L);
+    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t *manager = *self;
     uint32_t bit = lua_type(L, 2) == LUA_TSTRING ? bit_of(lua_tostring(L, 2)) : 0;
 
+    if (!hwl_is_alive(L, self))
+        return 2;
     if (bit == 0)
         return refuse_event(L, manager->lua);
     if (!lua_isfunction(L, 3))
@@ -281,9 +284,12 @@ int hwl_event_on(lua_State *L)
 /* Returns whether there was one of that id. */
 int hwl_event_off(lua_State *L)
 {
-    hwl_manager_t *manager = *(hwl_manager_t **)hwl_self(L);
+    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t *manager = *self;
     bool was_there;
 
+    if (!hwl_is_alive(L, self))
+        return 2;
     if (lua_type(L, 2) != LUA_TNUMBER)
         return hwl_refuse(L, "the id", 2, "what m:on() returned");
     was_there = copy_handlers(L, manager, lua_tointeger(L, 2));

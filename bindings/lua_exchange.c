@@ -166,10 +166,12 @@ static int abort_body(lua_State *L)
 
 static int collect_sink(lua_State *L)
 {
-    hwl_exchange_t *exchange = *(hwl_exchange_t **)hwl_self(L);
+    hwl_exchange_t **sink = hwl_dying(L);
 
-    if (exchange != NULL)
-        exchange->sink = NULL;
+    if (sink != NULL && *sink != NULL) {
+        (*sink)->sink = NULL;
+        *sink = NULL;
+    }
     return 0;
 }
 
@@ -364,39 +366,44 @@ void hwl_stream_close(lua_State *L, hwl_stream_t *stream)
         hwl_wait_end_later(waiter);
 }
 
-static int collect_stream(lua_State *L)
+static void report_leak(const hwl_exchange_t *exchange)
 {
-    hwl_stream_t *stream = hwl_self(L);
-    hwl_exchange_t *exchange = stream->exchange;
-    hws_upstream_t *upstream;
     char place[LUA_IDSIZE + 16];
-    hws_event_t event = { .type = HWS_EVENT_LEAK, .reason = "response", .text = place };
+    hws_event_t event = {.type = HWS_EVENT_LEAK, .reason = "response", .text = place};
 
-    luaL_unref(L, LUA_REGISTRYINDEX, stream->trailers);
-    stream->trailers = LUA_NOREF;
-    if (exchange == NULL || is_forked(exchange))
-        return 0;
-    upstream = hws_request_upstream(exchange->request);
     snprintf(place, sizeof(place), "%s:%d", exchange->place.source, exchange->place.line);
-    event.at = hws_loop_now(stream->lua->loop);
-    event.upstream = hws_upstream_name(upstream);
+    event.at = hws_loop_now(exchange->lua->loop);
+    event.upstream = hws_upstream_name(hws_request_upstream(exchange->request));
     event.peer = hws_request_response(exchange->request)->peer;
     hws_manager_report(exchange->manager->core, &event);
-    hwl_exchange_destroy(L, exchange);
+}
+
+static int collect_stream(lua_State *L)
+{
+    hwl_stream_t *stream = hwl_dying(L);
+
+    if (stream == NULL)
+        return 0;
+    luaL_unref(L, LUA_REGISTRYINDEX, stream->trailers);
+    stream->trailers = LUA_NOREF;
+    if (stream->exchange != NULL && !is_forked(stream->exchange)) {
+        report_leak(stream->exchange);
+        hwl_exchange_destroy(L, stream->exchange);
+    }
     return 0;
 }
 
 void hwl_define_exchanges(lua_State *L, hwl_t *lua)
 {
-    static const luaL_Reg of_sink[] = { { "__gc", collect_sink }, { NULL, NULL } };
+    static const luaL_Reg of_sink[] = {{"__gc", collect_sink}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
-        { "send", feed },
-        { "finish", finish },
-        { "abort", abort_body },
-        { NULL, NULL },
+        {"send", feed},
+        {"finish", finish},
+        {"abort", abort_body},
+        {NULL, NULL},
     };
-    static const luaL_Reg of_stream[] = { { "__gc", collect_stream }, { NULL, NULL } };
-    static const luaL_Reg none[] = { { NULL, NULL } };
+    static const luaL_Reg of_stream[] = {{"__gc", collect_stream}, {NULL, NULL}};
+    static const luaL_Reg none[] = {{NULL, NULL}};
 
     hwl_define(L, lua, HWL_SINK, of_sink, methods);
     hwl_define(L, lua, HWL_STREAM, of_stream, none);

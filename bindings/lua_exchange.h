@@ -23,10 +23,10 @@ struct hwl_exchange {
     hwl_t *lua;
     hwl_manager_t *manager;
     hws_request_t *request;
-    hwl_wait_t *waiter;   /* for the response, later for a chunk; NULL: nobody */
-    hwl_stream_t *stream; /* the userdata that it belongs to, once there is a response */
-    int function;         /* registry reference of the producer, LUA_NOREF without one */
-    hwl_task_t *producer; /* held; NULL before it was asked */
+    hwl_wait_t *waiter;    /* for the response, later for a chunk; NULL: nobody */
+    hwl_stream_t *stream;  /* the userdata that it belongs to, once there is a response */
+    int function;          /* registry reference of the producer, LUA_NOREF without one */
+    hwl_task_t *producer;  /* held; NULL before it was asked */
     hwl_exchange_t **sink; /* the userdata that it feeds */
     hwl_wait_t *feeder;    /* the producer's, while a chunk does not fit */
     hws_slice_t rest;      /* of that chunk */

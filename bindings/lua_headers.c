@@ -111,12 +111,12 @@ static int length(lua_State *L)
 void hwl_define_headers(lua_State *L, hwl_t *lua)
 {
     static const luaL_Reg metamethods[] = {
-        { "__index", get },
-        { "__pairs", each },
-        { "__len", length },
-        { NULL, NULL },
+        {"__index", get},
+        {"__pairs", each},
+        {"__len", length},
+        {NULL, NULL},
     };
-    static const luaL_Reg methods[] = { { "all", all }, { "each", each }, { NULL, NULL } };
+    static const luaL_Reg methods[] = {{"all", all}, {"each", each}, {NULL, NULL}};
 
     hwl_define(L, lua, HWL_HEADERS, metamethods, methods);
 }

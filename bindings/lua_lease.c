@@ -214,9 +214,11 @@ static void refuse_option(lua_State *L, const hwl_t *lua)
 int hwl_lease_acquire(lua_State *L)
 {
     hwl_upstream_t *upstream = hwl_self(L);
-    hws_lease_options_t options = { .timeout = 0 };
+    hws_lease_options_t options = {.timeout = 0};
     int callback = hwl_check_callback(L, lua_isfunction(L, 2) ? 2 : 3);
 
+    if (!hwl_is_alive(L, upstream))
+        return 2;
     if (callback != 2 && !lua_isnoneornil(L, 2)) {
         if (!lua_istable(L, 2))
             return hwl_refuse(L, "the options of acquire", 2, "a table, or nothing");
@@ -233,10 +235,12 @@ int hwl_lease_connect(lua_State *L)
 {
     hwl_t *lua = hwl_of(L);
     hwl_upstream_t *upstream = hwl_test(L, lua, 1, HWL_UPSTREAM);
-    hws_lease_options_t options = { .connect_only = true };
+    hws_lease_options_t options = {.connect_only = true};
 
     if (upstream == NULL)
         return hwl_refuse(L, "the upstream", 1, "one");
+    if (!hwl_is_alive(L, upstream))
+        return 2;
     options.timeout = hwl_check_span(L, "the timeout", 2, 1, true);
     return start(L, upstream, &options, 0);
 }
@@ -268,16 +272,14 @@ static void end_setup(hwl_task_t *task, void *user)
 typedef struct {
     hwl_manager_t *manager;
     hws_lease_t *lease;
+    hwl_conn_t *conn; /* which has taken the lease over, or NULL */
     bool has_begun;
 } setup_t;
 
 static int begin_setup(lua_State *L)
 {
     setup_t *setup = lua_touserdata(L, 1);
-    hwl_t *lua = setup->manager->lua;
-    hwl_conn_t *conn;
     hwl_task_t *task;
-    int anchor;
 
     if (!hwl_manager_push(L, setup->manager))
         return 0;
@@ -288,26 +290,31 @@ static int begin_setup(lua_State *L)
         return 0;
     hwl_get_table(L, -1);
     lua_getfield(L, -1, "setup");
-    conn = push_conn(L, setup->manager, setup->lease);
-    conn->is_setup = true;
-    setup->has_begun = true;
+    setup->conn = push_conn(L, setup->manager, setup->lease);
+    setup->conn->is_setup = true;
     lua_pushvalue(L, -1);
-    anchor = luaL_ref(L, LUA_REGISTRYINDEX);
-    conn->anchor = anchor;
-    task = hwl_task_create(L, lua, 1);
+    setup->conn->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    task = hwl_task_create(L, setup->manager->lua, 1);
     task->is_awaited = true;
     task->on_end = end_setup;
-    task->user = conn;
+    task->user = setup->conn;
     hwl_task_unhold(task);
+    setup->has_begun = true;
     return 0;
 }
 
 void hwl_lease_setup(hws_lease_t *lease, void *user)
 {
-    setup_t setup = { .manager = user, .lease = lease };
+    setup_t setup = {.manager = user, .lease = lease};
+    lua_State *L = setup.manager->lua->turner;
 
-    if (!hwl_protect(setup.manager->lua->turner, begin_setup, &setup) || !setup.has_begun)
-        hws_lease_setup_done(lease, false, "the setup function could not be started");
+    if (hwl_protect(L, begin_setup, &setup) && setup.has_begun)
+        return;
+    if (setup.conn != NULL) {
+        luaL_unref(L, LUA_REGISTRYINDEX, setup.conn->anchor);
+        take_lease(setup.conn);
+    }
+    hws_lease_setup_done(lease, false, "the setup function could not be started");
 }
 
 /* ---- data ---- */
@@ -407,7 +414,8 @@ static int end(lua_State *L, void (*finish)(hws_lease_t *))
         if (!hwl_conn_is_open(L, conn))
             return 2;
         if (conn->is_setup)
-            return luaL_error(L, "a setup function returns true or false; it does not end the lease");
+            return luaL_error(L,
+                              "a setup function returns true or false; it does not end the lease");
         finish(take_lease(conn));
         /* Nothing is left to finalize: that spares the collector a call. */
         lua_rawgeti(L, LUA_REGISTRYINDEX, lua->ended_conns);
@@ -428,25 +436,36 @@ static int close(lua_State *L)
     return end(L, hws_lease_close);
 }
 
-/* Nobody can give it back any more: that is worth a report. */
-static int collect(lua_State *L)
+static void report_leak(const hwl_conn_t *conn)
 {
-    hwl_conn_t *conn = hwl_conn_self(L);
     char place[LUA_IDSIZE + 16];
-    hws_event_t event = { .type = HWS_EVENT_LEAK, .reason = "lease", .text = place };
+    hws_event_t event = {.type = HWS_EVENT_LEAK, .reason = "lease", .text = place};
 
-    if (conn == NULL)
-        return 0;
-    if (conn->lease == NULL || is_forked(conn)) {
-        hws_slab_give(&conn->lua->conn_slab, conn);
-        return 0;
-    }
     snprintf(place, sizeof(place), "%s:%d", conn->place.source, conn->place.line);
     event.at = hws_loop_now(conn->lua->loop);
     event.upstream = hws_upstream_name(hws_lease_upstream(conn->lease));
     event.peer = hws_lease_peer(conn->lease);
     hws_manager_report(conn->manager->core, &event);
-    hws_lease_close(take_lease(conn));
+}
+
+/* Nobody can give it back any more: that is worth a report. One that a setup function has is collected
+ * only with its Lua state. */
+static int collect(lua_State *L)
+{
+    hwl_conn_t **handle = hwl_dying(L);
+    hwl_conn_t *conn = handle != NULL ? *handle : NULL;
+
+    if (conn == NULL)
+        return 0;
+    if (conn->lease == NULL || is_forked(conn)) {
+        *handle = NULL;
+        hws_slab_give(&conn->lua->conn_slab, conn);
+    } else if (conn->is_setup) {
+        hws_lease_setup_done(take_lease(conn), false, NULL);
+    } else {
+        report_leak(conn);
+        hws_lease_close(take_lease(conn));
+    }
     return 0;
 }
 
@@ -470,18 +489,17 @@ static void define_ended(lua_State *L, hwl_t *lua)
 void hwl_define_conns(lua_State *L, hwl_t *lua)
 {
     static const luaL_Reg metamethods[] = {
-        { "__index", get },   { "__newindex", set }, { "__gc", collect },
-        { "__close", close }, { NULL, NULL },
+        {"__index", get}, {"__newindex", set}, {"__gc", collect}, {"__close", close}, {NULL, NULL},
     };
     static const luaL_Reg methods[] = {
-        { "read", hwl_conn_read },
-        { "read_until", hwl_conn_read_until },
-        { "write", hwl_conn_write },
-        { "finish", hwl_conn_finish },
-        { "timeout", hwl_conn_timeout },
-        { "release", release },
-        { "close", close },
-        { NULL, NULL },
+        {"read", hwl_conn_read},
+        {"read_until", hwl_conn_read_until},
+        {"write", hwl_conn_write},
+        {"finish", hwl_conn_finish},
+        {"timeout", hwl_conn_timeout},
+        {"release", release},
+        {"close", close},
+        {NULL, NULL},
     };
 
     hws_slab_init(&lua->conn_slab, sizeof(hwl_conn_t), offsetof(hwl_conn_t, place));

@@ -8,7 +8,7 @@
 /* Its userdata is but a pointer to it: short-lived as leases are, they are what the collector has to
  * do with. NULL when the lease has ended. */
 typedef struct hwl_conn {
-    hws_list_t link; /* in hwl_t.conns while it has a lease */
+    hws_list_t link;          /* in hwl_t.conns while it has a lease */
     struct hwl_conn **handle; /* the userdata */
     hwl_t *lua;
     hwl_manager_t *manager;

@@ -109,7 +109,7 @@ static void read_options(lua_State *L, hws_manager_options_t *options)
 static int make(lua_State *L, hwl_t *lua)
 {
     hws_manager_options_t options;
-    hws_error_t why = { .code = HWS_OK };
+    hws_error_t why = {.code = HWS_OK};
     hwl_manager_t **handle;
     hwl_manager_t *manager;
     int checked = lua_gettop(L);
@@ -177,9 +177,12 @@ void hwl_manager_push_default(lua_State *L, hwl_t *lua)
 
 static int stats(lua_State *L)
 {
-    hwl_manager_t *manager = *(hwl_manager_t **)hwl_self(L);
+    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t *manager = *self;
     hws_stats_t figures;
 
+    if (!hwl_is_alive(L, self))
+        return 2;
     if (hws_loop_is_forked(hws_manager_loop(manager->core)))
         return hwl_error_fail_code(L, manager->lua, HWS_ERR_FORKED, NULL);
     hws_manager_stats(manager->core, &figures);
@@ -191,8 +194,11 @@ static int stats(lua_State *L)
 
 static int trim(lua_State *L)
 {
-    hwl_manager_t *manager = *(hwl_manager_t **)hwl_self(L);
+    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t *manager = *self;
 
+    if (!hwl_is_alive(L, self))
+        return 2;
     if (hws_loop_is_forked(hws_manager_loop(manager->core)))
         return hwl_error_fail_code(L, manager->lua, HWS_ERR_FORKED, NULL);
     hws_manager_trim(manager->core);
@@ -202,15 +208,21 @@ static int trim(lua_State *L)
 
 static int drain(lua_State *L)
 {
-    hwl_manager_t *manager = *(hwl_manager_t **)hwl_self(L);
+    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t *manager = *self;
 
+    if (!hwl_is_alive(L, self))
+        return 2;
     return hwl_drain(L, manager->lua, manager->core, NULL);
 }
 
 static int close(lua_State *L)
 {
-    hwl_manager_t *manager = *(hwl_manager_t **)hwl_self(L);
+    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t *manager = *self;
 
+    if (!hwl_is_alive(L, self))
+        return 2;
     if (hws_loop_is_forked(hws_manager_loop(manager->core)))
         return hwl_error_fail_code(L, manager->lua, HWS_ERR_FORKED, NULL);
     hws_manager_close(manager->core);
@@ -224,11 +236,12 @@ static int close(lua_State *L)
 
 static int collect(lua_State *L)
 {
-    hwl_manager_t **handle = hwl_self(L);
+    hwl_manager_t **handle = hwl_dying(L);
 
-    if (*handle != NULL)
+    if (handle != NULL && *handle != NULL) {
         hwl_manager_unhold(*handle);
-    *handle = NULL;
+        *handle = NULL;
+    }
     return 0;
 }
 
@@ -238,12 +251,10 @@ void hwl_stats_push(lua_State *L, const hws_stats_t *stats)
         const char *name;
         uint64_t value;
     } figures[] = {
-        { "open", stats->open },           { "idle", stats->idle },
-        { "busy", stats->busy },           { "dialing", stats->dialing },
-        { "queued", stats->queued },       { "queue_max", stats->queue_max },
-        { "created", stats->created },     { "reused", stats->reused },
-        { "replayed", stats->replayed },   { "requests", stats->requests },
-        { "ok", stats->ok },               { "failed", stats->failed },
+        {"open", stats->open},         {"idle", stats->idle},     {"busy", stats->busy},
+        {"dialing", stats->dialing},   {"queued", stats->queued}, {"queue_max", stats->queue_max},
+        {"created", stats->created},   {"reused", stats->reused}, {"replayed", stats->replayed},
+        {"requests", stats->requests}, {"ok", stats->ok},         {"failed", stats->failed},
     };
     size_t i;
 
@@ -263,19 +274,19 @@ void hwl_stats_push(lua_State *L, const hws_stats_t *stats)
 void hwl_define_managers(lua_State *L, hwl_t *lua)
 {
     static const luaL_Reg metamethods[] = {
-        { "__gc", collect },
-        { "__close", close },
-        { NULL, NULL },
+        {"__gc", collect},
+        {"__close", close},
+        {NULL, NULL},
     };
     static const luaL_Reg methods[] = {
-        { "upstream", hwl_upstream_of_manager },
-        { "on", hwl_event_on },
-        { "off", hwl_event_off },
-        { "stats", stats },
-        { "trim", trim },
-        { "drain", drain },
-        { "close", close },
-        { NULL, NULL },
+        {"upstream", hwl_upstream_of_manager},
+        {"on", hwl_event_on},
+        {"off", hwl_event_off},
+        {"stats", stats},
+        {"trim", trim},
+        {"drain", drain},
+        {"close", close},
+        {NULL, NULL},
     };
 
     hwl_define(L, lua, HWL_MANAGER, metamethods, methods);

@@ -13,40 +13,34 @@
 int luaopen_hawser_core(lua_State *L);
 
 static const luaL_Reg functions[] = {
-    { "new", hwl_manager_new },
-    { "run", hwl_run },
-    { "spawn", hwl_task_spawn },
-    { "sleep", hwl_loop_sleep },
-    { "now", hwl_loop_now },
-    { "pollfd", hwl_loop_pollfd },
-    { "timeout", hwl_loop_timeout },
-    { "step", hwl_loop_step },
-    { NULL, NULL },
+    {"new", hwl_manager_new},      {"run", hwl_run},        {"spawn", hwl_task_spawn},
+    {"sleep", hwl_loop_sleep},     {"now", hwl_loop_now},   {"pollfd", hwl_loop_pollfd},
+    {"timeout", hwl_loop_timeout}, {"step", hwl_loop_step}, {NULL, NULL},
 };
 
 static int set_helper(lua_State *L);
 
 /* For the modules of Lua beside this one. */
 static const luaL_Reg internals[] = {
-    { "set_helper", set_helper },
-    { "call", hwl_task_call },
-    { "spawn_awaited", hwl_task_spawn_awaited },
-    { "in_task", hwl_task_is_inside },
-    { "pcall", hwl_pcall },
-    { "connect", hwl_lease_connect },
-    { "error", hwl_error_new },
-    { "descriptor", hwl_loop_descriptor },
-    { "enter", hwl_loop_enter },
-    { "is_turning", hwl_loop_is_turning },
-    { "is_pending", hwl_loop_is_pending },
-    { "is_used", hwl_loop_is_used },
-    { "attach", hwl_loop_attach },
-    { NULL, NULL },
+    {"set_helper", set_helper},
+    {"call", hwl_task_call},
+    {"spawn_awaited", hwl_task_spawn_awaited},
+    {"in_task", hwl_task_is_inside},
+    {"pcall", hwl_pcall},
+    {"connect", hwl_lease_connect},
+    {"error", hwl_error_new},
+    {"descriptor", hwl_loop_descriptor},
+    {"enter", hwl_loop_enter},
+    {"is_turning", hwl_loop_is_turning},
+    {"is_pending", hwl_loop_is_pending},
+    {"is_used", hwl_loop_is_used},
+    {"attach", hwl_loop_attach},
+    {NULL, NULL},
 };
 
 static void (*const definitions[])(lua_State *, hwl_t *) = {
-    hwl_define_errors,   hwl_define_tasks,     hwl_define_calls,
-    hwl_define_managers, hwl_define_upstreams, hwl_define_headers,
+    hwl_define_errors,    hwl_define_tasks,     hwl_define_calls,
+    hwl_define_managers,  hwl_define_upstreams, hwl_define_headers,
     hwl_define_responses, hwl_define_exchanges, hwl_define_conns,
 };
 
@@ -57,7 +51,7 @@ static int set_helper(lua_State *L)
 #define HELPER_NAME(symbol, name) name,
         HWL_HELPER_LIST(HELPER_NAME)
 #undef HELPER_NAME
-        NULL,
+            NULL,
     };
     hwl_t *lua = hwl_of(L);
     int helper = luaL_checkoption(L, 1, NULL, names);
@@ -90,6 +84,7 @@ static int close_state(lua_State *L)
 {
     hwl_t *lua = lua_touserdata(L, 1);
 
+    lua->is_closed = true;
     if (lua->loop == NULL || lua->turner != NULL || hws_loop_is_forked(lua->loop))
         return 0; /* the last two: the process is about to end in the midst of things */
     lua->turner = L;
@@ -152,7 +147,7 @@ static void init_references(lua_State *L, hwl_t *lua)
     lua_pop(L, 1);
 #if LUA_VERSION_NUM == 502
     {
-        static const char *const names[] = { "pcall", "xpcall", "dofile" };
+        static const char *const names[] = {"pcall", "xpcall", "dofile"};
 
         for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
             lua_getglobal(L, names[i]);

@@ -96,7 +96,7 @@ void hwl_options_reuse(lua_State *L, hws_reuse_t *reuse)
 
 hws_slice_t hwl_options_string(lua_State *L, const char *field)
 {
-    hws_slice_t slice = { NULL, 0 };
+    hws_slice_t slice = {NULL, 0};
 
     lua_getfield(L, -1, field);
     if (lua_type(L, -1) == LUA_TSTRING)

@@ -51,7 +51,8 @@ int hwl_pcall(lua_State *L)
     pcall = lua_newuserdata(L, sizeof(*pcall));
     inner = lua_newthread(L);
     luaL_checkstack(L, count, "too many arguments");
-    luaL_checkstack(inner, count + 1, "too many arguments");
+    if (!lua_checkstack(inner, count + 1))
+        return luaL_error(L, "too many arguments");
     for (i = 1; i <= count; i++)
         lua_pushvalue(L, i);
     pcall->arguments = hwl_task_prepare(L, lua, count - 1);
@@ -80,7 +81,12 @@ bool hwl_pcall_next(hwl_task_t *task, int *status, int *count)
         *count = 1;
     task->L = pcall->L;
     task->pcalls = pcall->outer;
-    lua_checkstack(task->L, *count + 1);
+    if (!lua_checkstack(task->L, *count + 1)) {
+        lua_pushboolean(task->L, false);
+        lua_pushliteral(task->L, "too many results");
+        *count = 2;
+        return true;
+    }
     lua_pushboolean(task->L, *status == LUA_OK);
     lua_xmove(inner, task->L, *count);
     *count += 1;

@@ -180,14 +180,12 @@ static void get_body(lua_State *L, const hwl_head_t *head)
 
 static void get_reason(lua_State *L, const hwl_head_t *head)
 {
-    push_text(L, (hws_slice_t){ head->head.bytes + head->head.reason, head->head.reason_size });
+    push_text(L, (hws_slice_t){head->head.bytes + head->head.reason, head->head.reason_size});
 }
 
 static void get_version(lua_State *L, const hwl_head_t *head)
 {
-    lua_pushstring(L, head->head.version == 10   ? "1.0"
-                      : head->head.version == 11 ? "1.1"
-                                                 : "2");
+    lua_pushstring(L, head->head.version == 10 ? "1.0" : head->head.version == 11 ? "1.1" : "2");
 }
 
 static void get_peer(lua_State *L, const hwl_head_t *head)
@@ -221,9 +219,9 @@ static const struct {
     const char *name;
     void (*get)(lua_State *L, const hwl_head_t *head);
 } fields[] = {
-    { "status", get_status },     { "body", get_body },       { "headers", push_headers },
-    { "reason", get_reason },     { "version", get_version }, { "peer", get_peer },
-    { "attempts", get_attempts }, { "reused", get_reused },   { "trailers", get_trailers },
+    {"status", get_status},     {"body", get_body},       {"headers", push_headers},
+    {"reason", get_reason},     {"version", get_version}, {"peer", get_peer},
+    {"attempts", get_attempts}, {"reused", get_reused},   {"trailers", get_trailers},
 };
 
 static int get(lua_State *L)
@@ -298,11 +296,11 @@ static int close(lua_State *L)
 void hwl_define_responses(lua_State *L, hwl_t *lua)
 {
     static const luaL_Reg metamethods[] = {
-        { "__index", get },
-        { "__close", close },
-        { NULL, NULL },
+        {"__index", get},
+        {"__close", close},
+        {NULL, NULL},
     };
-    static const luaL_Reg methods[] = { { "read", read_body }, { "close", close }, { NULL, NULL } };
+    static const luaL_Reg methods[] = {{"read", read_body}, {"close", close}, {NULL, NULL}};
 
     hwl_define(L, lua, HWL_RESPONSE, metamethods, methods);
 }

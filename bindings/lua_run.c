@@ -19,8 +19,7 @@ static int run_all(lua_State *L, hwl_t *lua)
 
 static void cancel_all(hwl_t *lua, const hwl_group_t *group)
 {
-    HWS_LIST_EACH(link, &lua->tasks)
-    {
+    HWS_LIST_EACH(link, &lua->tasks) {
         hwl_task_t *task = HWS_CONTAINER(link, hwl_task_t, link);
 
         if (task->group == group)
@@ -31,8 +30,7 @@ static void cancel_all(hwl_t *lua, const hwl_group_t *group)
 
 static void forget(hwl_t *lua, const hwl_group_t *group)
 {
-    HWS_LIST_EACH(link, &lua->tasks)
-    {
+    HWS_LIST_EACH(link, &lua->tasks) {
         hwl_task_t *task = HWS_CONTAINER(link, hwl_task_t, link);
 
         if (task->group == group)
@@ -44,7 +42,7 @@ static void forget(hwl_t *lua, const hwl_group_t *group)
 int hwl_run(lua_State *L)
 {
     hwl_t *lua = hwl_of(L);
-    hwl_group_t group = { .count = 0 };
+    hwl_group_t group = {.count = 0};
     hwl_task_t *task;
     bool has_raised;
     int count;
@@ -71,6 +69,10 @@ int hwl_run(lua_State *L)
     }
     hwl_wait_wake_host(L, lua);
     has_raised = task->has_raised;
+    if (!lua_checkstack(L, task->count + 2)) {
+        hwl_task_unhold(task);
+        return luaL_error(L, "too many results");
+    }
     count = hwl_task_push_results(L, task);
     hwl_task_unhold(task);
     return has_raised ? lua_error(L) : count;

@@ -11,6 +11,8 @@ hws_loop_t *hwl_loop(lua_State *L, hwl_t *lua)
 {
     int rc;
 
+    if (lua->is_closed)
+        luaL_error(L, "hawser cannot be used any more: the Lua state is being closed");
     if (lua->loop != NULL && (lua->turner != NULL || !hws_loop_is_forked(lua->loop)))
         return lua->loop;
     if (lua->loop != NULL) {
@@ -144,6 +146,11 @@ void *hwl_self(lua_State *L)
     return self;
 }
 
+void *hwl_dying(lua_State *L)
+{
+    return has_own_type(L) ? lua_touserdata(L, 1) : NULL;
+}
+
 void hwl_check_self(lua_State *L)
 {
     if (!has_own_type(L))
@@ -202,15 +209,17 @@ hws_time_t hwl_check_span(lua_State *L, const char *name, int index, hws_time_t 
             return seconds * 1e6 >= (double)least ? (hws_time_t)(seconds * 1e6) : least;
     }
     return hwl_refuse(L, name, index,
-                      least == 0   ? "a number of seconds, 0 to 1e9"
-                      : may_be_off ? "a number of seconds above 0, at most 1e9, or false for no limit"
-                                   : "a number of seconds above 0, at most 1e9");
+                      least == 0 ? "a number of seconds, 0 to 1e9"
+                      : may_be_off
+                          ? "a number of seconds above 0, at most 1e9, or false for no limit"
+                          : "a number of seconds above 0, at most 1e9");
 }
 
 size_t hwl_check_size(lua_State *L, const char *name, int index, size_t least, size_t most)
 {
     double size = lua_tonumber(L, index);
 
+    index = lua_absindex(L, index);
     if (lua_type(L, index) != LUA_TNUMBER || !(size >= (double)least && size <= (double)most) ||
         (double)(size_t)size < size) {
         lua_pushfstring(L, "a whole number, %f to %f", (lua_Number)least, (lua_Number)most);

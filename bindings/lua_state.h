@@ -43,11 +43,11 @@ typedef enum { HWL_TYPE_LIST(HWL_TYPE_ENUM) HWL_TYPE_COUNT } hwl_type_t;
     X(UNKNOWN, "unknown")               /* (what, name, known names) -> message */                 \
     X(QUERY, "query")                   /* (path, query) -> path | nil, message */                 \
     X(JSON, "json")                     /* (value) -> text | nil, message */                       \
-    X(REDIRECT, "redirect")             /* a task: (manager, self, method, target, body, options) */ \
-    X(PRODUCE, "produce")               /* a task: (sink, producer) */                             \
-    X(ATTACH, "attach")                 /* (): joins the host's loop, if there is one */           \
-    X(TRACEBACK, "traceback")           /* debug.traceback */                                      \
-    X(APPLY, "apply")                   /* (function, ...) -> what it returns */
+    X(REDIRECT, "redirect")   /* a task: (manager, self, method, target, body, options) */         \
+    X(PRODUCE, "produce")     /* a task: (sink, producer) */                                       \
+    X(ATTACH, "attach")       /* (): joins the host's loop, if there is one */                     \
+    X(TRACEBACK, "traceback") /* debug.traceback */                                                \
+    X(APPLY, "apply")         /* (function, ...) -> what it returns */
 
 #define HWL_HELPER_ENUM(symbol, name) HWL_HELPER_##symbol,
 typedef enum { HWL_HELPER_LIST(HWL_HELPER_ENUM) HWL_HELPER_COUNT } hwl_helper_t;
@@ -84,6 +84,7 @@ struct hwl {
     hwl_thread_t threads[HWL_THREADS_KEPT]; /* finished coroutines, for reuse */
     uint32_t thread_count;
 
+    bool is_closed;     /* the Lua state is being closed: only finalizers run yet */
     bool is_external;   /* pollfd was asked for: somebody else turns the loop */
     bool is_host_armed; /* the host was told and has not come back yet */
     int host_arm;       /* registry reference: (): makes the host enter soon; or LUA_NOREF */
@@ -92,18 +93,20 @@ struct hwl {
     lua_State *spare;   /* a thread that never runs, for its stack */
     hws_buffer_t lines; /* of the header fields that were serialised last */
     uint64_t serial;    /* of that, so that who did it knows whether they are still his */
-    lua_Hook hook;      /* of the task into which an error is being raised */
+    lua_State *hooked;  /* the coroutine into which an error is being raised; NULL: none */
+    lua_Hook hook;      /* that it had before */
     int hook_mask;
     int hook_count;
 
     int types[HWL_TYPE_COUNT]; /* registry references of the metatables */
     int helpers[HWL_HELPER_COUNT];
-    int handles;         /* weak table: hwl_manager_t * -> its userdata */
-    int default_manager; /* LUA_NOREF until it is used */
-    int out_of_memory;   /* an error made in advance */
-    int push_results;    /* a C function of lua_wait.c */
-    int nothing;         /* one that does nothing */
-    int ended_conns;     /* the metatable of leases that have ended */
+    int handles;            /* weak table: hwl_manager_t * -> its userdata */
+    int default_manager;    /* LUA_NOREF until it is used */
+    int out_of_memory;      /* errors made in advance */
+    int too_many_results;
+    int push_results;       /* a C function of lua_wait.c */
+    int nothing;            /* one that does nothing */
+    int ended_conns;        /* the metatable of leases that have ended */
     const void *ended_conn; /* that metatable's identity */
 #if LUA_VERSION_NUM == 502
     lua_CFunction transparent[3]; /* pcall, xpcall, dofile: one may yield through them */
@@ -140,6 +143,8 @@ void hwl_define(lua_State *L, hwl_t *lua, hwl_type_t type, const luaL_Reg *metam
 
 /* For methods: the userdata at index 1, which must be of the method's own type, else it raises. */
 void *hwl_self(lua_State *L);
+/* The same for finalizers, which must not raise: NULL for a table that was given the metatable. */
+void *hwl_dying(lua_State *L);
 /* Raises unless the value at index 1, which need not be a userdata, has the method's own type. */
 void hwl_check_self(lua_State *L);
 /* Whether the value at `index` has that type; NULL if not. */

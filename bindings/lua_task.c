@@ -150,7 +150,7 @@ static void take_error(lua_State *L, hwl_task_t *task)
         add_traceback(L, task);
     }
     lua_xmove(task->L, L, 1);
-    task->is_dead = !hwl_reset_thread(task->thread.L);
+    task->is_dead |= !hwl_reset_thread(task->thread.L);
     lua_xmove(L, task->thread.L, 1);
 }
 
@@ -162,8 +162,7 @@ static void end(hwl_task_t *task, int count)
         take_error(task->lua->turner, task);
     if (task->on_end != NULL)
         task->on_end(task, task->user);
-    HWS_LIST_EACH(link, &task->joiners)
-    {
+    HWS_LIST_EACH(link, &task->joiners) {
         hwl_wait_end_later(HWS_CONTAINER(link, hwl_wait_t, link));
     }
     if (count == 0)
@@ -183,14 +182,17 @@ int hwl_task_push_results(lua_State *L, hwl_task_t *task)
 
     if (task->is_canceled)
         return push_canceled(L, task);
-    luaL_checkstack(L, task->count + 1, "too many results");
+    /* One by one: there may not be room for twice as many. What `from` raised, nobody would catch. */
+    if (!lua_checkstack(L, task->count + 2) || (task->count > 0 && !lua_checkstack(from, 1))) {
+        lua_pushnil(L);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, task->lua->too_many_results);
+        return 2;
+    }
     if (task->has_raised)
         lua_pushnil(L);
-    if (task->count > 0) {
-        luaL_checkstack(from, task->count, "too many results");
-        for (i = 0; i < task->count; i++)
-            lua_pushvalue(from, -task->count);
-        lua_xmove(from, L, task->count);
+    for (i = 0; i < task->count; i++) {
+        lua_pushvalue(from, i - task->count);
+        lua_xmove(from, L, 1);
     }
     return task->count + task->has_raised;
 }
@@ -199,7 +201,7 @@ int hwl_task_push_outcome(lua_State *L, hwl_task_t *task)
 {
     if (task->is_canceled)
         return push_canceled(L, task);
-    if (task->has_raised)
+    if (task->has_raised || !lua_checkstack(L, task->count + 3))
         return hwl_task_push_results(L, task);
     lua_pushboolean(L, 1);
     return hwl_task_push_results(L, task) + 1;
@@ -207,16 +209,40 @@ int hwl_task_push_outcome(lua_State *L, hwl_task_t *task)
 
 /* ---- running ---- */
 
+static const char own_yield[] =
+    "a task cannot yield by itself: it waits through hawser's functions";
+
+static void unhook(hwl_t *lua)
+{
+    lua_sethook(lua->hooked, lua->hook, lua->hook_mask, lua->hook_count);
+    lua->hooked = NULL;
+}
+
 static void raise_own_yield(lua_State *L, lua_Debug *frame)
 {
     hwl_t *lua = hwl_find(L);
 
     (void)frame;
-    lua_sethook(L, lua->hook, lua->hook_mask, lua->hook_count);
+    if (lua->hooked != NULL)
+        unhook(lua);
+    if (lua->running != NULL)
+        lua->running->is_dead = true; /* Lua 5.4 leaves its hooks off */
     luaL_where(L, 0);
-    lua_pushliteral(L, "a task cannot yield by itself: it waits through hawser's functions");
+    lua_pushstring(L, own_yield);
     lua_concat(L, 2);
     lua_error(L);
+}
+
+/* The hook has not run: no instruction came after the yield. */
+static void raise_late(hwl_task_t *task, int *status, int *count)
+{
+    unhook(task->lua);
+    if (*status != LUA_OK)
+        return;
+    lua_pop(task->L, *count);
+    lua_pushstring(task->L, own_yield);
+    *count = 1;
+    *status = LUA_ERRRUN;
 }
 
 /* A coroutine of the task has stopped without waiting for anything. Whether to resume it, and with
@@ -241,6 +267,7 @@ static bool goes_on(hwl_task_t *task, int *status, int *count)
     /* No value can make a yield raise, but a hook can, before the next instruction. */
     lua_pop(task->L, *count);
     *count = 0;
+    lua->hooked = task->L;
     lua->hook = lua_gethook(task->L);
     lua->hook_mask = lua_gethookmask(task->L);
     lua->hook_count = lua_gethookcount(task->L);
@@ -256,9 +283,11 @@ static void run(hwl_task_t *task, int count)
     task->state = HWL_TASK_RUNNING;
     lua->running = task;
     lua->group = task->group;
-    do
+    do {
         status = hwl_resume(task->L, lua->turner, count, &count);
-    while (status != LUA_OK ? goes_on(task, &status, &count)
+        if (lua->hooked != NULL)
+            raise_late(task, &status, &count);
+    } while (status != LUA_OK ? goes_on(task, &status, &count)
                             : HWL_IS_LUA51 && hwl_pcall_next(task, &status, &count));
     lua->running = NULL;
     lua->group = NULL;
@@ -290,7 +319,9 @@ void hwl_task_go_on(hwl_wait_t *wait)
         return;
     if (count >= LUA_MINSTACK / 2 && !lua_checkstack(task->L, count)) {
         lua_pop(L, count);
-        count = 0;
+        lua_pushnil(L);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, task->lua->too_many_results);
+        count = 2;
     }
     lua_xmove(L, task->L, count);
     run(task, count);
@@ -385,13 +416,16 @@ static bool waits_for(const hwl_task_t *task, const hwl_task_t *waiter)
 
 static int join(lua_State *L)
 {
-    hwl_task_t *task = *(hwl_task_t **)hwl_self(L);
+    hwl_task_t **self = hwl_self(L);
+    hwl_task_t *task = *self;
     hwl_t *lua = hwl_of(L);
     int callback = hwl_check_callback(L, 2);
     hwl_wait_t local;
-    hwl_wait_t *wait = hwl_wait_begin(L, lua, callback, &local);
+    hwl_wait_t *wait;
 
-    if (wait == NULL)
+    if (!hwl_is_alive(L, self))
+        return 2;
+    if ((wait = hwl_wait_begin(L, lua, callback, &local)) == NULL)
         return hwl_wait_refused(L, lua);
     if (wait->form == HWL_FORM_TASK && waits_for(task, lua->running))
         return luaL_error(L, "a task cannot join itself, or one that waits for it");
@@ -401,18 +435,23 @@ static int join(lua_State *L)
 
 static int cancel(lua_State *L)
 {
-    hwl_task_cancel(*(hwl_task_t **)hwl_self(L));
+    hwl_task_t **self = hwl_self(L);
+
+    if (*self == NULL)
+        return 0;
+    hwl_task_cancel(*self);
     hwl_wait_wake_host(L, hwl_of(L));
     return 0;
 }
 
 static int collect(lua_State *L)
 {
-    hwl_task_t **task = hwl_self(L);
+    hwl_task_t **task = hwl_dying(L);
 
-    if (*task != NULL)
+    if (task != NULL && *task != NULL) {
         hwl_task_unhold(*task);
-    *task = NULL;
+        *task = NULL;
+    }
     return 0;
 }
 
@@ -476,8 +515,8 @@ int hwl_task_is_inside(lua_State *L)
 
 void hwl_define_tasks(lua_State *L, hwl_t *lua)
 {
-    static const luaL_Reg metamethods[] = { { "__gc", collect }, { NULL, NULL } };
-    static const luaL_Reg methods[] = { { "join", join }, { "cancel", cancel }, { NULL, NULL } };
+    static const luaL_Reg metamethods[] = {{"__gc", collect}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"join", join}, {"cancel", cancel}, {NULL, NULL}};
 
     hwl_define(L, lua, HWL_TASK, metamethods, methods);
 }

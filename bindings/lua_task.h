@@ -17,13 +17,13 @@ struct hwl_task {
     lua_State *L;        /* that runs: the thread's, or that of an inner pcall (Lua 5.1) */
     hwl_task_state_t state;
     bool is_canceled;
-    bool has_raised;       /* its one result is what it raised */
-    bool wants_traceback;  /* in that, when it is a string */
-    bool is_awaited;       /* somebody will ask how it ended: what it raises needs no report */
-    bool is_dead;          /* its coroutine cannot be used again */
-    uint32_t refusals;     /* waits since it was canceled */
-    uint32_t holds;    /* by the userdata, by those who join, and by itself until it has ended */
-    int count;         /* arguments at first, results at the end */
+    bool has_raised;      /* its one result is what it raised */
+    bool wants_traceback; /* in that, when it is a string */
+    bool is_awaited;      /* somebody will ask how it ended: what it raises needs no report */
+    bool is_dead;         /* its coroutine cannot be used again */
+    uint32_t refusals;    /* waits since it was canceled */
+    uint32_t holds;       /* by the userdata, by those who join, and by itself until it has ended */
+    int count;            /* arguments at first, results at the end */
     hwl_wait_t wait;
     hws_list_t joiners; /* waits */
     hws_deferred_t start;

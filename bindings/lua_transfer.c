@@ -106,9 +106,9 @@ static void leave_read(hwl_wait_t *wait)
 /* What `conn:read(what, max)` wants; `max` may be missing, then a callback can be in its place. */
 static hws_read_t check_want(lua_State *L)
 {
-    static const char *const words[] = { "some", "all", "line" };
-    static const hws_read_mode_t modes[] = { HWS_READ_SOME, HWS_READ_ALL, HWS_READ_LINE };
-    hws_read_t want = { .mode = HWS_READ_EXACT };
+    static const char *const words[] = {"some", "all", "line"};
+    static const hws_read_mode_t modes[] = {HWS_READ_SOME, HWS_READ_ALL, HWS_READ_LINE};
+    hws_read_t want = {.mode = HWS_READ_EXACT};
     size_t i;
 
     if (lua_type(L, 2) == LUA_TNUMBER) {
@@ -176,7 +176,7 @@ int hwl_conn_read(lua_State *L)
 int hwl_conn_read_until(lua_State *L)
 {
     hwl_conn_t *conn = hwl_conn_self(L);
-    hws_read_t want = { .mode = HWS_READ_UNTIL };
+    hws_read_t want = {.mode = HWS_READ_UNTIL};
 
     if (lua_type(L, 2) != LUA_TSTRING || lua_rawlen(L, 2) == 0 ||
         lua_rawlen(L, 2) > LONGEST_DELIMITER)

@@ -112,7 +112,7 @@ static void push_names(lua_State *L, int index)
 static int create(lua_State *L, hwl_manager_t *manager)
 {
     hws_upstream_options_t options;
-    hws_error_t why = { .code = HWS_OK };
+    hws_error_t why = {.code = HWS_OK};
     hws_upstream_t *core;
     int rc;
 
@@ -138,8 +138,11 @@ static int create(lua_State *L, hwl_manager_t *manager)
 
 int hwl_upstream_of_manager(lua_State *L)
 {
-    hwl_manager_t *manager = *(hwl_manager_t **)hwl_self(L);
+    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t *manager = *self;
 
+    if (!hwl_is_alive(L, self))
+        return 2;
     if (lua_type(L, 2) != LUA_TSTRING || strlen(lua_tostring(L, 2)) != lua_rawlen(L, 2))
         return hwl_refuse(L, "the name of the upstream", 2, "a string without zero bytes");
     if (hws_loop_is_forked(hws_manager_loop(manager->core)))
@@ -154,9 +157,9 @@ int hwl_upstream_of_manager(lua_State *L)
 
 static int collect(lua_State *L)
 {
-    hwl_upstream_t *upstream = hwl_self(L);
+    hwl_upstream_t *upstream = hwl_dying(L);
 
-    if (upstream->core == NULL)
+    if (upstream == NULL || upstream->core == NULL)
         return 0;
     if (!hws_loop_is_forked(hws_manager_loop(upstream->manager->core)))
         hws_upstream_unhold(upstream->core);
@@ -180,9 +183,11 @@ static int update(lua_State *L)
 {
     hwl_upstream_t *upstream = hwl_self(L);
     hws_upstream_options_t options;
-    hws_error_t why = { .code = HWS_OK };
+    hws_error_t why = {.code = HWS_OK};
     int rc;
 
+    if (!hwl_is_alive(L, upstream))
+        return 2;
     lua_settop(L, 2);
     hwl_options_check(L, upstream->manager->lua, HWL_HELPER_CHECK_UPSTREAM, 2, true);
     if (!is_usable(L, upstream))
@@ -249,6 +254,8 @@ static int peers(lua_State *L)
     size_t count;
     size_t i;
 
+    if (!hwl_is_alive(L, upstream))
+        return 2;
     if (!is_usable(L, upstream))
         return 2;
     count = hws_upstream_peer_count(upstream->core);
@@ -267,6 +274,8 @@ static int stats(lua_State *L)
     hwl_upstream_t *upstream = hwl_self(L);
     hws_stats_t figures;
 
+    if (!hwl_is_alive(L, upstream))
+        return 2;
     if (!is_usable(L, upstream))
         return 2;
     hws_upstream_stats(upstream->core, &figures);
@@ -278,6 +287,8 @@ static int drain(lua_State *L)
 {
     hwl_upstream_t *upstream = hwl_self(L);
 
+    if (!hwl_is_alive(L, upstream))
+        return 2;
     return hwl_drain(L, upstream->manager->lua, upstream->manager->core, upstream->core);
 }
 
@@ -285,6 +296,8 @@ static int close(lua_State *L)
 {
     hwl_upstream_t *upstream = hwl_self(L);
 
+    if (!hwl_is_alive(L, upstream))
+        return 2;
     if (!is_usable(L, upstream))
         return 2;
     lua_settop(L, 1);
@@ -305,14 +318,14 @@ static int close(lua_State *L)
 void hwl_define_upstreams(lua_State *L, hwl_t *lua)
 {
     static const luaL_Reg metamethods[] = {
-        { "__gc", collect },
-        { "__close", close },
-        { NULL, NULL },
+        {"__gc", collect},
+        {"__close", close},
+        {NULL, NULL},
     };
     static const luaL_Reg methods[] = {
-        { "update", update }, { "peers", peers }, { "stats", stats },
-        { "drain", drain },   { "close", close }, { "acquire", hwl_lease_acquire },
-        { NULL, NULL },
+        {"update", update}, {"peers", peers}, {"stats", stats},
+        {"drain", drain},   {"close", close}, {"acquire", hwl_lease_acquire},
+        {NULL, NULL},
     };
 
     hwl_define(L, lua, HWL_UPSTREAM, metamethods, methods);

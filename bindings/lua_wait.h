@@ -50,7 +50,7 @@ struct hwl_wait {
     hws_deferred_t deferred;          /* ends it at the next rest */
     void *extra;                      /* for the operation, as `place` is */
     hwl_place_t place;
-    hws_error_t error;                /* what it was settled with; code HWS_OK: ask the operation */
+    hws_error_t error; /* what it was settled with; code HWS_OK: ask the operation */
     hwl_form_t form;
     bool is_ready; /* BLOCK: it has ended, results may be pushed */
 };

@@ -147,7 +147,7 @@ local function source_fields()
   local event = part(read_file "bindings/lua_event.c", "static void push_event", "\n}\n")
   local failure = part(read_file "bindings/lua_error.c", "void hwl_error_push", "\n}\n")
   return {
-    res = matches(part(read_file "bindings/lua_response.c", "} fields[] = {", "};"), '{ "([%w_]+)",'),
+    res = matches(part(read_file "bindings/lua_response.c", "} fields[] = {", "};"), '{%s*"([%w_]+)",'),
     conn = matches(read_file "bindings/lua_lease.c", 'strcmp%(name, "([%w_]+)"%)'),
     err = with(matches(failure, 'lua_setfield%(L, %-2, "([%w_]+)"%)'), "partial"),
     e = with(matches(event, '%(L, "([%w_]+)", '), "at", "age", "error"),

@@ -235,7 +235,8 @@ describe("a request", function()
   it("refuses headers that cannot be sent", function()
     raises("^the header accept is true; allowed: a string, a number, or a list",
       function() api:get("/", { headers = { accept = true } }) end)
-    raises("^the name of a header is 1.5; allowed: a string", function() api:get("/", { headers = { [1.5] = "x" } }) end)
+    raises("^the name of a header is 1.5; allowed: a string",
+      function() api:get("/", { headers = { [1.5] = "x" } }) end)
     raises("^an item of the list of headers is .*allowed: { name, value }",
       function() api:get("/", { headers = { "accept" } }) end)
     for _, value in ipairs { "a\r\nb: c", "a\nb", "a\rb", "a\0b", "\127" } do

@@ -134,12 +134,12 @@ describe("waiting", function()
 
     it("is refused in Lua 5.1's iterators, with the way that works", function()
       local message = refusal(function()
-        for _ in function() return api:get "/ok?key=refused" end do return end
+        for res in function() return api:get "/ok?key=refused" end do error(res) end
       end)
       assert.is_truthy(message:find "res:read")
       message = hawser.run(function()
         local res = assert(api:get("/bytes/10", { stream = true }))
-        local _, text = hawser.pcall(function() for _ in res:chunks() do return end end)
+        local _, text = hawser.pcall(function() for chunk in res:chunks() do error(chunk) end end)
         res:close()
         return text
       end)

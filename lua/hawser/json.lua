@@ -10,7 +10,7 @@ local function load_dkjson()
   return ok
 end
 
-local MISSING = "JSON needs the module dkjson, which cannot be loaded: install it with your system's packages or LuaRocks"
+local MISSING = "JSON needs the module dkjson, which cannot be loaded; packages and LuaRocks have it"
 
 --- @return string? text, string? message
 function json.encode(value)

@@ -1,4 +1,4 @@
---- Checks what users pass to hawser.new, m:upstream and api:update. Defaults are the core's: what is nil here stays nil.
+--- Checks what users pass to hawser.new, m:upstream and api:update. Defaults are the core's: nil stays nil.
 local options = {}
 
 -- How a value is shown in a message.

@@ -14,7 +14,8 @@ end
 local function add(parts, name, value)
   local text = to_text(value)
   if not text then
-    return ("query.%s is a %s; allowed: a string, a number, true or false, or a list of those"):format(name, type(value))
+    local allowed = "a string, a number, true or false, or a list of those"
+    return ("query.%s is a %s; allowed: %s"):format(name, type(value), allowed)
   end
   parts[#parts + 1] = escape(name) .. "=" .. escape(text)
 end
@@ -54,10 +55,11 @@ end
 -- @param values table|string a string is taken as it is
 -- @return string? path, string? message
 function query.append(path, values)
-  local text, message = values, nil
+  local text = values
   if type(values) == "table" then
-    text, message = query.encode(values)
-    if not text then return nil, message end
+    local encoded, message = query.encode(values)
+    if not encoded then return nil, message end
+    text = encoded
   elseif type(values) ~= "string" then
     return nil, ("query is a %s; allowed: a table, or a string"):format(type(values))
   end

@@ -9,7 +9,8 @@ local Response = core.internal.types["hawser.Response"]
 
 local function check_self(self, method)
   if getmetatable(self) ~= Response then
-    error(("a method of hawser.Response was called on a %s (write res:%s(), with a colon)"):format(type(self), method), 3)
+    error(("a method of hawser.Response was called on a %s (write res:%s(), with a colon)")
+      :format(type(self), method), 3)
   end
 end
 

@@ -92,10 +92,12 @@ local function create(class, fields)
   return setmetatable(fields, class)
 end
 
--- Runs the command until the pipe to the shell closes; then it gets the signal and is waited for.
+-- Runs the command until the pipe to the shell closes; then it gets the signal and is waited for. A
+-- Ctrl-C is for the test runner alone: its end closes the pipe.
 local guard = [[
 signal=$1 dir=$2 && shift 2
 "$@" >"$dir/log" 2>&1 & pid=$!
+trap '' HUP INT TERM
 cat >/dev/null
 kill -"$signal" "$pid" 2>/dev/null
 wait "$pid"
@@ -153,7 +155,7 @@ function servers.faultd()
   local self = create(Faultd, {})
   self.unix, self.unix_raw = self.dir .. "/http", self.dir .. "/http.raw"
   output("mkfifo", self.dir .. "/ports")
-  local run = '"$1" --unix "$2/http" >"$2/ports"; rm -rf "$2"'
+  local run = [[trap '' HUP INT TERM; "$1" --unix "$2/http" >"$2/ports"; rm -rf "$2"]]
   self.pipe = assert(io.popen(command("sh", "-c", run, "faultd", program, self.dir), "w"))
 
   -- Opening waits until the shell has opened its end; a program that does not start closes it again.
