@@ -31,8 +31,10 @@ hwl_wait_t *hwl_call_create(lua_State *L, hwl_t *lua, int callback)
     *handle = NULL;
     hwl_push_type(L, lua, HWL_HANDLE);
     lua_setmetatable(L, -2);
-    if ((call = hws_zalloc(sizeof(*call))) == NULL)
-        luaL_error(L, "out of memory");
+    if ((call = hws_zalloc(sizeof(*call))) == NULL) {
+        hwl_out_of_memory(L);
+        return NULL;
+    }
     *handle = call;
     call->handle = handle;
     call->handle_index = lua_gettop(L);

@@ -71,8 +71,10 @@ static hwl_conn_t *push_conn(lua_State *L, hwl_manager_t *manager, hws_lease_t *
     *handle = NULL;
     hwl_push_type(L, manager->lua, HWL_CONN);
     lua_setmetatable(L, -2);
-    if ((conn = hws_slab_take(&manager->lua->conn_slab)) == NULL)
-        luaL_error(L, "out of memory");
+    if ((conn = hws_slab_take(&manager->lua->conn_slab)) == NULL) {
+        hwl_out_of_memory(L);
+        return NULL;
+    }
     *handle = conn;
     conn->handle = handle;
     conn->lua = manager->lua;
@@ -338,8 +340,10 @@ static void set_data(lua_State *L, hwl_conn_t *conn)
 {
     data_t *data = hws_alloc(sizeof(*data));
 
-    if (data == NULL)
-        luaL_error(L, "out of memory");
+    if (data == NULL) {
+        hwl_out_of_memory(L);
+        return;
+    }
     data->lua = conn->lua;
     data->reference = luaL_ref(L, LUA_REGISTRYINDEX);
     hws_lease_set_data(conn->lease, data);

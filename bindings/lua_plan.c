@@ -250,7 +250,7 @@ static void serialize(lua_State *L, hwl_t *lua, hwl_plan_t *plan, int headers)
     }
     if (plan->has_json && !plan->has_content_type &&
         hws_fields_add(&lua->lines, type, json, NULL) != HWS_OK)
-        luaL_error(L, "out of memory");
+        hwl_out_of_memory(L);
 }
 
 static void check_headers(lua_State *L, hwl_t *lua, hwl_plan_t *plan)

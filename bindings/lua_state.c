@@ -2,6 +2,7 @@
 
 #include "base/buffer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define LONGEST_SPAN 1e9 /* seconds; about 30 years */
@@ -43,6 +44,12 @@ static const char *const type_names[] = {
     HWL_TYPE_LIST(TYPE_NAME)
 #undef TYPE_NAME
 };
+
+_Noreturn void hwl_out_of_memory(lua_State *L)
+{
+    luaL_error(L, "out of memory");
+    abort(); /* not reached, which the declaration of luaL_error() does not say */
+}
 
 void hwl_place_take(lua_State *L, hwl_place_t *place)
 {

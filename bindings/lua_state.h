@@ -100,9 +100,9 @@ struct hwl {
 
     int types[HWL_TYPE_COUNT]; /* registry references of the metatables */
     int helpers[HWL_HELPER_COUNT];
-    int handles;            /* weak table: hwl_manager_t * -> its userdata */
-    int default_manager;    /* LUA_NOREF until it is used */
-    int out_of_memory;      /* errors made in advance */
+    int handles;         /* weak table: hwl_manager_t * -> its userdata */
+    int default_manager; /* LUA_NOREF until it is used */
+    int out_of_memory;   /* errors made in advance */
     int too_many_results;
     int push_results;       /* a C function of lua_wait.c */
     int nothing;            /* one that does nothing */
@@ -159,6 +159,9 @@ hws_time_t hwl_check_span(lua_State *L, const char *name, int index, hws_time_t 
 size_t hwl_check_size(lua_State *L, const char *name, int index, size_t least, size_t most);
 /* The index of a function at `index`, 0 when there is none or nil; raises for anything else. */
 int hwl_check_callback(lua_State *L, int index);
+
+/* Raises in place of what the core could not allocate. */
+_Noreturn void hwl_out_of_memory(lua_State *L);
 
 /* Where Lua code called a C function. */
 typedef struct {

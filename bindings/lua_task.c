@@ -56,8 +56,7 @@ hwl_task_t *hwl_task_create(lua_State *L, hwl_t *lua, int arguments)
     take_thread(L, lua, &thread);
     if (!lua_checkstack(thread.L, arguments + 1) || (task = hws_zalloc(sizeof(*task))) == NULL) {
         luaL_unref(L, LUA_REGISTRYINDEX, thread.reference);
-        luaL_error(L, "out of memory");
-        return NULL;
+        hwl_out_of_memory(L);
     }
     lua_xmove(L, thread.L, arguments + 1);
     task->lua = lua;
@@ -288,7 +287,7 @@ static void run(hwl_task_t *task, int count)
         if (lua->hooked != NULL)
             raise_late(task, &status, &count);
     } while (status != LUA_OK ? goes_on(task, &status, &count)
-                            : HWL_IS_LUA51 && hwl_pcall_next(task, &status, &count));
+                              : HWL_IS_LUA51 && hwl_pcall_next(task, &status, &count));
     lua->running = NULL;
     lua->group = NULL;
     if (status == LUA_YIELD) {

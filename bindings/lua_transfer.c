@@ -3,6 +3,7 @@
 
 #include "lua_error.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define MOST_BYTES ((size_t)1 << 30) /* of one read */
@@ -153,8 +154,9 @@ static int wait_for_read(lua_State *L, hwl_conn_t *conn, const hws_read_t *want)
         return luaL_error(L, "somebody else is waiting in a read of this lease");
     if ((wait = hwl_wait_begin(L, lua, callback, &local)) == NULL)
         return hwl_wait_refused(L, lua);
-    if (!hwl_conn_is_usable(conn, &why))
+    if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
         return hwl_wait_fail(L, wait, &why);
+    assert(conn != NULL);
     conn->want = *want;
     conn->reader = wait;
     hwl_wait_anchor(L, wait, 1);
@@ -259,8 +261,9 @@ int hwl_conn_write(lua_State *L)
         return luaL_error(L, "somebody else is waiting in a write of this lease");
     if ((wait = hwl_wait_begin(L, lua, callback, &local)) == NULL)
         return hwl_wait_refused(L, lua);
-    if (!hwl_conn_is_usable(conn, &why))
+    if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
         return hwl_wait_fail(L, wait, &why);
+    assert(conn != NULL);
     conn->rest.data = lua_tolstring(L, 2, &conn->rest.size);
     conn->writer = wait;
     hwl_wait_anchor(L, wait, 1);

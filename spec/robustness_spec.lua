@@ -36,7 +36,8 @@ describe("an object that was finalized", function()
     local handle = hawser.sleep(100, print)
     local res = assert(api:get("/ok", { stream = true }))
     calls = {
-      function() m:close() end, function() m:stats() end, function() m:get(origin) end, function() m:on("error", print) end,
+      function() m:close() end, function() m:stats() end, function() m:get(origin) end,
+      function() m:on("error", print) end,
       function() m:drain() end, function() m:trim() end, function() m:upstream "api" end, function() m:off(1) end,
       function() api:close() end, function() api:get "/ok" end, function() api:peers() end, function() api:stats() end,
       function() api:acquire() end, function() api:update {} end, function() api:drain(1, print) end,
@@ -73,7 +74,8 @@ describe("an object that was finalized", function()
       local origin = ...
       local m = hawser.new()
       local api = m:upstream("api", {
-        peers = { (origin:gsub("^http", "tcp")) }, protocol = "raw", setup = function(conn) CONN = conn os.exit(0, true) end,
+        peers = { (origin:gsub("^http", "tcp")) }, protocol = "raw",
+        setup = function(conn) CONN = conn os.exit(0, true) end,
       })
       api:acquire()
     ]], origin)
