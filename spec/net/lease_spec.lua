@@ -297,6 +297,7 @@ describe("a lease", function()
       for poke, reason in pairs { fin = "peer", rst = "peer", bytes = "unexpected" } do
         local before = ledger.closed(raw:stats(), reason)
         hawser.run(function() assert(raw:acquire()):release() end)
+        faultd:ask "await/raw/open/1" -- it may have connected before the server accepts
         faultd:ask("poke/raw/" .. poke)
         faultd:ask "await/raw/open/0"
         assert.equal(before + 1, ledger.closed(raw:stats(), reason))
