@@ -181,6 +181,17 @@ describe("a request", function()
       return "/raw/" .. servers.hex(text)
     end
 
+    it("returns a redirect to what is no http URL as it is", function()
+      for _, location in ipairs { "mailto:x@y", "javascript:alert(1)", "ftp://127.0.0.1/ok" } do
+        assert.equal(302, assert(api:get(redirect(302, location), { redirects = 1 })).status)
+      end
+    end)
+
+    it("keeps empty segments of a path", function()
+      local res = assert(api:get(redirect(302, "/echo//a/../b"), { redirects = 1 }))
+      assert.truthy(res.body:find("GET /echo//b", 1, true))
+    end)
+
     it("is so only when that was asked for, and as often", function()
       assert.equal(302, assert(api:get(redirect(302, "/ok"))).status)
       assert.equal(200, assert(api:get(redirect(302, "/ok"), { redirects = 1 })).status)

@@ -11,6 +11,8 @@ local PORTS = { http = "80", https = "443" }
 local function split(url)
   local scheme, authority, rest = url:match "^(%a[%w+.-]*):(//[^/?#]*)(.*)$"
   if not scheme then
+    local other = url:match "^(%a[%w+.-]*):"
+    if other then return { scheme = other:lower(), authority = "" }, "" end -- mailto: and the like
     authority, rest = url:match "^(//[^/?#]*)(.*)$"
     if not authority then return nil, url end
   end
@@ -22,18 +24,18 @@ local function with_port(origin)
   return origin.authority .. ":" .. (PORTS[origin.scheme] or "")
 end
 
+-- RFC 3986, 5.2.4; empty segments are segments, and each keeps the slash behind it.
 local function without_dots(path)
   local segments = {}
-  for segment in path:gmatch "[^/]+" do
+  for segment, slash in path:sub(2):gmatch "([^/]*)(/?)" do
     if segment == ".." then
       table.remove(segments)
     elseif segment ~= "." then
-      segments[#segments + 1] = segment
+      segments[#segments + 1] = segment .. slash
     end
+    if slash == "" then break end
   end
-  local joined = "/" .. table.concat(segments, "/")
-  local is_folder = path:find "/%.?%.?$" and joined ~= "/"
-  return is_folder and joined .. "/" or joined
+  return "/" .. table.concat(segments)
 end
 
 -- The target that a reference without an origin means, seen from another target.
@@ -68,7 +70,8 @@ local function becomes_get(status, method)
 end
 
 local OF_BODY = { ["content-type"] = true, ["content-encoding"] = true, ["content-language"] = true }
-local SECRET = { authorization = true, cookie = true }
+-- What is meant for one origin alone.
+local PRIVATE = { authorization = true, cookie = true, host = true, ["proxy-authorization"] = true }
 
 -- The headers without the named ones, in the form they have: by name, or a list of pairs.
 local function without(headers, names)
@@ -115,7 +118,7 @@ function redirect.follow(object, request, manager)
 
     if not keeps_body then drop_body(request) end
     if there then
-      request.headers = without(request.headers, SECRET)
+      request.headers = without(request.headers, PRIVATE)
       object, here = manager, there
     end
     target = next_target
