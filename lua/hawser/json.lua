@@ -24,7 +24,8 @@ end
 --- @return any value, string? message
 function json.decode(text)
   if not load_dkjson() then error(MISSING, 0) end
-  local value, position, message = dkjson.decode(text)
+  local ok, value, position, message = pcall(dkjson.decode, text)
+  if not ok then return nil, "nested too deeply" end -- dkjson's own stack overflows
   if message then return nil, message end
   if text:find("%S", position) then return nil, "text after the value" end
   return value
