@@ -117,8 +117,29 @@ static int start(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
     return hwl_wait_fail(L, wait, &why);
 }
 
+/* Sets the table's `timeout` to what bounds all requests of a redirected one together. */
+static void set_timeout(lua_State *L, const hwl_plan_t *plan)
+{
+    hws_upstream_options_t settings;
+    hws_upstream_t *upstream;
+    hwl_manager_t *manager = manager_of(L, plan, &upstream);
+    hws_time_t span = plan->options.timeout;
+
+    if (upstream != NULL)
+        hws_upstream_settings(upstream, &settings);
+    else
+        hws_upstream_options_init(&settings, manager->core);
+    if (span == 0)
+        span = settings.timeouts.request;
+    if (span >= HWS_S(1000000000))
+        lua_pushboolean(L, 0);
+    else
+        lua_pushnumber(L, hwl_seconds(span));
+    lua_setfield(L, -2, "timeout");
+}
+
 /* Following redirects takes several requests: a task of hawser/redirect.lua makes them, from a table
- * as `request` takes it. */
+ * as `request` takes it. It knows an upstream's peers as they were given. */
 static int start_redirected(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
 {
     hws_slice_t method = plan->options.method;
@@ -147,14 +168,17 @@ static int start_redirected(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
         lua_pushvalue(L, plan->body);
         lua_setfield(L, -2, "body");
     }
+    set_timeout(L, plan);
     if (hwl_test(L, lua, plan->self, HWL_UPSTREAM) != NULL) {
         hwl_get_table(L, plan->self);
         lua_getfield(L, -1, "manager");
-        lua_remove(L, -2);
+        lua_getfield(L, -2, "peers");
+        lua_remove(L, -3);
     } else {
         lua_pushvalue(L, plan->self);
+        lua_pushnil(L);
     }
-    return hwl_task_wait(L, wait, 3);
+    return hwl_task_wait(L, wait, 4);
 }
 
 static int submit(lua_State *L, hwl_plan_t *plan)

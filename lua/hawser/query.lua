@@ -5,9 +5,10 @@ local function escape(text)
   return (text:gsub("[^%w%-._~]", function(byte) return ("%%%02X"):format(byte:byte()) end))
 end
 
--- A whole number prints without ".0", which Lua 5.3 and later would add to a float.
+-- A whole number prints with all its digits, and without ".0", which Lua 5.3 and later would add to a float.
 local function to_text(value)
-  if type(value) == "number" and value % 1 == 0 and math.abs(value) < 2 ^ 53 then return ("%.0f"):format(value) end
+  if math.type and math.type(value) == "integer" then return ("%d"):format(value) end
+  if type(value) == "number" and value % 1 == 0 and math.abs(value) < 1e21 then return ("%.0f"):format(value) end
   if type(value) == "string" or type(value) == "number" or type(value) == "boolean" then return tostring(value) end
 end
 

@@ -5,23 +5,20 @@ local redirect = {}
 
 -- URLs (RFC 3986, 5.2) ---------------------------------------------------------------------------
 
-local PORTS = { http = "80", https = "443" }
-
--- "http://host:port" with the port always there, and the rest; nil and the reference itself when it is relative.
+-- The scheme and authority of a URL, each nil where a reference leaves it out, and what comes behind them.
 local function split(url)
-  local scheme, authority, rest = url:match "^(%a[%w+.-]*):(//[^/?#]*)(.*)$"
-  if not scheme then
-    local other = url:match "^(%a[%w+.-]*):"
-    if other then return { scheme = other:lower(), authority = "" }, "" end -- mailto: and the like
-    authority, rest = url:match "^(//[^/?#]*)(.*)$"
-    if not authority then return nil, url end
-  end
-  return { scheme = scheme and scheme:lower(), authority = authority:sub(3):lower() }, rest
+  local scheme, rest = url:match "^(%a[%w+.-]*):(.*)$"
+  rest = rest or url
+  local authority, target = rest:match "^//([^/?#]*)(.*)$"
+  return scheme and scheme:lower(), authority and authority:lower(), target or rest
 end
 
-local function with_port(origin)
-  if origin.authority:find ":%d+$" then return origin.authority end
-  return origin.authority .. ":" .. (PORTS[origin.scheme] or "")
+-- "host:port" with the port always there; nil when it is malformed or names a user.
+local function with_port(authority)
+  local host, port = authority:match "^(%[[%x:.]+%]):?(%d*)$"
+  if not host then host, port = authority:match "^([^%s%c@:%[%]]+):?(%d*)$" end
+  if not host or (port ~= "" and (tonumber(port) < 1 or tonumber(port) > 65535)) then return end
+  return host .. ":" .. (port == "" and "80" or port)
 end
 
 -- RFC 3986, 5.2.4; empty segments are segments, and each keeps the slash behind it.
@@ -47,17 +44,23 @@ local function resolve(reference, base)
   return without_dots(path) .. query
 end
 
--- Where the response sends us: another origin or the same one (nil), and the target there; nothing when that must not
--- be followed. `here` is the origin we came from; an upstream's peers are known by their addresses alone.
-local function destination(location, here, target, res)
-  local there, rest = split(location)
-  if not there then return nil, resolve(rest, target) end
-  there.scheme = there.scheme or here.scheme
-  if not PORTS[there.scheme] or (here.scheme == "https" and there.scheme == "http") then return end
-  local path = rest:sub(1, 1) == "/" and rest or "/" .. rest
-  local our_address = here.authority and with_port(here) or res.peer:lower()
-  if there.scheme == here.scheme and with_port(there) == our_address then there = nil end
-  return there, resolve(path, "/")
+-- Where a Location sends us from `here`, the authority that `target` was asked at: the authority and the target there;
+-- nil when that cannot be followed.
+local function destination(location, here, target)
+  local scheme, authority, rest = split(location)
+  if location:find "[%s%c]" or (scheme and (scheme ~= "http" or not authority)) then return end
+  if not authority then return here, resolve(rest, target) end
+  if not with_port(authority) then return end
+  if rest:sub(1, 1) ~= "/" then rest = "/" .. rest end
+  return authority, resolve(rest, "/")
+end
+
+-- What is sent as Host to an upstream's peer of that id: what its URL says, not where it connects.
+local function authority_of(id, peers)
+  for _, peer in ipairs(peers) do
+    if peer.id == id then return (peer.url:match "^%a+://([^/?#]*)" or "localhost"):lower() end
+  end
+  return id:find "^%%2F" and "localhost" or id:lower() -- a Unix socket's path, or "host:port"
 end
 
 -- The next request -------------------------------------------------------------------------------
@@ -88,41 +91,51 @@ local function without(headers, names)
   return kept
 end
 
+local function host_of(headers)
+  for name, value in pairs(headers or {}) do
+    if type(name) == "number" then name, value = value[1], value[2] end
+    if name:lower() == "host" then return tostring(type(value) == "table" and value[1] or value):lower() end
+  end
+end
+
 local function drop_body(request)
   request.method, request.body, request.json = "GET", nil, nil
   request.headers = without(request.headers, OF_BODY)
 end
 
---- Asks as often as it is redirected, at most `request.redirects` times; then the redirect itself is the response.
+--- Asks as often as it is redirected, at most `request.redirects` times; a redirect not followed is the response.
 -- @param object table the manager or upstream that is asked first
--- @param request table as object:request takes it; it is changed
+-- @param request table as object:request takes it, with the `timeout` for all of it; it is changed
 -- @param manager table asked for other origins
+-- @param peers table[]? those of the upstream, as options.upstream returns them
 -- @return table? res, table? err
-function redirect.follow(object, request, manager)
+function redirect.follow(object, request, manager, peers)
   local left, timeout, started = request.redirects, request.timeout, core.now()
-  local here, target = { scheme = "http" }, request.path
+  local connected, target = nil, request.path -- the authority that the manager was asked for
   if object == manager then
-    here, target = split(target)
-    if not here then return manager:request { path = request.path } end -- says what is wrong with it
+    local _
+    _, connected, target = split(target)
+    if not connected then return manager:request { path = request.path } end -- says what is wrong with it
   end
   request.redirects = nil
   while true do
     local res, err = object:request(request)
     local location = res and REDIRECTS[res.status] and left > 0 and res.headers.location
     if not location then return res, err end
-    local there, next_target = destination(location, here, target, res)
+    local here = host_of(request.headers) or connected or authority_of(res.peer, peers)
+    local there, next_target = destination(location, here, target)
     local keeps_body = not becomes_get(res.status, request.method)
     -- What a producer gave is gone.
-    if not next_target or (keeps_body and type(request.body) == "function") then return res end
+    if not there or (keeps_body and type(request.body) == "function") then return res end
     res:close()
 
     if not keeps_body then drop_body(request) end
-    if there then
+    if there ~= here and with_port(there) ~= with_port(here) then
       request.headers = without(request.headers, PRIVATE)
-      object, here = manager, there
+      object, connected = manager, there
     end
     target = next_target
-    request.path = object == manager and here.scheme .. "://" .. here.authority .. target or target
+    request.path = object == manager and "http://" .. connected .. target or target
     if timeout then request.timeout = math.max(timeout - (core.now() - started), .001) end
     left = left - 1
   end
