@@ -43,11 +43,11 @@ typedef enum { HWL_TYPE_LIST(HWL_TYPE_ENUM) HWL_TYPE_COUNT } hwl_type_t;
     X(UNKNOWN, "unknown")               /* (what, name, known names) -> message */                 \
     X(QUERY, "query")                   /* (path, query) -> path | nil, message */                 \
     X(JSON, "json")                     /* (value) -> text | nil, message */                       \
-    X(REDIRECT, "redirect")   /* a task: (object, request, manager, peers) */                       \
-    X(PRODUCE, "produce")     /* a task: (sink, producer) */                                       \
-    X(ATTACH, "attach")       /* (): joins the host's loop, if there is one */                     \
-    X(TRACEBACK, "traceback") /* debug.traceback */                                                \
-    X(APPLY, "apply")         /* (function, ...) -> what it returns */
+    X(REDIRECT, "redirect")             /* a task: (object, request, manager, peers) */            \
+    X(PRODUCE, "produce")               /* a task: (sink, producer) */                             \
+    X(ATTACH, "attach")                 /* (): joins the host's loop, if there is one */           \
+    X(TRACEBACK, "traceback")           /* debug.traceback */                                      \
+    X(APPLY, "apply")                   /* (function, ...) -> what it returns */
 
 #define HWL_HELPER_ENUM(symbol, name) HWL_HELPER_##symbol,
 typedef enum { HWL_HELPER_LIST(HWL_HELPER_ENUM) HWL_HELPER_COUNT } hwl_helper_t;
