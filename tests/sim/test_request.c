@@ -690,7 +690,7 @@ static void a_large_body_in_one_piece_is_bounded_in_the_buffer_too(void **state)
     world_run(&stage.world, HWS_S(20));
     connection = ask->request->call.stream.connection;
     assert_non_null(connection);
-    assert_true(connection->out.capacity <= 2 * (size_t)options.limits.buffer);
+    assert_true(connection->outbox.rest.capacity <= 2 * (size_t)options.limits.buffer);
     assert_true(ask->request->body_sent - stage.servers[0].received <= 20000 + 100000);
     let_it_sleep(false);
     world_run(&stage.world, HWS_S(5));

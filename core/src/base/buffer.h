@@ -27,6 +27,12 @@ static inline void hws_buffer_clear(hws_buffer_t *buffer)
     buffer->head = buffer->tail = 0;
 }
 
+/* Drops what lies behind the first `size` bytes; at most hws_buffer_size(). */
+static inline void hws_buffer_truncate(hws_buffer_t *buffer, size_t size)
+{
+    buffer->tail = buffer->head + size;
+}
+
 /* Frees the block; the buffer is empty and usable again. */
 void hws_buffer_dispose(hws_buffer_t *buffer);
 /* Makes room for `size` more bytes behind; HWS_ERR_NOMEM leaves the buffer as it was. */

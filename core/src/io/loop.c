@@ -62,6 +62,7 @@ int hws_loop_create_on(hws_io_t *io, hws_loop_t **out)
     loop->fork_generation = hws_process_generation();
     hws_list_init(&loop->deferred);
     hws_list_init(&loop->resting);
+    hws_list_init(&loop->turned);
     io->on_timer = on_timer;
     io->on_rest = on_rest;
     io->owner = loop;
@@ -113,7 +114,19 @@ void hws_loop_defer(hws_loop_t *loop, hws_deferred_t *deferred)
 
 int hws_loop_run(hws_loop_t *loop, bool wait)
 {
-    return loop->io->ops->run(loop->io, wait ? HWS_RUN_ONCE : HWS_RUN_NOWAIT);
+    hws_list_t *link;
+    int rc;
+
+    loop->is_turning = true;
+    rc = loop->io->ops->run(loop->io, wait ? HWS_RUN_ONCE : HWS_RUN_NOWAIT);
+    loop->is_turning = false;
+    while ((link = hws_list_first(&loop->turned)) != NULL) {
+        hws_deferred_t *deferred = HWS_CONTAINER(link, hws_deferred_t, link);
+
+        hws_list_remove(link);
+        deferred->run(deferred);
+    }
+    return rc;
 }
 
 int hws_loop_descriptor(const hws_loop_t *loop)

@@ -100,7 +100,7 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
 {
     hws_connection_t *connection = HWS_CONTAINER(timer, hws_connection_t, timer);
 
-    if (connection->write_error == HWS_ERR_NOMEM) {
+    if (connection->outbox.error == HWS_ERR_NOMEM) {
         hws_connection_close(connection, HWS_CLOSE_FAILED, HWS_ERR_NOMEM, now);
         return;
     }
@@ -155,6 +155,7 @@ int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, void *setup, h
     connection->pool = pool;
     connection->loop = pools->loop;
     connection->socket = socket;
+    hws_outbox_init(&connection->outbox, &pools->gather, socket);
     connection->setup = setup;
     connection->used_at = now;
     connection->expires_at = jittered_lifetime(owner, now);
@@ -213,10 +214,10 @@ int hws_connection_probe(hws_connection_t *connection)
 
 /* After an error nothing more is written, but reading goes on: a response that explains it may be
  * waiting, and if none is, the read's own error ends the stream. */
-static void give_up_writing(hws_connection_t *connection, int code)
+void hws_connection_write_failed(hws_outbox_t *outbox, int code)
 {
-    connection->write_error = code;
-    hws_buffer_dispose(&connection->out);
+    hws_connection_t *connection = HWS_CONTAINER(outbox, hws_connection_t, outbox);
+
     /* What was lost here no peer will ever explain. */
     if (code == HWS_ERR_NOMEM)
         hws_loop_set_timer(connection->loop, &connection->timer, hws_loop_now(connection->loop));
@@ -226,55 +227,18 @@ static void give_up_writing(hws_connection_t *connection, int code)
     }
 }
 
-static void start_flush(hws_connection_t *connection)
-{
-    size_t size = hws_buffer_size(&connection->out);
-    int rc = connection->loop->io->ops->flush(connection->socket, &connection->out);
-
-    if (rc != HWS_OK) {
-        give_up_writing(connection, rc);
-        return;
-    }
-    connection->is_flushing = true;
-    connection->flushing = size;
-}
-
-/* Writes what is in the loop's scratch buffer, at once as far as the system takes it. */
-static int write_scratch(hws_connection_t *connection)
-{
-    hws_buffer_t *scratch = &pools_of(connection)->scratch;
-    size_t size = hws_buffer_size(scratch);
-    size_t sent = 0;
-    int rc = HWS_OK;
-
-    if (connection->write_error != HWS_OK || size == 0) {
-        hws_buffer_clear(scratch);
-        return connection->write_error;
-    }
-    if (!connection->is_flushing)
-        rc = connection->loop->io->ops->send(connection->socket, hws_buffer_bytes(scratch), size,
-                                             &sent);
-    if (rc == HWS_OK && sent < size)
-        rc = hws_buffer_append(&connection->out, hws_buffer_bytes(scratch) + sent, size - sent);
-    hws_buffer_clear(scratch);
-    if (rc != HWS_OK)
-        give_up_writing(connection, rc);
-    else if (!connection->is_flushing && !hws_buffer_is_empty(&connection->out))
-        start_flush(connection);
-    return connection->write_error;
-}
-
 /* How many body bytes may be handed over now. Framing adds a little to the bound. */
 static size_t write_room(const hws_connection_t *connection)
 {
     size_t limit = rules_of(connection)->limits.buffer;
-    size_t waiting = hws_buffer_size(&connection->out) + connection->flushing;
+    size_t waiting = hws_outbox_size(&connection->outbox);
 
     return waiting < limit ? limit - waiting : 0;
 }
 
-/* Gives the codec one piece of body; the caller writes the scratch. */
-static int send_piece(hws_stream_t *stream, hws_slice_t data, bool end, size_t *taken)
+/* Has the codec append one piece of body to `out`. */
+static int append_piece(hws_stream_t *stream, hws_slice_t data, bool end, hws_buffer_t *out,
+                        size_t *taken)
 {
     hws_connection_t *connection = stream->connection;
     size_t piece = write_room(connection);
@@ -288,27 +252,31 @@ static int send_piece(hws_stream_t *stream, hws_slice_t data, bool end, size_t *
         return HWS_OK;
     }
     return connection->codec->ops->send(connection->codec, stream, data.data, piece,
-                                        end && piece == data.size, &pools_of(connection)->scratch,
-                                        taken);
+                                        end && piece == data.size, out, taken);
 }
 
 int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t *taken)
 {
     hws_connection_t *connection = stream->connection;
+    hws_outbox_t *outbox = &connection->outbox;
     size_t total = 0;
     int rc;
 
     *taken = 0;
-    if (connection->write_error != HWS_OK)
-        return connection->write_error;
+    if (outbox->error != HWS_OK)
+        return outbox->error;
     do {
+        hws_slice_t left = {data.data + total, data.size - total};
         size_t piece = 0;
 
-        rc = send_piece(stream, (hws_slice_t){data.data + total, data.size - total}, end, &piece);
+        /* Only what the system does not take is worth waiting for. */
+        if (write_room(connection) < left.size)
+            hws_outbox_send(outbox);
+        rc = append_piece(stream, left, end, hws_outbox_begin(outbox), &piece);
         if (rc != HWS_OK)
-            hws_buffer_clear(&pools_of(connection)->scratch);
+            hws_outbox_drop(outbox);
         else
-            rc = write_scratch(connection);
+            rc = hws_outbox_commit(outbox);
         if (rc != HWS_OK)
             return rc;
         total += piece;
@@ -325,12 +293,12 @@ int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
                         size_t *taken)
 {
     hws_codec_t *codec = connection->codec;
-    hws_buffer_t *scratch = &pools_of(connection)->scratch;
-    int rc = codec->ops->open(codec, stream, message, scratch);
+    hws_buffer_t *out = hws_outbox_begin(&connection->outbox);
+    int rc = codec->ops->open(codec, stream, message, out);
 
     *taken = 0;
     if (rc != HWS_OK) {
-        hws_buffer_clear(scratch);
+        hws_outbox_drop(&connection->outbox);
         return rc;
     }
     stream->connection = connection;
@@ -345,32 +313,24 @@ int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
     if (connection->state == HWS_CONNECTION_READY)
         enter(connection, codec->room > 0 ? HWS_CONNECTION_READY : HWS_CONNECTION_BUSY);
     /* Head and first piece leave in one system call. A write that fails is no failure to open. */
-    if (body.size > 0 && send_piece(stream, body, end, taken) != HWS_OK)
+    if (body.size > 0 && append_piece(stream, body, end, out, taken) != HWS_OK)
         *taken = 0;
-    (void)write_scratch(connection);
+    (void)hws_outbox_commit(&connection->outbox);
     return HWS_OK;
-}
-
-static void finish_now(hws_connection_t *connection)
-{
-    int rc;
-
-    if (connection->is_flushing || !connection->is_finishing || connection->write_error != HWS_OK)
-        return;
-    rc = connection->loop->io->ops->finish(connection->socket);
-    connection->write_error = rc != HWS_OK ? rc : HWS_ERR_PIPE;
 }
 
 void hws_connection_finish(hws_stream_t *stream)
 {
-    stream->connection->is_finishing = true;
-    finish_now(stream->connection);
+    hws_outbox_finish(&stream->connection->outbox);
 }
 
-bool hws_connection_is_clean(const hws_connection_t *connection)
+bool hws_connection_is_clean(hws_connection_t *connection)
 {
-    return connection->write_error == HWS_OK && !connection->is_flushing &&
-           !connection->is_finishing && !connection->has_finished;
+    hws_outbox_t *outbox = &connection->outbox;
+
+    hws_outbox_send(outbox);
+    return outbox->error == HWS_OK && !outbox->is_flushing && !outbox->is_finishing &&
+           !connection->has_finished;
 }
 
 /* ---- endings ---- */
@@ -396,16 +356,17 @@ void hws_connection_stream_ended(hws_stream_t *stream)
 /* Ends the streams that have had no end yet. */
 static void end_streams(hws_connection_t *connection, int code)
 {
+    hws_buffer_t *out = hws_outbox_begin(&connection->outbox);
     hws_list_t *link;
 
     while ((link = hws_list_first(&connection->streams)) != NULL) {
         hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
 
-        connection->codec->ops->reset(connection->codec, stream, &pools_of(connection)->scratch);
+        connection->codec->ops->reset(connection->codec, stream, out);
         stream->events->on_end(stream, code);
         assert(link != hws_list_first(&connection->streams));
     }
-    hws_buffer_clear(&pools_of(connection)->scratch);
+    hws_outbox_drop(&connection->outbox);
 }
 
 /* Moves the ended streams off the connection onto `ended`, to be told once it is in order. */
@@ -443,10 +404,10 @@ static void destroy(hws_connection_t *connection, hws_close_reason_t why, hws_ti
 
     enter(connection, HWS_CONNECTION_CLOSED);
     hws_loop_cancel_timer(connection->loop, &connection->timer);
+    hws_outbox_dispose(&connection->outbox);
     /* What was abandoned in the midst must not be mistaken for a regular end. */
     connection->loop->io->ops->close(connection->socket, why == HWS_CLOSE_ABANDONED);
     connection->codec->ops->destroy(connection->codec);
-    hws_buffer_dispose(&connection->out);
     if (connection->data != NULL)
         owner->rules.free_data(connection->data);
     hws_slab_give(&owner->pools->connections, connection);
@@ -479,9 +440,9 @@ bool hws_connection_may_stay(hws_connection_t *connection, hws_time_t now, hws_c
     else if (pool->owner->is_draining)
         *why = HWS_CLOSE_SHUTDOWN;
     else if (connection->codec->is_last || rules->reuse == HWS_REUSE_NEVER ||
-             connection->is_flushing)
+             connection->outbox.is_flushing)
         *why = HWS_CLOSE_LAST; /* a peer that answered without reading may never read the rest */
-    else if (connection->write_error != HWS_OK)
+    else if (connection->outbox.error != HWS_OK)
         *why = HWS_CLOSE_FAILED;
     else if (now >= idle_until(connection, now))
         *why = now >= connection->expires_at ? HWS_CLOSE_LIFETIME : HWS_CLOSE_IDLE;
@@ -502,6 +463,7 @@ static bool find_place(hws_connection_t *connection, hws_time_t now)
         return true;
     if (connection->stream_count == 0) {
         connection->used_at = now;
+        hws_outbox_send(&connection->outbox);
         if (!hws_connection_may_stay(connection, now, &why)) {
             destroy(connection, why, now);
             return false;
@@ -549,16 +511,14 @@ void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool po
 {
     hws_connection_t *connection = stream->connection;
     hws_pool_owner_t *owner = connection->pool->owner;
+    hws_buffer_t *out = hws_outbox_begin(&connection->outbox);
+    size_t none;
 
-    if (pool_it) {
-        size_t none;
-
-        (void)connection->codec->ops->send(connection->codec, stream, "", 0, true,
-                                           &pools_of(connection)->scratch, &none);
-    } else {
-        connection->codec->ops->reset(connection->codec, stream, &pools_of(connection)->scratch);
-        (void)write_scratch(connection);
-    }
+    if (pool_it)
+        (void)connection->codec->ops->send(connection->codec, stream, "", 0, true, out, &none);
+    else
+        connection->codec->ops->reset(connection->codec, stream, out);
+    (void)hws_outbox_commit(&connection->outbox);
     take_off(stream);
     if (!pool_it && connection->codec->is_last && connection->stream_count == 0 &&
         connection->state != HWS_CONNECTION_SETUP)
@@ -586,8 +546,10 @@ void hws_connection_credit(hws_stream_t *stream, size_t size)
     if (connection == NULL || size == 0)
         return;
     if (connection->codec->ops->credit(connection->codec, stream, size,
-                                       &pools_of(connection)->scratch) == HWS_OK)
-        (void)write_scratch(connection);
+                                       hws_outbox_begin(&connection->outbox)) == HWS_OK)
+        (void)hws_outbox_commit(&connection->outbox);
+    else
+        hws_outbox_drop(&connection->outbox);
     if (connection->codec->wants_bytes && !connection->is_reading && !connection->has_finished) {
         connection->is_reading = true;
         connection->loop->io->ops->read(connection->socket, true);
@@ -636,23 +598,14 @@ static void on_flush(void *user, int status, hws_time_t now)
     hws_connection_t *connection = user;
 
     hws_loop_enter(connection->loop);
-    connection->is_flushing = false;
-    connection->flushing = 0;
     connection->used_at = now; /* a peer that takes bytes is not silent */
-    if (status != HWS_OK) {
-        give_up_writing(connection, status);
-    } else if (!hws_buffer_is_empty(&connection->out)) {
-        start_flush(connection);
-    } else {
-        hws_buffer_dispose(&connection->out);
-        finish_now(connection);
-    }
+    hws_outbox_flushed(&connection->outbox, status);
     if (write_room(connection) == 0)
         return;
     HWS_LIST_EACH(link, &connection->streams) {
         hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
 
-        if (stream->wants_write || connection->write_error != HWS_OK) {
+        if (stream->wants_write || connection->outbox.error != HWS_OK) {
             stream->wants_write = false;
             stream->events->on_writable(stream);
         }

@@ -42,13 +42,9 @@ struct hws_connection {
     hws_time_t used_at;    /* last bytes either way, or when it was handed back */
     hws_time_t idle_age;   /* how long it had been idle when its present stream began */
     hws_time_t expires_at; /* of its lifetime */
-    hws_buffer_t out;      /* written while a flush is under way */
-    size_t flushing;       /* bytes that the flush under way has taken over */
-    void *data;            /* the user's, kept from lease to lease */
-    int write_error;       /* nothing more can be written */
+    hws_outbox_t outbox;
+    void *data; /* the user's, kept from lease to lease */
     bool is_reading;
-    bool is_flushing;
-    bool is_finishing; /* half-close once all is written */
     bool has_finished; /* the peer sent its FIN */
     bool was_heard;    /* bytes came since the present stream began */
 };
@@ -82,7 +78,7 @@ void hws_connection_credit(hws_stream_t *stream, size_t size);
 void hws_connection_finish(hws_stream_t *stream);
 /* The stream's owner is done with a raw stream, whose end no codec can see: true when the
  * connection is fit to be pooled. */
-bool hws_connection_is_clean(const hws_connection_t *connection);
+bool hws_connection_is_clean(hws_connection_t *connection);
 /* Takes an unfinished stream off; no event of it comes any more. With `pool_it` the connection,
  * a raw one, goes back to its pool, else it is reset where the protocol knows no better. */
 void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool pool_it,
@@ -90,6 +86,8 @@ void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool po
 /* Has the stream's on_due called at `at`; it may be called earlier. The connection's own timer does
  * that, which moves seldom: a stream need not set one of its own and cancel it again. */
 void hws_connection_watch(hws_stream_t *stream, hws_time_t at);
+/* For pool.c: hws_gather_t.on_failed. */
+void hws_connection_write_failed(hws_outbox_t *outbox, int code);
 /* For on_end handlers: the stream waits to be settled. */
 void hws_connection_stream_ended(hws_stream_t *stream);
 

@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "codec/codec.h"
-#include "io/loop.h"
+#include "pool/outbox.h"
 
 #include <hawser/manager.h>
 
@@ -20,7 +20,7 @@ typedef struct {
     hws_loop_t *loop;
     hws_list_t idle;        /* every idle connection, the one used last in front */
     hws_slab_t connections; /* hws_connection_t */
-    hws_buffer_t scratch;   /* what a codec writes before it goes to the socket; empty between */
+    hws_gather_t gather;    /* what the connections write in one turn of the loop */
     hws_fields_t fields;    /* where heads are parsed, one at a time */
     hws_random_t random;
 } hws_pools_t;
