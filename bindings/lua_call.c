@@ -27,10 +27,8 @@ hwl_wait_t *hwl_call_create(lua_State *L, hwl_t *lua, int callback)
     size_t i;
 
     hwl_loop(L, lua);
-    handle = hwl_new_userdata(L, sizeof(*handle), 0);
+    handle = hwl_new(L, lua, HWL_HANDLE, sizeof(*handle), 0);
     *handle = NULL;
-    hwl_push_type(L, lua, HWL_HANDLE);
-    lua_setmetatable(L, -2);
     if ((call = hws_zalloc(sizeof(*call))) == NULL) {
         hwl_out_of_memory(L);
         return NULL;
@@ -146,7 +144,7 @@ void hwl_calls_abandon(lua_State *L, hwl_t *lua)
 
 static int cancel(lua_State *L)
 {
-    hwl_call_t **handle = hwl_self(L);
+    hwl_call_t **handle = hwl_self(L, HWL_HANDLE);
 
     if (*handle != NULL) {
         hwl_wait_cancel(&(*handle)->wait);
@@ -157,7 +155,7 @@ static int cancel(lua_State *L)
 
 static int collect(lua_State *L)
 {
-    hwl_call_t **handle = hwl_dying(L);
+    hwl_call_t **handle = hwl_test(L, 1, HWL_HANDLE);
 
     if (handle != NULL && *handle != NULL) {
         (*handle)->handle = NULL;

@@ -256,7 +256,7 @@ static void set_handlers(lua_State *L, hwl_manager_t *manager)
 
 int hwl_event_on(lua_State *L)
 {
-    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t **self = hwl_self(L, HWL_MANAGER);
     hwl_manager_t *manager = *self;
     uint32_t bit = lua_type(L, 2) == LUA_TSTRING ? bit_of(lua_tostring(L, 2)) : 0;
 
@@ -284,7 +284,7 @@ int hwl_event_on(lua_State *L)
 /* Returns whether there was one of that id. */
 int hwl_event_off(lua_State *L)
 {
-    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t **self = hwl_self(L, HWL_MANAGER);
     hwl_manager_t *manager = *self;
     bool was_there;
 

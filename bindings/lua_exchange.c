@@ -72,10 +72,8 @@ static int start_producer(lua_State *L)
     hwl_t *lua = exchange->lua;
 
     hwl_push_helper(L, lua, HWL_HELPER_PRODUCE);
-    exchange->sink = hwl_new_userdata(L, sizeof(*exchange->sink), 0);
+    exchange->sink = hwl_new(L, lua, HWL_SINK, sizeof(*exchange->sink), 0);
     *exchange->sink = exchange;
-    hwl_push_type(L, lua, HWL_SINK);
-    lua_setmetatable(L, -2);
     lua_rawgeti(L, LUA_REGISTRYINDEX, exchange->function);
     exchange->producer = hwl_task_create(L, lua, 2);
     exchange->producer->is_awaited = true;
@@ -132,7 +130,7 @@ static int feed(lua_State *L)
         .cancel = cancel_send,
         .leave = leave_send,
     };
-    hwl_exchange_t *exchange = *(hwl_exchange_t **)hwl_self(L);
+    hwl_exchange_t *exchange = *(hwl_exchange_t **)hwl_self(L, HWL_SINK);
     hwl_wait_t local;
     hwl_wait_t *wait = hwl_wait_begin(L, hwl_of(L), 0, &local);
 
@@ -148,7 +146,7 @@ static int feed(lua_State *L)
 
 static int finish(lua_State *L)
 {
-    hwl_exchange_t *exchange = *(hwl_exchange_t **)hwl_self(L);
+    hwl_exchange_t *exchange = *(hwl_exchange_t **)hwl_self(L, HWL_SINK);
 
     if (exchange != NULL)
         hws_request_finish(exchange->request);
@@ -157,7 +155,7 @@ static int finish(lua_State *L)
 
 static int abort_body(lua_State *L)
 {
-    hwl_exchange_t *exchange = *(hwl_exchange_t **)hwl_self(L);
+    hwl_exchange_t *exchange = *(hwl_exchange_t **)hwl_self(L, HWL_SINK);
 
     if (exchange != NULL)
         hws_request_abort(exchange->request, luaL_checkstring(L, 2));
@@ -166,7 +164,7 @@ static int abort_body(lua_State *L)
 
 static int collect_sink(lua_State *L)
 {
-    hwl_exchange_t **sink = hwl_dying(L);
+    hwl_exchange_t **sink = hwl_test(L, 1, HWL_SINK);
 
     if (sink != NULL && *sink != NULL) {
         (*sink)->sink = NULL;
@@ -258,15 +256,12 @@ int hwl_exchange_wait(lua_State *L, hwl_wait_t *wait, hwl_exchange_t *exchange,
 
 void hwl_stream_push(lua_State *L, hwl_exchange_t *exchange)
 {
-    hwl_stream_t *stream = hwl_new_userdata(L, sizeof(*stream), 0);
+    hwl_stream_t *stream = hwl_new(L, exchange->lua, HWL_STREAM, sizeof(*stream), 0);
 
-    stream->exchange = NULL;
+    stream->exchange = exchange;
     stream->lua = exchange->lua;
     stream->error.code = HWS_OK;
     stream->trailers = LUA_NOREF;
-    hwl_push_type(L, exchange->lua, HWL_STREAM);
-    lua_setmetatable(L, -2);
-    stream->exchange = exchange;
     exchange->stream = stream;
 }
 
@@ -380,7 +375,7 @@ static void report_leak(const hwl_exchange_t *exchange)
 
 static int collect_stream(lua_State *L)
 {
-    hwl_stream_t *stream = hwl_dying(L);
+    hwl_stream_t *stream = hwl_test(L, 1, HWL_STREAM);
 
     if (stream == NULL)
         return 0;

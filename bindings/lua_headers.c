@@ -6,7 +6,7 @@
 void hwl_headers_push(lua_State *L, hwl_t *lua, const hws_head_t *head)
 {
     size_t fields = head->count * sizeof(hws_field_t);
-    hwl_head_t *own = hwl_new_userdata(L, sizeof(*own) + fields + head->size, 0);
+    hwl_head_t *own = hwl_new(L, lua, HWL_HEADERS, sizeof(*own) + fields + head->size, 0);
     hws_field_t *field = (hws_field_t *)(void *)(own + 1);
     char *bytes = (char *)own + sizeof(*own) + fields;
 
@@ -17,13 +17,11 @@ void hwl_headers_push(lua_State *L, hwl_t *lua, const hws_head_t *head)
     own->head.fields = field;
     own->head.bytes = bytes;
     own->view = &own->head;
-    hwl_push_type(L, lua, HWL_HEADERS);
-    lua_setmetatable(L, -2);
 }
 
 static const hws_head_t *self_head(lua_State *L)
 {
-    return *(const hws_head_t **)hwl_self(L);
+    return *(const hws_head_t **)hwl_self(L, HWL_HEADERS);
 }
 
 static void push_slice(lua_State *L, hws_slice_t slice)
@@ -55,7 +53,7 @@ static int get(lua_State *L)
     if (lua_type(L, 2) != LUA_TSTRING)
         return 0;
     lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(3));
+    lua_rawget(L, lua_upvalueindex(2));
     if (!lua_isnil(L, -1))
         return 1;
     return push_next(L, head, &from) ? 1 : 0;
@@ -80,7 +78,7 @@ static int all(lua_State *L)
  * cannot be found again by the control variable. */
 static int next_field(lua_State *L)
 {
-    const hws_head_t *head = *(const hws_head_t **)lua_touserdata(L, lua_upvalueindex(1));
+    const hws_head_t *head = *(const hws_head_t **)hwl_test(L, lua_upvalueindex(1), HWL_HEADERS);
     uint32_t index = (uint32_t)lua_tointeger(L, lua_upvalueindex(2));
 
     if (index >= head->count)

@@ -35,21 +35,11 @@ bool hwl_conn_is_open(lua_State *L, const hwl_conn_t *conn)
     return false;
 }
 
-/* A method that was looked up before the lease ended may be called after that. */
 hwl_conn_t *hwl_conn_self(lua_State *L)
 {
-    hwl_conn_t **handle = lua_touserdata(L, 1);
+    hwl_conn_t **handle = hwl_self(L, HWL_CONN);
 
-    if (handle != NULL && lua_getmetatable(L, 1)) {
-        const void *type = lua_topointer(L, -1);
-
-        lua_pop(L, 1);
-        if (type == lua_topointer(L, lua_upvalueindex(2)))
-            return *handle;
-        if (type == hwl_of(L)->ended_conn)
-            return NULL;
-    }
-    return hwl_self(L); /* raises */
+    return *handle;
 }
 
 void hwl_conn_forget(hwl_conn_t *conn)
@@ -61,7 +51,7 @@ void hwl_conn_forget(hwl_conn_t *conn)
 /* Pushes a userdata, which takes `lease` over. */
 static hwl_conn_t *push_conn(lua_State *L, hwl_manager_t *manager, hws_lease_t *lease)
 {
-    hwl_conn_t **handle = hwl_new_userdata(L, sizeof(*handle), 0);
+    hwl_conn_t **handle = hwl_new(L, manager->lua, HWL_CONN, sizeof(*handle), 0);
     hws_lease_options_t callbacks = {
         .on_readable = hwl_conn_on_readable,
         .on_writable = hwl_conn_on_writable,
@@ -69,8 +59,6 @@ static hwl_conn_t *push_conn(lua_State *L, hwl_manager_t *manager, hws_lease_t *
     hwl_conn_t *conn;
 
     *handle = NULL;
-    hwl_push_type(L, manager->lua, HWL_CONN);
-    lua_setmetatable(L, -2);
     if ((conn = hws_slab_take(&manager->lua->conn_slab)) == NULL) {
         hwl_out_of_memory(L);
         return NULL;
@@ -215,7 +203,7 @@ static void refuse_option(lua_State *L, const hwl_t *lua)
 
 int hwl_lease_acquire(lua_State *L)
 {
-    hwl_upstream_t *upstream = hwl_self(L);
+    hwl_upstream_t *upstream = hwl_self(L, HWL_UPSTREAM);
     hws_lease_options_t options = {.timeout = 0};
     int callback = hwl_check_callback(L, lua_isfunction(L, 2) ? 2 : 3);
 
@@ -235,8 +223,7 @@ int hwl_lease_acquire(lua_State *L)
 
 int hwl_lease_connect(lua_State *L)
 {
-    hwl_t *lua = hwl_of(L);
-    hwl_upstream_t *upstream = hwl_test(L, lua, 1, HWL_UPSTREAM);
+    hwl_upstream_t *upstream = hwl_test(L, 1, HWL_UPSTREAM);
     hws_lease_options_t options = {.connect_only = true};
 
     if (upstream == NULL)
@@ -370,7 +357,7 @@ static int get(lua_State *L)
     const char *name;
 
     lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(3));
+    lua_rawget(L, lua_upvalueindex(2));
     if (!lua_isnil(L, -1))
         return 1;
     conn = hwl_conn_self(L);
@@ -456,7 +443,7 @@ static void report_leak(const hwl_conn_t *conn)
  * only with its Lua state. */
 static int collect(lua_State *L)
 {
-    hwl_conn_t **handle = hwl_dying(L);
+    hwl_conn_t **handle = hwl_test(L, 1, HWL_CONN);
     hwl_conn_t *conn = handle != NULL ? *handle : NULL;
 
     if (conn == NULL)
@@ -477,7 +464,6 @@ static int collect(lua_State *L)
 static void define_ended(lua_State *L, hwl_t *lua)
 {
     lua_newtable(L);
-    lua->ended_conn = lua_topointer(L, -1);
     hwl_push_type(L, lua, HWL_CONN);
     for (lua_pushnil(L); lua_next(L, -2) != 0;) {
         lua_pushvalue(L, -2);

@@ -118,7 +118,7 @@ static int make(lua_State *L, hwl_t *lua)
     hwl_loop(L, lua);
     hws_manager_options_init(&options);
     read_options(L, &options);
-    handle = hwl_new_userdata(L, sizeof(*handle), 1);
+    handle = hwl_new(L, lua, HWL_MANAGER, sizeof(*handle), 1);
     *handle = NULL;
     push_table(L);
     lua_getfield(L, checked, "log");
@@ -142,8 +142,6 @@ static int make(lua_State *L, hwl_t *lua)
     hws_manager_listen(manager->core, 1U << HWS_EVENT_LEAK);
     *handle = manager;
 
-    hwl_push_type(L, lua, HWL_MANAGER);
-    lua_setmetatable(L, -3);
     lua_pushlightuserdata(L, manager);
     lua_pushvalue(L, -3);
     lua_rawset(L, -3);
@@ -177,7 +175,7 @@ void hwl_manager_push_default(lua_State *L, hwl_t *lua)
 
 static int stats(lua_State *L)
 {
-    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t **self = hwl_self(L, HWL_MANAGER);
     hwl_manager_t *manager = *self;
     hws_stats_t figures;
 
@@ -194,7 +192,7 @@ static int stats(lua_State *L)
 
 static int trim(lua_State *L)
 {
-    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t **self = hwl_self(L, HWL_MANAGER);
     hwl_manager_t *manager = *self;
 
     if (!hwl_is_alive(L, self))
@@ -208,7 +206,7 @@ static int trim(lua_State *L)
 
 static int drain(lua_State *L)
 {
-    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t **self = hwl_self(L, HWL_MANAGER);
     hwl_manager_t *manager = *self;
 
     if (!hwl_is_alive(L, self))
@@ -218,7 +216,7 @@ static int drain(lua_State *L)
 
 static int close(lua_State *L)
 {
-    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t **self = hwl_self(L, HWL_MANAGER);
     hwl_manager_t *manager = *self;
 
     if (!hwl_is_alive(L, self))
@@ -236,7 +234,7 @@ static int close(lua_State *L)
 
 static int collect(lua_State *L)
 {
-    hwl_manager_t **handle = hwl_dying(L);
+    hwl_manager_t **handle = hwl_test(L, 1, HWL_MANAGER);
 
     if (handle != NULL && *handle != NULL) {
         hwl_manager_unhold(*handle);

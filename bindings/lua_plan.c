@@ -57,7 +57,7 @@ static void refuse_option(lua_State *L)
     hwl_push_helper(L, hwl_of(L), HWL_HELPER_UNKNOWN);
     lua_pushliteral(L, "option");
     lua_pushvalue(L, -3);
-    lua_pushvalue(L, lua_upvalueindex(3));
+    lua_pushvalue(L, lua_upvalueindex(2));
     lua_call(L, 3, 1);
     luaL_error(L, "%s", lua_tostring(L, -1));
 }
@@ -123,7 +123,7 @@ void hwl_plan_options(lua_State *L, hwl_plan_t *plan)
         option_t option;
 
         lua_pushvalue(L, -2);
-        lua_rawget(L, lua_upvalueindex(3));
+        lua_rawget(L, lua_upvalueindex(2));
         option = (option_t)lua_tointeger(L, -1);
         lua_pop(L, 1);
         take_option(L, plan, option);

@@ -24,7 +24,7 @@ typedef struct {
     uint64_t serial; /* of its header fields */
 } hwl_plan_t;
 
-/* For a function with the table of known options in its third upvalue. These raise at the caller's
+/* For a function with the table of known options in its second upvalue. These raise at the caller's
  * line. */
 
 /* The path or URL at `index`, which messages call `name`. */

@@ -55,11 +55,11 @@ static const hwl_operation_t operation = {.push = push, .cancel = cancel, .leave
 /* The manager behind `self`; and the upstream, NULL when the target's origin decides. */
 static hwl_manager_t *manager_of(lua_State *L, const hwl_plan_t *plan, hws_upstream_t **upstream)
 {
-    hwl_upstream_t *of_upstream = hwl_test(L, hwl_of(L), plan->self, HWL_UPSTREAM);
+    hwl_upstream_t *of_upstream = hwl_test(L, plan->self, HWL_UPSTREAM);
 
     *upstream = of_upstream != NULL ? of_upstream->core : NULL;
     return of_upstream != NULL ? of_upstream->manager
-                               : *(hwl_manager_t **)lua_touserdata(L, plan->self);
+                               : *(hwl_manager_t **)hwl_test(L, plan->self, HWL_MANAGER);
 }
 
 static int find_upstream(lua_State *L, const hwl_plan_t *plan, hwl_manager_t *manager,
@@ -169,7 +169,7 @@ static int start_redirected(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
         lua_setfield(L, -2, "body");
     }
     set_timeout(L, plan);
-    if (hwl_test(L, lua, plan->self, HWL_UPSTREAM) != NULL) {
+    if (hwl_test(L, plan->self, HWL_UPSTREAM) != NULL) {
         hwl_get_table(L, plan->self);
         lua_getfield(L, -1, "manager");
         lua_getfield(L, -2, "peers");
@@ -232,14 +232,21 @@ static int do_request(lua_State *L, const char *target)
 
 static int call(lua_State *L, const char *target)
 {
-    const verb_t *verb = lua_touserdata(L, lua_upvalueindex(4));
+    const verb_t *verb = lua_touserdata(L, lua_upvalueindex(3));
 
     return verb->method.size > 0 ? do_verb(L, verb, target) : do_request(L, target);
 }
 
-static int call_method(lua_State *L)
+static int call_manager(lua_State *L)
 {
-    const void *self = hwl_self(L);
+    const void *self = hwl_self(L, HWL_MANAGER);
+
+    return hwl_is_alive(L, self) ? call(L, "the path or URL") : 2;
+}
+
+static int call_upstream(lua_State *L)
+{
+    const void *self = hwl_self(L, HWL_UPSTREAM);
 
     return hwl_is_alive(L, self) ? call(L, "the path or URL") : 2;
 }
@@ -252,7 +259,7 @@ static int call_default(lua_State *L)
 }
 
 /* Adds the functions to the table on top of the stack. */
-static void define(lua_State *L, hwl_t *lua, hwl_type_t type, lua_CFunction function)
+static void define(lua_State *L, hwl_t *lua, lua_CFunction function)
 {
     int table = lua_gettop(L);
     size_t i;
@@ -261,10 +268,9 @@ static void define(lua_State *L, hwl_t *lua, hwl_type_t type, lua_CFunction func
     hwl_plan_push_known(L, true);
     for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
         lua_pushlightuserdata(L, lua);
-        hwl_push_type(L, lua, type);
         lua_pushvalue(L, verbs[i].method.size > 0 ? table + 1 : table + 2);
         lua_pushlightuserdata(L, (void *)(uintptr_t)&verbs[i]);
-        lua_pushcclosure(L, function, 4);
+        lua_pushcclosure(L, function, 3);
         lua_setfield(L, table, verbs[i].name);
     }
     lua_settop(L, table);
@@ -274,11 +280,11 @@ void hwl_request_define(lua_State *L, hwl_t *lua, hwl_type_t type)
 {
     hwl_push_type(L, lua, type);
     lua_getfield(L, -1, "methods");
-    define(L, lua, type, call_method);
+    define(L, lua, type == HWL_MANAGER ? call_manager : call_upstream);
     lua_pop(L, 2);
 }
 
 void hwl_request_define_default(lua_State *L, hwl_t *lua)
 {
-    define(L, lua, HWL_MANAGER, call_default);
+    define(L, lua, call_default);
 }

@@ -7,12 +7,13 @@
 /* ---- how it is kept ---- */
 
 /* A block of its own: head, fields, bytes, peer. */
-static void push_head(lua_State *L, const hws_response_t *response, int values)
+static void push_head(lua_State *L, const hwl_t *lua, const hws_response_t *response,
+                      hwl_type_t type, int values)
 {
     const hws_head_t *head = response->head;
     size_t fields = head->count * sizeof(hws_field_t);
     size_t peer = strlen(response->peer) + 1;
-    hwl_head_t *own = hwl_new_userdata(L, sizeof(*own) + fields + head->size + peer, values);
+    hwl_head_t *own = hwl_new(L, lua, type, sizeof(*own) + fields + head->size + peer, values);
     char *place = (char *)(own + 1);
 
     own->head = *head;
@@ -40,7 +41,7 @@ enum { BODY = 1, HEADERS, TRAILERS };
 void hwl_response_push(lua_State *L, hwl_t *lua, const hws_response_t *response,
                        hwl_exchange_t *exchange)
 {
-    push_head(L, response, TRAILERS);
+    push_head(L, lua, response, HWL_RESPONSE, TRAILERS);
     if (exchange != NULL)
         hwl_stream_push(L, exchange);
     else
@@ -50,13 +51,11 @@ void hwl_response_push(lua_State *L, hwl_t *lua, const hws_response_t *response,
         hwl_headers_push(L, lua, response->trailers);
         lua_setiuservalue(L, -2, TRAILERS);
     }
-    hwl_push_type(L, lua, HWL_RESPONSE);
-    lua_setmetatable(L, -2);
 }
 
 static hwl_head_t *self_head(lua_State *L)
 {
-    return hwl_self(L);
+    return hwl_self(L, HWL_RESPONSE);
 }
 
 /* Pushes the body's string or stream. */
@@ -72,12 +71,10 @@ static void push_headers(lua_State *L, const hwl_head_t *head)
 
     if (lua_getiuservalue(L, 1, HEADERS) != LUA_TNIL)
         return;
-    view = hwl_new_userdata(L, sizeof(hws_head_t *), 1);
+    view = hwl_new(L, hwl_of(L), HWL_HEADERS, sizeof(hws_head_t *), 1);
     *view = head->view;
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);
-    hwl_push_type(L, hwl_of(L), HWL_HEADERS);
-    lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, 1, HEADERS);
 }
@@ -95,9 +92,7 @@ void hwl_response_push(lua_State *L, hwl_t *lua, const hws_response_t *response,
                        hwl_exchange_t *exchange)
 {
     lua_createtable(L, exchange != NULL ? STREAM : HEAD, 2);
-    push_head(L, response, 0);
-    hwl_push_type(L, lua, HWL_HEADERS);
-    lua_setmetatable(L, -2);
+    push_head(L, lua, response, HWL_HEADERS, 0);
     lua_rawseti(L, -2, HEAD);
     lua_pushinteger(L, response->head->status);
     lua_setfield(L, -2, "status");
@@ -120,9 +115,9 @@ static hwl_head_t *self_head(lua_State *L)
 {
     hwl_head_t *head;
 
-    hwl_check_self(L);
+    hwl_check_self(L, HWL_RESPONSE);
     lua_rawgeti(L, 1, HEAD);
-    if ((head = hwl_test(L, hwl_of(L), -1, HWL_HEADERS)) == NULL)
+    if ((head = hwl_test(L, -1, HWL_HEADERS)) == NULL)
         luaL_error(L, "a response that hawser did not make");
     lua_pop(L, 1);
     return head;
@@ -158,7 +153,7 @@ static hwl_stream_t *stream_of(lua_State *L)
     hwl_stream_t *stream;
 
     push_body(L);
-    stream = hwl_test(L, hwl_of(L), -1, HWL_STREAM);
+    stream = hwl_test(L, -1, HWL_STREAM);
     lua_pop(L, 1);
     return stream;
 }
@@ -240,7 +235,7 @@ static int get(lua_State *L)
         }
     }
     lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(3));
+    lua_rawget(L, lua_upvalueindex(2));
     return 1;
 }
 

@@ -77,17 +77,16 @@ bool hwl_protect(lua_State *L, lua_CFunction function, void *argument)
     return status == LUA_OK;
 }
 
-/* Puts functions into the table below the metatable on top, each with hwl_t, metatable and, if
- * `third` is not 0, that value as upvalues. */
+/* Puts functions into the table at `table`, each with hwl_t and, if `second` is not 0, that value as
+ * upvalues. */
 static void set_functions(lua_State *L, hwl_t *lua, const luaL_Reg *functions, int table,
-                          int metatable, int third)
+                          int second)
 {
     for (; functions->name != NULL; functions++) {
         lua_pushlightuserdata(L, lua);
-        lua_pushvalue(L, metatable);
-        if (third != 0)
-            lua_pushvalue(L, third);
-        lua_pushcclosure(L, functions->func, third != 0 ? 3 : 2);
+        if (second != 0)
+            lua_pushvalue(L, second);
+        lua_pushcclosure(L, functions->func, second != 0 ? 2 : 1);
         lua_setfield(L, table, functions->name);
     }
 }
@@ -109,8 +108,8 @@ void hwl_define(lua_State *L, hwl_t *lua, hwl_type_t type, const luaL_Reg *metam
     lua_setfield(L, metatable, "methods");
     lua_pushvalue(L, table);
     lua_setfield(L, metatable, "__index");
-    set_functions(L, lua, metamethods, metatable, metatable, table);
-    set_functions(L, lua, methods, table, metatable, 0);
+    set_functions(L, lua, metamethods, metatable, table);
+    set_functions(L, lua, methods, table, 0);
     lua_pop(L, 1);
     lua->types[type] = luaL_ref(L, LUA_REGISTRYINDEX);
 }
@@ -122,58 +121,61 @@ static const char *type_of(lua_State *L, int index)
     return luaL_typename(L, index);
 }
 
-/* Whether the value at index 1 has the metatable of the method that is running. */
-static bool has_own_type(lua_State *L)
+/* What a userdata of ours begins with. A method looks at this word alone: a metatable would have to be
+ * fetched and compared, and that of a lease changes when it ends. */
+typedef struct {
+    const char *const *type; /* in type_names: nobody else's userdata begins with such an address */
+} header_t;
+
+void *hwl_new(lua_State *L, const hwl_t *lua, hwl_type_t type, size_t size, int values)
+{
+    header_t *header = hwl_new_userdata(L, sizeof(*header) + size, values);
+
+    header->type = &type_names[type];
+    hwl_push_type(L, lua, type);
+    lua_setmetatable(L, -2);
+    return header + 1;
+}
+
+void *hwl_test(lua_State *L, int index, hwl_type_t type)
+{
+    header_t *header = lua_touserdata(L, index);
+
+    /* A light userdata, which may point anywhere, has the length 0. */
+    if (header == NULL || lua_rawlen(L, index) < sizeof(*header) ||
+        header->type != &type_names[type])
+        return NULL;
+    return header + 1;
+}
+
+static void refuse_self(lua_State *L, hwl_type_t type)
+{
+    const char *given = lua_isnone(L, 1) ? "nothing" : type_of(L, 1);
+
+    luaL_error(L, "a method of %s was called on %s (write object:method(), with a colon)",
+               type_names[type], given);
+}
+
+void *hwl_self(lua_State *L, hwl_type_t type)
+{
+    void *self = hwl_test(L, 1, type);
+
+    if (self == NULL)
+        refuse_self(L, type);
+    return self;
+}
+
+void hwl_check_self(lua_State *L, hwl_type_t type)
 {
     bool has_it = false;
 
     if (lua_getmetatable(L, 1)) {
-        has_it = lua_topointer(L, -1) == lua_topointer(L, lua_upvalueindex(2));
-        lua_pop(L, 1);
+        hwl_push_type(L, hwl_of(L), type);
+        has_it = lua_rawequal(L, -1, -2) != 0;
+        lua_pop(L, 2);
     }
-    return has_it;
-}
-
-static void refuse_self(lua_State *L)
-{
-    const char *given = lua_isnone(L, 1) ? "nothing" : type_of(L, 1);
-
-    lua_getfield(L, lua_upvalueindex(2), "__name");
-    luaL_error(L, "a method of %s was called on %s (write object:method(), with a colon)",
-               lua_tostring(L, -1), given);
-}
-
-void *hwl_self(lua_State *L)
-{
-    void *self = has_own_type(L) ? lua_touserdata(L, 1) : NULL;
-
-    /* NULL: also a table that was given the metatable. */
-    if (self == NULL)
-        refuse_self(L);
-    return self;
-}
-
-void *hwl_dying(lua_State *L)
-{
-    return has_own_type(L) ? lua_touserdata(L, 1) : NULL;
-}
-
-void hwl_check_self(lua_State *L)
-{
-    if (!has_own_type(L))
-        refuse_self(L);
-}
-
-void *hwl_test(lua_State *L, const hwl_t *lua, int index, hwl_type_t type)
-{
-    bool is_it;
-
-    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
-        return NULL;
-    hwl_push_type(L, lua, type);
-    is_it = lua_rawequal(L, -1, -2) != 0;
-    lua_pop(L, 2);
-    return is_it ? lua_touserdata(L, index) : NULL;
+    if (!has_it)
+        refuse_self(L, type);
 }
 
 /* Pushes how the value at `index` is shown in a message. */

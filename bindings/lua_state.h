@@ -3,8 +3,7 @@
  * Names of the binding begin with hwl_, so that its lease is never taken for the core's. Nothing
  * here is global: several Lua states in one process each have their own.
  *
- * Every C function that Lua sees is a closure with the hwl_t in its first upvalue and, when it is a
- * method, its type's metatable in the second. */
+ * Every C function that Lua sees is a closure with the hwl_t in its first upvalue. */
 #ifndef HWL_LUA_STATE_H
 #define HWL_LUA_STATE_H
 
@@ -104,10 +103,9 @@ struct hwl {
     int default_manager; /* LUA_NOREF until it is used */
     int out_of_memory;   /* errors made in advance */
     int too_many_results;
-    int push_results;       /* a C function of lua_wait.c */
-    int nothing;            /* one that does nothing */
-    int ended_conns;        /* the metatable of leases that have ended */
-    const void *ended_conn; /* that metatable's identity */
+    int push_results; /* a C function of lua_wait.c */
+    int nothing;      /* one that does nothing */
+    int ended_conns;  /* the metatable of leases that have ended */
 #if LUA_VERSION_NUM == 502
     lua_CFunction transparent[3]; /* pcall, xpcall, dofile: one may yield through them */
 #endif
@@ -136,19 +134,21 @@ static inline void hwl_push_helper(lua_State *L, const hwl_t *lua, hwl_helper_t 
 }
 
 /* Makes the metatable of a type. `metamethods` and `methods` end with a NULL name. Without a
- * metamethod __index the methods are found directly; with one, it has their table in its third
+ * metamethod __index the methods are found directly; with one, it has their table in its second
  * upvalue. */
 void hwl_define(lua_State *L, hwl_t *lua, hwl_type_t type, const luaL_Reg *metamethods,
                 const luaL_Reg *methods);
 
-/* For methods: the userdata at index 1, which must be of the method's own type, else it raises. */
-void *hwl_self(lua_State *L);
-/* The same for finalizers, which must not raise: NULL for a table that was given the metatable. */
-void *hwl_dying(lua_State *L);
-/* Raises unless the value at index 1, which need not be a userdata, has the method's own type. */
-void hwl_check_self(lua_State *L);
-/* Whether the value at `index` has that type; NULL if not. */
-void *hwl_test(lua_State *L, const hwl_t *lua, int index, hwl_type_t type);
+/* Pushes a userdata of that type and returns its `size` bytes, which must be fit for the type's
+ * finalizer before anything can raise. `values` as for hwl_new_userdata(). */
+void *hwl_new(lua_State *L, const hwl_t *lua, hwl_type_t type, size_t size, int values);
+/* The bytes of the value at `index`; NULL when it is anything but a userdata that hwl_new() made for
+ * this type. Never raises: for finalizers, too. */
+void *hwl_test(lua_State *L, int index, hwl_type_t type);
+/* For methods: the same of the value at index 1; raises instead of returning NULL. */
+void *hwl_self(lua_State *L, hwl_type_t type);
+/* For methods of a type whose values are tables: raises unless that at index 1 has its metatable. */
+void hwl_check_self(lua_State *L, hwl_type_t type);
 /* Raises "<name> is <value>; allowed: <allowed>" at the caller's line. */
 int hwl_refuse(lua_State *L, const char *name, int index, const char *allowed);
 /* A span from the seconds at `index`, at least `least`; raises for anything else. With `may_be_off`

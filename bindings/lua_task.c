@@ -415,7 +415,7 @@ static bool waits_for(const hwl_task_t *task, const hwl_task_t *waiter)
 
 static int join(lua_State *L)
 {
-    hwl_task_t **self = hwl_self(L);
+    hwl_task_t **self = hwl_self(L, HWL_TASK);
     hwl_task_t *task = *self;
     hwl_t *lua = hwl_of(L);
     int callback = hwl_check_callback(L, 2);
@@ -434,7 +434,7 @@ static int join(lua_State *L)
 
 static int cancel(lua_State *L)
 {
-    hwl_task_t **self = hwl_self(L);
+    hwl_task_t **self = hwl_self(L, HWL_TASK);
 
     if (*self == NULL)
         return 0;
@@ -445,7 +445,7 @@ static int cancel(lua_State *L)
 
 static int collect(lua_State *L)
 {
-    hwl_task_t **task = hwl_dying(L);
+    hwl_task_t **task = hwl_test(L, 1, HWL_TASK);
 
     if (task != NULL && *task != NULL) {
         hwl_task_unhold(*task);
@@ -463,10 +463,8 @@ static int spawn(lua_State *L, bool is_awaited)
 
     if (!lua_isfunction(L, 1))
         return hwl_refuse(L, "what hawser.spawn is to run", 1, "a function");
-    task = hwl_new_userdata(L, sizeof(*task), 0);
+    task = hwl_new(L, lua, HWL_TASK, sizeof(*task), 0);
     *task = NULL;
-    hwl_push_type(L, lua, HWL_TASK);
-    lua_setmetatable(L, -2);
     lua_insert(L, 1);
     *task = hwl_task_create(L, lua, lua_gettop(L) - 2);
     (*task)->is_awaited = is_awaited;

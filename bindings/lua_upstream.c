@@ -84,7 +84,7 @@ static void keep(lua_State *L, int checked, int table)
 /* Wraps the core's upstream into a userdata, and pushes that and its table. */
 static void push_new(lua_State *L, hwl_manager_t *manager, hws_upstream_t *core)
 {
-    hwl_upstream_t *upstream = hwl_new_userdata(L, sizeof(*upstream), 1);
+    hwl_upstream_t *upstream = hwl_new(L, manager->lua, HWL_UPSTREAM, sizeof(*upstream), 1);
 
     upstream->core = NULL;
     lua_newtable(L);
@@ -92,8 +92,6 @@ static void push_new(lua_State *L, hwl_manager_t *manager, hws_upstream_t *core)
     lua_setfield(L, -2, "manager");
     lua_pushvalue(L, -1);
     hwl_set_table(L, -3);
-    hwl_push_type(L, manager->lua, HWL_UPSTREAM);
-    lua_setmetatable(L, -3);
     upstream->core = core;
     upstream->manager = manager;
     hws_upstream_hold(core);
@@ -138,7 +136,7 @@ static int create(lua_State *L, hwl_manager_t *manager)
 
 int hwl_upstream_of_manager(lua_State *L)
 {
-    hwl_manager_t **self = hwl_self(L);
+    hwl_manager_t **self = hwl_self(L, HWL_MANAGER);
     hwl_manager_t *manager = *self;
 
     if (!hwl_is_alive(L, self))
@@ -157,7 +155,7 @@ int hwl_upstream_of_manager(lua_State *L)
 
 static int collect(lua_State *L)
 {
-    hwl_upstream_t *upstream = hwl_dying(L);
+    hwl_upstream_t *upstream = hwl_test(L, 1, HWL_UPSTREAM);
 
     if (upstream == NULL || upstream->core == NULL)
         return 0;
@@ -181,7 +179,7 @@ static bool is_usable(lua_State *L, const hwl_upstream_t *upstream)
 
 static int update(lua_State *L)
 {
-    hwl_upstream_t *upstream = hwl_self(L);
+    hwl_upstream_t *upstream = hwl_self(L, HWL_UPSTREAM);
     hws_upstream_options_t options;
     hws_error_t why = {.code = HWS_OK};
     int rc;
@@ -250,7 +248,7 @@ static void push_peer(lua_State *L, const hws_upstream_t *core, size_t index, in
 
 static int peers(lua_State *L)
 {
-    hwl_upstream_t *upstream = hwl_self(L);
+    hwl_upstream_t *upstream = hwl_self(L, HWL_UPSTREAM);
     size_t count;
     size_t i;
 
@@ -271,7 +269,7 @@ static int peers(lua_State *L)
 
 static int stats(lua_State *L)
 {
-    hwl_upstream_t *upstream = hwl_self(L);
+    hwl_upstream_t *upstream = hwl_self(L, HWL_UPSTREAM);
     hws_stats_t figures;
 
     if (!hwl_is_alive(L, upstream))
@@ -285,7 +283,7 @@ static int stats(lua_State *L)
 
 static int drain(lua_State *L)
 {
-    hwl_upstream_t *upstream = hwl_self(L);
+    hwl_upstream_t *upstream = hwl_self(L, HWL_UPSTREAM);
 
     if (!hwl_is_alive(L, upstream))
         return 2;
@@ -294,7 +292,7 @@ static int drain(lua_State *L)
 
 static int close(lua_State *L)
 {
-    hwl_upstream_t *upstream = hwl_self(L);
+    hwl_upstream_t *upstream = hwl_self(L, HWL_UPSTREAM);
 
     if (!hwl_is_alive(L, upstream))
         return 2;
