@@ -53,7 +53,7 @@ int hwl_drain(lua_State *L, hwl_t *lua, hws_manager_t *manager, hws_upstream_t *
     static const hwl_operation_t operation = {.push = push, .cancel = cancel, .leave = leave};
     bool has_span = !lua_isnoneornil(L, 2) && !lua_isfunction(L, 2);
     hws_time_t span = has_span ? hwl_check_span(L, "the time to drain", 2, 0, false) : 0;
-    int callback = hwl_check_callback(L, lua_isfunction(L, 2) ? 2 : 3);
+    int callback = hwl_check_callback_after(L, 2);
     hwl_drain_t *drain;
     hws_error_t why = hwl_error_make(HWS_ERR_FORKED, HWS_PHASE_QUEUE, NULL);
     hwl_wait_t local;

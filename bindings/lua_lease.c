@@ -201,23 +201,30 @@ static void refuse_option(lua_State *L, const hwl_t *lua)
     luaL_error(L, "%s", lua_tostring(L, -1));
 }
 
+/* Those at index 2, where nil may be. */
+static void read_options(lua_State *L, hws_lease_options_t *options)
+{
+    if (lua_isnil(L, 2))
+        return;
+    if (!lua_istable(L, 2))
+        hwl_refuse(L, "the options of acquire", 2, "a table, or nothing");
+    for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING || strcmp(lua_tostring(L, -2), "timeout") != 0)
+            refuse_option(L, hwl_of(L));
+        options->timeout = hwl_check_span(L, "timeout", -1, 1, true);
+    }
+}
+
 int hwl_lease_acquire(lua_State *L)
 {
     hwl_upstream_t *upstream = hwl_self(L, HWL_UPSTREAM);
     hws_lease_options_t options = {.timeout = 0};
-    int callback = hwl_check_callback(L, lua_isfunction(L, 2) ? 2 : 3);
+    int callback = hwl_check_callback_after(L, 2);
 
     if (!hwl_is_alive(L, upstream))
         return 2;
-    if (callback != 2 && !lua_isnoneornil(L, 2)) {
-        if (!lua_istable(L, 2))
-            return hwl_refuse(L, "the options of acquire", 2, "a table, or nothing");
-        for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) {
-            if (lua_type(L, -2) != LUA_TSTRING || strcmp(lua_tostring(L, -2), "timeout") != 0)
-                refuse_option(L, upstream->manager->lua);
-            options.timeout = hwl_check_span(L, "timeout", -1, 1, true);
-        }
-    }
+    if (lua_gettop(L) > 1 && callback != 2)
+        read_options(L, &options);
     return start(L, upstream, &options, callback);
 }
 

@@ -228,9 +228,9 @@ size_t hwl_check_size(lua_State *L, const char *name, int index, size_t least, s
 {
     double size = lua_tonumber(L, index);
 
-    index = lua_absindex(L, index);
     if (lua_type(L, index) != LUA_TNUMBER || !(size >= (double)least && size <= (double)most) ||
         (double)(size_t)size < size) {
+        index = lua_absindex(L, index);
         lua_pushfstring(L, "a whole number, %f to %f", (lua_Number)least, (lua_Number)most);
         hwl_refuse(L, name, index, lua_tostring(L, -1));
     }
@@ -239,9 +239,16 @@ size_t hwl_check_size(lua_State *L, const char *name, int index, size_t least, s
 
 int hwl_check_callback(lua_State *L, int index)
 {
-    if (lua_isnoneornil(L, index))
+    if (lua_gettop(L) < index || lua_isnil(L, index))
         return 0;
     if (!lua_isfunction(L, index))
         hwl_refuse(L, "the callback", index, "a function, or nothing");
     return index;
+}
+
+int hwl_check_callback_after(lua_State *L, int index)
+{
+    if (lua_gettop(L) < index)
+        return 0;
+    return hwl_check_callback(L, lua_isfunction(L, index) ? index : index + 1);
 }

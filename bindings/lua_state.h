@@ -159,6 +159,8 @@ hws_time_t hwl_check_span(lua_State *L, const char *name, int index, hws_time_t 
 size_t hwl_check_size(lua_State *L, const char *name, int index, size_t least, size_t most);
 /* The index of a function at `index`, 0 when there is none or nil; raises for anything else. */
 int hwl_check_callback(lua_State *L, int index);
+/* The same for one that comes at `index` or, behind an optional argument, after it. */
+int hwl_check_callback_after(lua_State *L, int index);
 
 /* Raises in place of what the core could not allocate. */
 _Noreturn void hwl_out_of_memory(lua_State *L);

@@ -145,7 +145,7 @@ static int wait_for_read(lua_State *L, hwl_conn_t *conn, const hws_read_t *want)
         .leave = leave_read,
     };
     hwl_t *lua = hwl_of(L);
-    int callback = hwl_check_callback(L, lua_isfunction(L, 3) ? 3 : 4);
+    int callback = hwl_check_callback_after(L, 3);
     hws_error_t why;
     hwl_wait_t local;
     hwl_wait_t *wait;
