@@ -163,7 +163,7 @@ static int start(lua_State *L, hwl_upstream_t *upstream, hws_lease_options_t *op
         .cancel = cancel_acquisition,
         .leave = leave_acquisition,
     };
-    hwl_t *lua = hwl_of(L);
+    hwl_t *lua = upstream->manager->lua;
     hws_lease_t *lease;
     hws_error_t why;
     hwl_wait_t local;

@@ -41,6 +41,12 @@ static int fail(lua_State *L, const hwl_conn_t *conn, int code, hws_phase_t phas
     return hwl_error_fail(L, conn->lua, &other);
 }
 
+/* hwl_wait_begin(); `conn` is NULL when its lease has ended. */
+static hwl_wait_t *begin(lua_State *L, const hwl_conn_t *conn, int callback, hwl_wait_t *local)
+{
+    return hwl_wait_begin(L, conn != NULL ? conn->lua : hwl_of(L), callback, local);
+}
+
 /* ---- reading ---- */
 
 static int read_now(hwl_conn_t *conn, hws_slice_t *bytes)
@@ -144,7 +150,6 @@ static int wait_for_read(lua_State *L, hwl_conn_t *conn, const hws_read_t *want)
         .cancel = cancel_read,
         .leave = leave_read,
     };
-    hwl_t *lua = hwl_of(L);
     int callback = hwl_check_callback_after(L, 3);
     hws_error_t why;
     hwl_wait_t local;
@@ -152,8 +157,8 @@ static int wait_for_read(lua_State *L, hwl_conn_t *conn, const hws_read_t *want)
 
     if (conn != NULL && conn->reader != NULL)
         return luaL_error(L, "somebody else is waiting in a read of this lease");
-    if ((wait = hwl_wait_begin(L, lua, callback, &local)) == NULL)
-        return hwl_wait_refused(L, lua);
+    if ((wait = begin(L, conn, callback, &local)) == NULL)
+        return hwl_wait_refused(L, hwl_of(L));
     if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
         return hwl_wait_fail(L, wait, &why);
     assert(conn != NULL);
@@ -248,7 +253,6 @@ int hwl_conn_write(lua_State *L)
         .cancel = cancel_write,
         .leave = leave_write,
     };
-    hwl_t *lua = hwl_of(L);
     hwl_conn_t *conn = hwl_conn_self(L);
     int callback = hwl_check_callback(L, 3);
     hws_error_t why;
@@ -259,8 +263,8 @@ int hwl_conn_write(lua_State *L)
         return hwl_refuse(L, "what is to be written", 2, "a string");
     if (conn != NULL && conn->writer != NULL)
         return luaL_error(L, "somebody else is waiting in a write of this lease");
-    if ((wait = hwl_wait_begin(L, lua, callback, &local)) == NULL)
-        return hwl_wait_refused(L, lua);
+    if ((wait = begin(L, conn, callback, &local)) == NULL)
+        return hwl_wait_refused(L, hwl_of(L));
     if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
         return hwl_wait_fail(L, wait, &why);
     assert(conn != NULL);
