@@ -19,6 +19,9 @@
 /* There a C function that yields cannot be the first one of a coroutine: none is left to return to. */
 #define HWL_NEEDS_LUA_BELOW (LUA_VERSION_NUM == 501)
 
+/* There a C function may go on after a yield. (Lua 5.2 names the one that does another way.) */
+#define HWL_HAS_CONTINUATIONS (LUA_VERSION_NUM >= 503)
+
 /* Where a userdata keeps values of its own and the collector handles many with little effort, a
  * response is a userdata; elsewhere a table (see lua_response.c). */
 #define HWL_HAS_USER_VALUES (LUA_VERSION_NUM >= 504)

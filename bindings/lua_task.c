@@ -250,7 +250,8 @@ static bool goes_on(hwl_task_t *task, int *status, int *count)
 {
     hwl_t *lua = task->lua;
 
-    if (*status != LUA_YIELD && *status != LUA_OK && task->wait.operation != NULL) {
+    if (!HWL_HAS_CONTINUATIONS && *status != LUA_YIELD && *status != LUA_OK &&
+        task->wait.operation != NULL) {
         /* It is lua_yield() that has raised, where that could not be foreseen. */
         hwl_wait_abandon(&task->wait);
         lua_pushstring(task->L, HWL_CANNOT_YIELD);
@@ -308,6 +309,16 @@ static void start(hws_deferred_t *deferred)
         run(task, task->count);
 }
 
+#if HWL_HAS_CONTINUATIONS
+
+/* Its function goes on where it yielded, and makes the results. */
+void hwl_task_go_on(hwl_wait_t *wait)
+{
+    run(HWS_CONTAINER(wait, hwl_task_t, wait), 0);
+}
+
+#else
+
 void hwl_task_go_on(hwl_wait_t *wait)
 {
     hwl_task_t *task = HWS_CONTAINER(wait, hwl_task_t, wait);
@@ -325,6 +336,8 @@ void hwl_task_go_on(hwl_wait_t *wait)
     lua_xmove(L, task->L, count);
     run(task, count);
 }
+
+#endif
 
 void hwl_task_cancel(hwl_task_t *task)
 {

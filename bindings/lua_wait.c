@@ -123,7 +123,7 @@ hwl_wait_t *hwl_wait_begin(lua_State *L, hwl_t *lua, int callback, hwl_wait_t *l
         check_yieldable(L, lua);
         if (task->is_canceled)
             return NULL;
-        hwl_wait_abandon(&task->wait); /* its lua_yield() has raised */
+        hwl_wait_abandon(&task->wait); /* that raised in place of its results */
         return &task->wait;
     }
     hwl_wait_check_block(L, lua);
@@ -143,16 +143,20 @@ int hwl_wait_refused(lua_State *L, hwl_t *lua)
 
 /* ---- results ---- */
 
+static int push_results(lua_State *L, hwl_wait_t *wait)
+{
+    if (wait->error.code != HWS_OK)
+        return hwl_error_fail(L, wait->lua, &wait->error);
+    return wait->operation->push(L, wait);
+}
+
 /* (wait) -> its results. They are made in protected mode, because Lua may run out of memory, and
  * not on the waiter's own thread, because that one is suspended. */
 int hwl_wait_push_results(lua_State *L)
 {
     hwl_wait_t *wait = lua_touserdata(L, 1);
-    int count;
+    int count = push_results(L, wait);
 
-    if (wait->error.code != HWS_OK)
-        return hwl_error_fail(L, wait->lua, &wait->error);
-    count = wait->operation->push(L, wait);
     wait->is_ready = count != HWL_NOT_YET;
     return wait->is_ready ? count : 0;
 }
@@ -187,6 +191,36 @@ void hwl_wait_abandon(hwl_wait_t *wait)
     hws_list_remove(&wait->deferred.link);
     operation->leave(wait);
 }
+
+#if HWL_HAS_CONTINUATIONS
+
+/* The task was resumed, which is protected mode, too: it makes the results itself. */
+static int go_on(lua_State *L, int status, lua_KContext context)
+{
+    hwl_wait_t *wait = (hwl_wait_t *)context;
+    int count = push_results(L, wait);
+
+    (void)status;
+    if (count == HWL_NOT_YET)
+        return lua_yieldk(L, 0, context, go_on);
+    hwl_wait_abandon(wait);
+    return count;
+}
+
+static int suspend(lua_State *L, hwl_wait_t *wait)
+{
+    return lua_yieldk(L, 0, (lua_KContext)wait, go_on);
+}
+
+#else
+
+static int suspend(lua_State *L, hwl_wait_t *wait)
+{
+    (void)wait;
+    return hwl_yield(L);
+}
+
+#endif
 
 /* ---- waiting ---- */
 
@@ -247,7 +281,7 @@ int hwl_wait_for(lua_State *L, hwl_wait_t *wait, const hwl_operation_t *operatio
     wait->subject = subject;
     switch (wait->form) {
     case HWL_FORM_TASK:
-        return hwl_yield(L);
+        return suspend(L, wait);
     case HWL_FORM_BLOCK:
         return block(L, wait);
     case HWL_FORM_CALL:
