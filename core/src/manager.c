@@ -451,6 +451,9 @@ void hws_manager_call_ends(hws_manager_t *manager)
 void hws_manager_trim(hws_manager_t *manager)
 {
     manager->peak = manager->in_flight;
+    hws_slab_trim(&manager->requests);
+    hws_slab_trim(&manager->leases);
+    hws_slab_trim(&manager->pools.connections);
     hws_memory_trim();
 }
 

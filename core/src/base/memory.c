@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #if defined(__GLIBC__)
 #include <malloc.h>
 #endif
@@ -15,14 +16,20 @@
 #endif
 #endif
 
-/* Where a sanitizer watches, a place that was given back is as forbidden as freed memory. */
+/* Where a sanitizer watches, a place that was given back is as forbidden as freed memory, and it must
+ * be told of mappings in which it is to look for pointers, else what these lead to is a leak to it. */
 #if defined(HAS_ADDRESS_SANITIZER)
 #include <sanitizer/asan_interface.h>
+#include <sanitizer/lsan_interface.h>
 #define FORBID(place, size) ASAN_POISON_MEMORY_REGION(place, size)
 #define ALLOW(place, size) ASAN_UNPOISON_MEMORY_REGION(place, size)
+#define SEARCH(place, size) __lsan_register_root_region(place, size)
+#define SEARCH_NO_MORE(place, size) __lsan_unregister_root_region(place, size)
 #else
 #define FORBID(place, size) ((void)0)
 #define ALLOW(place, size) ((void)0)
+#define SEARCH(place, size) ((void)0)
+#define SEARCH_NO_MORE(place, size) ((void)0)
 #endif
 
 static struct {
@@ -79,10 +86,12 @@ void hws_memory_trim(void)
 #endif
 }
 
-/* Chunks lie at multiples of this. They are a little smaller, so that the allocator's own header of
- * the next one fits between: else every second 16 KiB of the heap would stay empty. */
-#define CHUNK_ALIGNMENT ((size_t)16384)
-#define CHUNK_SIZE (CHUNK_ALIGNMENT - 16)
+/* Chunks lie at multiples of their size, so that an object's chunk is found from its address. They
+ * are mappings, not blocks of malloc's: one that has become empty can go back to the system as a
+ * whole, whatever lies around it. */
+#define CHUNK_SIZE ((size_t)65536)
+/* Empty chunks that a slab keeps: a fresh one costs a page fault for every 4 KiB. */
+#define EMPTY_MAX 8
 
 typedef struct chunk {
     hws_list_t link;
@@ -92,6 +101,50 @@ typedef struct chunk {
 } chunk_t;
 
 #define HEADER_SIZE ((sizeof(chunk_t) + 15) & ~(size_t)15)
+
+static chunk_t *chunk_of(void *object)
+{
+    return (chunk_t *)(void *)((uintptr_t)object & ~(uintptr_t)(CHUNK_SIZE - 1));
+}
+
+/* Twice as much is certain to hold an aligned chunk. Its highest one is kept, and so the next
+ * mapping, which the kernel puts below, adjoins it. */
+static void *map_chunk(void)
+{
+    char *memory =
+        mmap(NULL, 2 * CHUNK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *end;
+    char *chunk;
+
+    if (memory == MAP_FAILED)
+        return NULL;
+    end = memory + CHUNK_SIZE;
+    chunk = (char *)chunk_of(end);
+    munmap(memory, (size_t)(chunk - memory));
+    if (chunk < end)
+        munmap(chunk + CHUNK_SIZE, (size_t)(end - chunk));
+    return chunk;
+}
+
+static chunk_t *make_chunk(void)
+{
+    chunk_t *chunk;
+
+    if (is_turn() || (chunk = map_chunk()) == NULL)
+        return NULL;
+    *chunk = (chunk_t){.free = NULL};
+    hws_list_init(&chunk->link);
+    SEARCH(chunk, CHUNK_SIZE);
+    FORBID((char *)chunk + HEADER_SIZE, CHUNK_SIZE - HEADER_SIZE);
+    return chunk;
+}
+
+static void unmap_chunk(chunk_t *chunk)
+{
+    ALLOW(chunk, CHUNK_SIZE);
+    SEARCH_NO_MORE(chunk, CHUNK_SIZE);
+    munmap(chunk, CHUNK_SIZE);
+}
 
 void hws_slab_init(hws_slab_t *slab, size_t item_size, size_t zeroed)
 {
@@ -107,33 +160,18 @@ void hws_slab_init(hws_slab_t *slab, size_t item_size, size_t zeroed)
 
 void hws_slab_dispose(hws_slab_t *slab)
 {
-    hws_list_t *link;
-
     assert(slab->live == 0);
-    while ((link = hws_list_first(&slab->partial)) != NULL) {
-        hws_list_remove(link);
-        hws_free(HWS_CONTAINER(link, chunk_t, link));
+    hws_slab_trim(slab);
+}
+
+void hws_slab_trim(hws_slab_t *slab)
+{
+    for (; slab->empty > 0; slab->empty--) {
+        chunk_t *chunk = HWS_CONTAINER(hws_list_last(&slab->partial), chunk_t, link);
+
+        hws_list_remove(&chunk->link);
+        unmap_chunk(chunk);
     }
-}
-
-static chunk_t *chunk_of(void *object)
-{
-    return (chunk_t *)(void *)((uintptr_t)object & ~(uintptr_t)(CHUNK_ALIGNMENT - 1));
-}
-
-/* Aligned, so that an object's chunk is found from its address. */
-static chunk_t *make_chunk(void)
-{
-    void *memory = NULL;
-    chunk_t *chunk;
-
-    if (is_turn() || posix_memalign(&memory, CHUNK_ALIGNMENT, CHUNK_SIZE) != 0)
-        return NULL;
-    chunk = memory;
-    *chunk = (chunk_t){.free = NULL};
-    hws_list_init(&chunk->link);
-    FORBID((char *)chunk + HEADER_SIZE, CHUNK_SIZE - HEADER_SIZE);
-    return chunk;
 }
 
 void *hws_slab_take(hws_slab_t *slab)
@@ -182,11 +220,11 @@ void hws_slab_give(hws_slab_t *slab, void *object)
     if (chunk->used > 0)
         return;
     hws_list_remove(&chunk->link);
-    if (slab->empty > 0) {
-        hws_free(chunk);
+    if (slab->empty == EMPTY_MAX) {
+        unmap_chunk(chunk);
         return;
     }
-    /* The one kept is taken last, so that it can stay empty. */
-    slab->empty = 1;
+    /* Those kept are taken last, so that they can stay empty. */
+    slab->empty++;
     hws_list_push_back(&slab->partial, &chunk->link);
 }

@@ -1,8 +1,8 @@
 /* memory.h - all allocation of the core.
  *
- * One place, so that a test can make the n-th allocation fail and count what is live. Long-lived
- * structs come from slabs: whole pages of one size, which keep them from lying between short-lived
- * blocks (freed memory could then not be returned), and free lists are bounded.
+ * One place, so that a test can make the n-th allocation fail and count what is live. What may be
+ * there in thousands comes from slabs: whole mappings of one size of object. What stays then does
+ * not lie between what goes (freed memory could not be returned), and free lists are bounded.
  *
  * Not thread-safe for one slab; hws_alloc and hws_free are as safe as malloc. */
 #ifndef HWS_BASE_MEMORY_H
@@ -28,14 +28,14 @@ uint64_t hws_memory_count(void);
 /* Gives freed memory back to the system where the C library can (glibc). Costs milliseconds. */
 void hws_memory_trim(void);
 
-/* Objects of one size in 16 KiB chunks. A chunk that has become empty is freed, but for one. */
+/* Objects of one size in 64 KiB chunks. Of those that have become empty a few are kept. */
 typedef struct {
     hws_list_t partial; /* chunks with a free place */
     hws_list_t full;
     size_t item_size; /* rounded up */
     size_t zeroed;    /* bytes in front that a fresh object has as zeros */
     uint32_t per_chunk;
-    uint32_t empty; /* chunks without any object, at most 1 */
+    uint32_t empty; /* chunks without any object, the last in `partial` */
     uint64_t live;  /* objects handed out */
 } hws_slab_t;
 
@@ -46,5 +46,7 @@ void hws_slab_dispose(hws_slab_t *slab);
 /* An object, or NULL. */
 void *hws_slab_take(hws_slab_t *slab);
 void hws_slab_give(hws_slab_t *slab, void *object);
+/* Gives the empty chunks back to the system. */
+void hws_slab_trim(hws_slab_t *slab);
 
 #endif
