@@ -75,6 +75,7 @@ struct hwl {
     hws_list_t calls;     /* in the callback form, not ended */
     hws_list_t conns;     /* hwl_conn_t that hold a lease */
     hws_slab_t conn_slab; /* hwl_conn_t */
+    hws_slab_t task_slab; /* hwl_task_t */
     hws_list_t exchanges; /* hwl_exchange_t */
     hws_list_t drains;
     hws_list_t managers;

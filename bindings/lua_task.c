@@ -54,7 +54,8 @@ hwl_task_t *hwl_task_create(lua_State *L, hwl_t *lua, int arguments)
     hwl_loop(L, lua);
     arguments = hwl_task_prepare(L, lua, arguments);
     take_thread(L, lua, &thread);
-    if (!lua_checkstack(thread.L, arguments + 1) || (task = hws_zalloc(sizeof(*task))) == NULL) {
+    if (!lua_checkstack(thread.L, arguments + 1) ||
+        (task = hws_slab_take(&lua->task_slab)) == NULL) {
         luaL_unref(L, LUA_REGISTRYINDEX, thread.reference);
         hwl_out_of_memory(L);
     }
@@ -85,7 +86,7 @@ void hwl_task_unhold(hwl_task_t *task)
     if (--task->holds > 0)
         return;
     give_thread(task);
-    hws_free(task);
+    hws_slab_give(&task->lua->task_slab, task);
 }
 
 /* Leaves what it waits for and all lists. */
@@ -528,5 +529,6 @@ void hwl_define_tasks(lua_State *L, hwl_t *lua)
     static const luaL_Reg metamethods[] = {{"__gc", collect}, {NULL, NULL}};
     static const luaL_Reg methods[] = {{"join", join}, {"cancel", cancel}, {NULL, NULL}};
 
+    hws_slab_init(&lua->task_slab, sizeof(hwl_task_t), sizeof(hwl_task_t));
     hwl_define(L, lua, HWL_TASK, metamethods, methods);
 }
