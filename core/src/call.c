@@ -109,7 +109,7 @@ int hws_call_seek(hws_call_t *call, hws_time_t now)
     call->error.phase = HWS_PHASE_QUEUE;
     if (upstream->is_closed)
         return HWS_ERR_CLOSED;
-    if (upstream->peer_count == 0)
+    if (upstream->peers.count == 0)
         return HWS_ERR_NO_PEER;
     /* Whoever came earlier and could use the same room goes first. */
     if ((upstream->queued == 0 || call->is_fresh_only) && hws_upstream_try(upstream, call, now) &&
@@ -188,7 +188,7 @@ bool hws_call_go_elsewhere(hws_call_t *call, int code, hws_time_t now)
 {
     hws_kind_t kind = hws_error_kind(code);
 
-    if (call->was_elsewhere || call->upstream->peer_count < 2 || now >= call->deadline)
+    if (call->was_elsewhere || call->upstream->peers.count < 2 || now >= call->deadline)
         return false;
     if (kind != HWS_KIND_REFUSED && kind != HWS_KIND_CONNECT && kind != HWS_KIND_TIMEOUT)
         return false;

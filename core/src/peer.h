@@ -14,7 +14,7 @@ typedef struct hws_peer hws_peer_t;
 
 struct hws_peer {
     hws_upstream_t *upstream;
-    hws_list_t link; /* in upstream->peers, or upstream->removed */
+    hws_list_t link; /* in the upstream's set: `list`, or `removed` */
     hws_pool_t pool;
     hws_list_t openings; /* hws_opening_t */
     char *id;

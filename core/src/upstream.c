@@ -12,107 +12,12 @@
 /* What the loop has looked at within this span is as it was. */
 #define JUST_NOW HWS_MS(1)
 
-/* ---- picking a peer ---- */
-
 static hws_peer_t *peer_of(hws_list_t *link)
 {
     return HWS_CONTAINER(link, hws_peer_t, link);
 }
 
-/* The next in the ring of peers, the head itself skipped. */
-static hws_peer_t *next_peer(hws_upstream_t *upstream, hws_peer_t *peer)
-{
-    hws_list_t *link = peer != NULL ? peer->link.next : upstream->peers.next;
-
-    return peer_of(link == &upstream->peers ? upstream->peers.next : link);
-}
-
-/* Makes it `peer`'s turn. */
-static void turn_to(hws_upstream_t *upstream, hws_peer_t *peer)
-{
-    hws_list_t *link = peer->link.prev;
-
-    upstream->cursor = peer_of(link == &upstream->peers ? upstream->peers.prev : link);
-}
-
-/* Whether `peer` could do something for the call now. */
-static hws_pool_answer_t ask(const hws_peer_t *peer, const hws_call_t *call, hws_time_t now,
-                             hws_connection_t **out)
-{
-    hws_pool_want_t want = {.fresh_only = call->is_fresh_only,
-                            .careful = !call->is_replayable,
-                            .is_lease = call->is_lease || call->is_connect_only};
-
-    return hws_pool_ask(&peer->pool, &want, now, out);
-}
-
-/* What ranks above whose turn it is: priority, and for who waits a connection that is there above
- * a dial, because the one just dialled for him may be another peer's than the next in turn. */
-static int compare(const hws_peer_t *a, hws_pool_answer_t says_a, const hws_peer_t *b,
-                   hws_pool_answer_t says_b, bool waits)
-{
-    if (a->priority != b->priority)
-        return a->priority < b->priority ? -1 : 1;
-    if (waits && says_a != says_b)
-        return says_a == HWS_POOL_LEASED ? -1 : 1;
-    return 0;
-}
-
-/* One round: the peer that can do something and whose turn it is. `avoid` counts only while there
- * is another; a lower `priority` number goes first. */
-static hws_peer_t *pick(hws_upstream_t *upstream, const hws_call_t *call, bool may_dial,
-                        hws_time_t now, hws_pool_answer_t *answer, hws_connection_t **connection)
-{
-    bool waits = hws_list_is_linked(&call->queue_link);
-    hws_peer_t *best = NULL;
-    hws_peer_t *peer = upstream->cursor;
-    double total = 0;
-    uint32_t i;
-
-    for (i = 0; i < upstream->peer_count; i++) {
-        hws_connection_t *found = NULL;
-        hws_pool_answer_t said;
-        int rank;
-
-        peer = next_peer(upstream, peer);
-        if (peer == call->avoid && upstream->peer_count > 1)
-            continue;
-        said = ask(peer, call, now, &found);
-        if (said == HWS_POOL_NO_ROOM || (said == HWS_POOL_DIAL && !may_dial))
-            continue;
-        if (upstream->has_weights) {
-            peer->credit += peer->weight;
-            total += peer->weight;
-        }
-        rank = best == NULL ? -1 : compare(peer, said, best, *answer, waits);
-        if (rank < 0 || (rank == 0 && peer->credit > best->credit)) {
-            best = peer;
-            *answer = said;
-            *connection = found;
-            if (!upstream->has_weights && !upstream->has_priorities &&
-                (!waits || said == HWS_POOL_LEASED))
-                break;
-        }
-    }
-    if (best != NULL) {
-        best->credit -= total;
-        upstream->cursor = best;
-    }
-    return best;
-}
-
-static hws_connection_t *oldest_idle(const hws_upstream_t *upstream)
-{
-    hws_connection_t *oldest = NULL;
-
-    HWS_LIST_EACH(link, &upstream->peers) {
-        hws_connection_t *one = hws_pool_oldest_idle(&peer_of(link)->pool);
-
-        if (one != NULL && (oldest == NULL || one->used_at < oldest->used_at))
-            oldest = one;
-    }
-    return oldest;
-}
+/* ---- room for a call ---- */
 
 /* Makes the caps allow one more connection to `peer`, closing idle ones if need be. */
 static bool take_slot(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
@@ -127,7 +32,7 @@ static bool take_slot(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now
         hws_connection_close(oldest, HWS_CLOSE_EVICTED, HWS_ERR_CLOSED, now);
     }
     if (upstream->owner.connections >= upstream->owner.rules.limits.connections) {
-        hws_connection_t *oldest = oldest_idle(upstream);
+        hws_connection_t *oldest = hws_peer_set_oldest_idle(&upstream->peers);
 
         if (oldest == NULL)
             return false;
@@ -203,7 +108,8 @@ bool hws_upstream_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now
     for (;;) {
         hws_pool_answer_t answer = HWS_POOL_NO_ROOM;
         hws_connection_t *connection = NULL;
-        hws_peer_t *peer = pick(upstream, call, may_dial, now, &answer, &connection);
+        hws_peer_t *peer =
+            hws_peer_set_pick(&upstream->peers, call, may_dial, now, &answer, &connection);
 
         if (peer == NULL)
             return false;
@@ -270,7 +176,7 @@ void hws_upstream_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_ti
     HWS_LIST_EACH(link, &upstream->queue) {
         hws_call_t *call = call_of(link);
 
-        if (call->opening != NULL || (call->avoid == opening->peer && upstream->peer_count > 1))
+        if (call->opening != NULL || (call->avoid == opening->peer && upstream->peers.count > 1))
             continue;
         opening->call = call;
         call->opening = opening;
@@ -286,7 +192,7 @@ void hws_upstream_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_c
 {
     /* The new connection serves whoever waits first, before others that are idle. */
     if (status == HWS_OK && !peer->pool.is_retired)
-        turn_to(upstream, peer);
+        hws_peer_set_turn_to(&upstream->peers, peer);
     if (call != NULL) {
         call->opening = NULL;
         upstream->queued++;
@@ -370,74 +276,7 @@ static void on_setup_lost(hws_pool_owner_t *owner, void *setup, int code, hws_ti
     hws_opening_setup_done(opening, code, NULL, now);
 }
 
-/* ---- the set of peers ---- */
-
-static void note_differences(hws_upstream_t *upstream)
-{
-    const hws_peer_t *first = NULL;
-
-    upstream->has_weights = upstream->has_priorities = false;
-    HWS_LIST_EACH(link, &upstream->peers) {
-        hws_peer_t *peer = peer_of(link);
-
-        if (first == NULL)
-            first = peer;
-        upstream->has_weights |= peer->weight < first->weight || peer->weight > first->weight;
-        upstream->has_priorities |= peer->priority != first->priority;
-        peer->credit = 0;
-    }
-}
-
-static hws_peer_t *find_peer(hws_list_t *peers, const char *id)
-{
-    HWS_LIST_EACH(link, peers) {
-        if (strcmp(peer_of(link)->id, id) == 0)
-            return peer_of(link);
-    }
-    return NULL;
-}
-
-static void destroy_peers(hws_list_t *peers)
-{
-    hws_list_t *link;
-
-    while ((link = hws_list_first(peers)) != NULL) {
-        hws_list_remove(link);
-        hws_peer_destroy(peer_of(link));
-    }
-}
-
-/* Peers from options, onto `peers`; on an error there are none. `*is_raw` is what they speak. */
-static int make_peers(const hws_upstream_options_t *options, hws_list_t *peers, bool *is_raw,
-                      hws_error_t *why)
-{
-    size_t i;
-    int rc = HWS_OK;
-
-    for (i = 0; i < options->peer_count && rc == HWS_OK; i++) {
-        hws_peer_t *peer;
-
-        if ((rc = hws_peer_create(&options->peers[i], &peer, why)) != HWS_OK)
-            break;
-        if (find_peer(peers, peer->id) != NULL)
-            rc = hws_explain(why, HWS_ERR_INVALID, "peers: two have the id %.60s", peer->id);
-        else if (peer->speaks_http && options->protocol == HWS_PROTOCOL_RAW)
-            rc = hws_explain(why, HWS_ERR_INVALID, "peers: %.60s is http, the protocol raw",
-                             peer->id);
-        else if (i > 0 && options->protocol == HWS_PROTOCOL_AUTO && *is_raw == peer->speaks_http)
-            rc = hws_explain(why, HWS_ERR_INVALID,
-                             "peers: %.60s speaks another protocol than those before it", peer->id);
-        if (i == 0)
-            *is_raw = options->protocol == HWS_PROTOCOL_RAW ||
-                      (options->protocol == HWS_PROTOCOL_AUTO && !peer->speaks_http);
-        hws_list_push_back(peers, &peer->link);
-    }
-    if (rc == HWS_OK && options->setup != NULL && !*is_raw)
-        rc = hws_explain(why, HWS_ERR_INVALID, "setup: only where the protocol is raw");
-    if (rc != HWS_OK)
-        destroy_peers(peers);
-    return rc;
-}
+/* ---- the peers ---- */
 
 /* Ends what is being opened to a peer that was removed; who waited for it waits for another. */
 static void drop_openings(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
@@ -458,14 +297,13 @@ static void drop_openings(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t
     }
 }
 
-static void remove_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
+/* It finishes what it does and begins nothing more. */
+static void retire_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
 {
     hws_list_t *lists[] = {&peer->pool.ready, &peer->pool.others};
     size_t i;
 
     peer->pool.is_retired = true;
-    hws_list_remove(&peer->link);
-    hws_list_push_back(&upstream->removed, &peer->link);
     for (i = 0; i < 2; i++) {
         hws_list_t *link = lists[i]->next;
 
@@ -479,46 +317,13 @@ static void remove_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t n
     drop_openings(upstream, peer, now);
 }
 
-static bool same_place(const hws_peer_t *a, const hws_peer_t *b)
-{
-    return strcmp(a->address_text, b->address_text) == 0 &&
-           strcmp(a->authority, b->authority) == 0 && a->speaks_http == b->speaks_http;
-}
-
-/* Puts the new set in place; a peer that stays keeps its pool and what is known of it. */
 static void replace_peers(hws_upstream_t *upstream, hws_list_t *fresh, hws_time_t now)
 {
-    hws_list_t old;
-    hws_list_t *link;
-
-    hws_list_init(&old);
-    hws_list_splice(&old, &upstream->peers);
-    upstream->peer_count = 0;
-    upstream->cursor = NULL;
-    while ((link = hws_list_first(fresh)) != NULL) {
-        hws_peer_t *peer = peer_of(link);
-        hws_peer_t *known = find_peer(&old, peer->id);
-
-        hws_list_remove(link);
-        if (known != NULL && same_place(known, peer)) {
-            char *locality = known->locality;
-
-            known->locality = peer->locality;
-            peer->locality = locality;
-            known->weight = peer->weight;
-            known->priority = peer->priority;
-            hws_list_remove(&known->link);
-            hws_peer_destroy(peer);
-            peer = known;
-        }
-        peer->upstream = upstream;
-        peer->pool.owner = &upstream->owner;
-        hws_list_push_back(&upstream->peers, &peer->link);
-        upstream->peer_count++;
+    hws_peer_set_replace(&upstream->peers, fresh, upstream);
+    HWS_LIST_EACH(link, &upstream->peers.removed) {
+        if (!peer_of(link)->pool.is_retired)
+            retire_peer(upstream, peer_of(link), now);
     }
-    note_differences(upstream);
-    while ((link = hws_list_first(&old)) != NULL)
-        remove_peer(upstream, peer_of(link), now);
 }
 
 /* ---- life ---- */
@@ -587,7 +392,7 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
                            options->name.data);
     hws_list_init(&peers);
     if ((rc = check(options, why)) != HWS_OK ||
-        (rc = make_peers(options, &peers, &is_raw, why)) != HWS_OK)
+        (rc = hws_peer_set_make(options, &peers, &is_raw, why)) != HWS_OK)
         return rc;
     rc = HWS_ERR_NOMEM;
     if ((upstream = hws_zalloc(sizeof(*upstream))) == NULL)
@@ -606,8 +411,7 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
     upstream->owner.on_setup_lost = on_setup_lost;
     upstream->owner.rules.is_raw = is_raw;
     upstream->is_implicit = is_implicit;
-    hws_list_init(&upstream->peers);
-    hws_list_init(&upstream->removed);
+    hws_peer_set_init(&upstream->peers);
     hws_list_init(&upstream->calls);
     hws_list_init(&upstream->queue);
     hws_list_init(&upstream->starved_link);
@@ -620,7 +424,7 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
     return HWS_OK;
 
 fail:
-    destroy_peers(&peers);
+    hws_peer_set_destroy(&peers);
     if (upstream != NULL)
         hws_free(upstream->name);
     hws_free(upstream);
@@ -639,7 +443,7 @@ static void trim(hws_upstream_t *upstream, hws_time_t now)
     const hws_limits_t *limits = &upstream->owner.rules.limits;
     hws_connection_t *oldest;
 
-    HWS_LIST_EACH(link, &upstream->peers) {
+    HWS_LIST_EACH(link, &upstream->peers.list) {
         hws_pool_t *pool = &peer_of(link)->pool;
 
         while (pool->open + pool->dialing > limits->per_peer &&
@@ -647,7 +451,7 @@ static void trim(hws_upstream_t *upstream, hws_time_t now)
             hws_connection_close(oldest, HWS_CLOSE_SURPLUS, HWS_ERR_CLOSED, now);
     }
     while (upstream->owner.connections > limits->connections &&
-           (oldest = oldest_idle(upstream)) != NULL)
+           (oldest = hws_peer_set_oldest_idle(&upstream->peers)) != NULL)
         hws_connection_close(oldest, HWS_CLOSE_SURPLUS, HWS_ERR_CLOSED, now);
 }
 
@@ -675,14 +479,14 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
     of_same_protocol.protocol =
         upstream->owner.rules.is_raw ? HWS_PROTOCOL_RAW : HWS_PROTOCOL_HTTP1;
     if ((rc = check(options, why)) != HWS_OK ||
-        (rc = make_peers(&of_same_protocol, &peers, &is_raw, why)) != HWS_OK)
+        (rc = hws_peer_set_make(&of_same_protocol, &peers, &is_raw, why)) != HWS_OK)
         return rc;
     apply(upstream, options);
     if (options->peers != NULL)
         replace_peers(upstream, &peers, now);
-    if (upstream->peer_count == 0)
+    if (upstream->peers.count == 0)
         dismiss_queue(upstream, now);
-    HWS_LIST_EACH(peer_link, &upstream->peers) {
+    HWS_LIST_EACH(peer_link, &upstream->peers.list) {
         hws_list_t *ready = &peer_of(peer_link)->pool.ready;
         hws_list_t *link = ready->next;
 
@@ -743,9 +547,9 @@ void hws_upstream_close(hws_upstream_t *upstream)
     hws_list_remove(&upstream->link);
     hws_list_push_back(&manager->closed, &upstream->link);
     hws_upstream_cut(upstream, now);
-    HWS_LIST_EACH(link, &upstream->peers)
+    HWS_LIST_EACH(link, &upstream->peers.list)
         close_peer(peer_of(link), now);
-    HWS_LIST_EACH(link, &upstream->removed)
+    HWS_LIST_EACH(link, &upstream->peers.removed)
         close_peer(peer_of(link), now);
     hws_list_remove(&upstream->starved_link);
     end_drain(upstream, HWS_OK);
@@ -763,7 +567,7 @@ static void drain_late(hws_timer_t *timer, hws_time_t now)
 void hws_upstream_retire(hws_upstream_t *upstream, hws_time_t now)
 {
     upstream->owner.is_draining = true;
-    HWS_LIST_EACH(link, &upstream->peers) {
+    HWS_LIST_EACH(link, &upstream->peers.list) {
         hws_connection_t *oldest;
 
         while ((oldest = hws_pool_oldest_idle(&peer_of(link)->pool)) != NULL)
@@ -800,26 +604,10 @@ static void free_upstream(hws_upstream_t *upstream)
     hws_list_remove(&upstream->link);
     hws_list_remove(&upstream->starved_link);
     hws_list_remove(&upstream->tidy.link);
-    destroy_peers(&upstream->peers);
-    destroy_peers(&upstream->removed);
+    hws_peer_set_dispose(&upstream->peers);
     hws_free(upstream->name);
     hws_free(upstream);
     hws_manager_tidy(manager);
-}
-
-static void reap_peers(hws_upstream_t *upstream)
-{
-    hws_list_t *link = upstream->removed.next;
-
-    while (link != &upstream->removed) {
-        hws_peer_t *peer = peer_of(link);
-
-        link = link->next;
-        if (peer->holds > 0 || peer->pool.open > 0 || peer->pool.dialing > 0)
-            continue;
-        hws_list_remove(&peer->link);
-        hws_peer_destroy(peer);
-    }
 }
 
 /* At rest: serves who waits, ends a drain, and frees what nothing needs any more. */
@@ -832,7 +620,7 @@ static void tidy(hws_deferred_t *deferred)
         now = hws_loop_now(upstream->manager->loop);
         hws_upstream_serve(upstream, now);
     }
-    reap_peers(upstream);
+    hws_peer_set_reap(&upstream->peers);
     if (!hws_list_is_empty(&upstream->calls))
         return;
     if (upstream->owner.is_draining)
@@ -893,8 +681,8 @@ static void add_gauges(const hws_list_t *peers, hws_stats_t *out)
 void hws_upstream_stats(const hws_upstream_t *upstream, hws_stats_t *out)
 {
     *out = upstream->stats;
-    add_gauges(&upstream->peers, out);
-    add_gauges(&upstream->removed, out);
+    add_gauges(&upstream->peers.list, out);
+    add_gauges(&upstream->peers.removed, out);
     out->busy = out->open - out->idle;
     out->queued = upstream->queued;
 }
@@ -913,15 +701,15 @@ void hws_upstream_settings(const hws_upstream_t *upstream, hws_upstream_options_
 
 size_t hws_upstream_peer_count(const hws_upstream_t *upstream)
 {
-    return upstream->peer_count;
+    return upstream->peers.count;
 }
 
 void hws_upstream_peer(const hws_upstream_t *upstream, size_t index, hws_peer_view_t *out)
 {
-    hws_list_t *link = upstream->peers.next;
+    hws_list_t *link = upstream->peers.list.next;
     const hws_peer_t *peer;
 
-    assert(index < upstream->peer_count);
+    assert(index < upstream->peers.count);
     while (index-- > 0)
         link = link->next;
     peer = peer_of(link);
@@ -945,7 +733,7 @@ void hws_upstream_check(const hws_upstream_t *upstream)
     uint64_t closed = 0;
     uint32_t open = 0;
     size_t i;
-    const hws_list_t *lists[] = {&upstream->peers, &upstream->removed};
+    const hws_list_t *lists[] = {&upstream->peers.list, &upstream->peers.removed};
 
     for (i = 0; i < 2; i++) {
         HWS_LIST_EACH(link, lists[i]) {

@@ -7,7 +7,7 @@
 #include "base/hash.h"
 #include "call.h"
 #include "manager.h"
-#include "peer.h"
+#include "peer_set.h"
 
 struct hws_upstream {
     hws_pool_owner_t owner; /* the pools' view of it, with limits and timeouts */
@@ -16,19 +16,14 @@ struct hws_upstream {
     hws_list_t starved_link; /* in manager->starved: waits for a slot of the manager */
     hws_hash_link_t by_name;
     char *name;
-    hws_list_t peers;   /* hws_peer_t in the user's order */
-    hws_list_t removed; /* peers that finish their work */
-    uint32_t peer_count;
-    hws_peer_t *cursor; /* whom the round robin served last */
-    hws_list_t calls;   /* not over */
-    hws_list_t queue;   /* those that wait, in order of arrival */
-    uint32_t queued;    /* of them without a dial of their own */
-    uint32_t holds;     /* by handles */
+    hws_peer_set_t peers;
+    hws_list_t calls; /* not over */
+    hws_list_t queue; /* those that wait, in order of arrival */
+    uint32_t queued;  /* of them without a dial of their own */
+    uint32_t holds;   /* by handles */
     bool is_implicit;
     bool is_closed;
-    bool is_cutting;     /* every call is being ended: nothing is begun for those still there */
-    bool has_weights;    /* peers differ in weight */
-    bool has_priorities; /* ... or in priority */
+    bool is_cutting; /* every call is being ended: nothing is begun for those still there */
     void (*setup)(hws_lease_t *lease, void *user);
     void *setup_user;
     hws_time_t granted_at; /* the last grant out of the queue */

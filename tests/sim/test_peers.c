@@ -175,7 +175,7 @@ static void a_removed_peer_finishes_its_work(void **state)
     world_run(&stage.world, HWS_S(1));
     assert_int_equal(stage_ok(0, 3), 3);
     assert_int_equal(world_open_at(&stage.world, 1), 0);
-    assert_true(hws_list_is_empty(&upstream->removed));
+    assert_true(hws_list_is_empty(&upstream->peers.removed));
 }
 
 /* A dial to a peer that was removed meanwhile: its request is served elsewhere, and no connection
@@ -195,7 +195,7 @@ static void a_dial_to_a_removed_peer_leaves_nothing_behind(void **state)
     assert_int_equal(stage_ok(0, 2), 2);
     assert_string_equal(stage.asks[0].peer, "10.0.0.1:2");
     assert_int_equal(world_open_at(&stage.world, 1), 0);
-    assert_true(hws_list_is_empty(&upstream->removed));
+    assert_true(hws_list_is_empty(&upstream->peers.removed));
 }
 
 static void a_dial_to_a_removed_peer_that_fails_harms_nobody(void **state)
