@@ -1,5 +1,6 @@
 #include "call.h"
 
+#include "dispatch.h"
 #include "peer.h"
 #include "pool/connection.h"
 #include "upstream.h"
@@ -87,18 +88,9 @@ static void enqueue(hws_call_t *call)
 {
     hws_upstream_t *upstream = call->upstream;
 
-    hws_list_push_back(&upstream->queue, &call->queue_link);
-    if (call->opening == NULL && ++upstream->queued > upstream->stats.queue_max)
-        upstream->stats.queue_max = upstream->queued;
-}
-
-static void dequeue(hws_call_t *call)
-{
-    if (!hws_list_is_linked(&call->queue_link))
-        return;
-    hws_list_remove(&call->queue_link);
-    if (call->opening == NULL)
-        call->upstream->queued--;
+    hws_queue_join(&upstream->queue, call);
+    if (upstream->queue.waiting > upstream->stats.queue_max)
+        upstream->stats.queue_max = upstream->queue.waiting;
 }
 
 int hws_call_seek(hws_call_t *call, hws_time_t now)
@@ -112,10 +104,10 @@ int hws_call_seek(hws_call_t *call, hws_time_t now)
     if (upstream->peers.count == 0)
         return HWS_ERR_NO_PEER;
     /* Whoever came earlier and could use the same room goes first. */
-    if ((upstream->queued == 0 || call->is_fresh_only) && hws_upstream_try(upstream, call, now) &&
-        call->opening == NULL)
+    if ((upstream->queue.waiting == 0 || call->is_fresh_only) &&
+        hws_dispatch_try(upstream, call, now) && call->opening == NULL)
         return HWS_OK;
-    if (call->opening == NULL && upstream->queued >= upstream->owner.rules.limits.pending)
+    if (call->opening == NULL && upstream->queue.waiting >= upstream->owner.rules.limits.pending)
         return HWS_ERR_QUEUE_FULL;
     enqueue(call);
     hws_call_clock(call, now);
@@ -127,9 +119,9 @@ void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t n
     hws_opening_t *opening = call->opening;
 
     if (hws_list_is_linked(&call->queue_link)) {
-        dequeue(call);
+        hws_queue_leave(&call->upstream->queue, call);
         stop_clock(call, now);
-        hws_upstream_note_pace(call->upstream, now);
+        hws_queue_note_pace(&call->upstream->queue, now);
     }
     hws_loop_cancel_timer(loop_of(call), &call->timer);
     call->opening = NULL;
@@ -139,21 +131,21 @@ void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t n
     call->error.attempts++;
     call->ops->granted(call, connection, now);
     if (opening != NULL)
-        hws_upstream_adopt(call->upstream, opening, now);
+        hws_dispatch_adopt(call->upstream, opening, now);
 }
 
 void hws_call_leave(hws_call_t *call, hws_time_t now)
 {
     hws_opening_t *opening = call->opening;
 
-    dequeue(call);
+    hws_queue_leave(&call->upstream->queue, call);
     stop_clock(call, now);
     hws_loop_cancel_timer(loop_of(call), &call->timer);
     call->opening = NULL;
     if (opening == NULL)
         return;
     call->error.phase = HWS_PHASE_CONNECT;
-    hws_upstream_adopt(call->upstream, opening, now);
+    hws_dispatch_adopt(call->upstream, opening, now);
 }
 
 void hws_call_over(hws_call_t *call)
@@ -162,7 +154,7 @@ void hws_call_over(hws_call_t *call)
 
     assert(call->state != HWS_CALL_OVER && call->stream.connection == NULL);
     assert(call->opening == NULL);
-    dequeue(call);
+    hws_queue_leave(&call->upstream->queue, call);
     call->state = HWS_CALL_OVER;
     hws_loop_cancel_timer(loop_of(call), &call->timer);
     hws_list_remove(&call->link);
@@ -208,6 +200,6 @@ void hws_call_fail(hws_call_t *call, int code, const char *detail)
         snprintf(error->detail, sizeof(error->detail), "%s", detail);
     if (hws_error_kind(code) == HWS_KIND_OVERLOAD) {
         error->has_retry_in = true;
-        error->retry_in = hws_upstream_expected_wait(call->upstream);
+        error->retry_in = hws_queue_expected_wait(&call->upstream->queue);
     }
 }

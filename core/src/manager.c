@@ -1,6 +1,7 @@
 #include "manager.h"
 
 #include "base/error.h"
+#include "dispatch.h"
 #include "io/process.h"
 #include "lease.h"
 #include "pool/connection.h"
@@ -384,7 +385,7 @@ static void take_turn(hws_manager_t *manager, hws_list_t *link, hws_time_t now)
 {
     hws_list_remove(link);
     manager->turn = link;
-    hws_upstream_serve_one(starving(link), now);
+    hws_dispatch_serve_one(starving(link), now);
     manager->turn = NULL;
 }
 

@@ -1,8 +1,8 @@
 #include "opening.h"
 
+#include "dispatch.h"
 #include "lease.h"
 #include "peer.h"
-#include "upstream.h"
 
 #include <assert.h>
 
@@ -27,7 +27,7 @@ static void over(hws_opening_t *opening, int status, const char *detail, hws_tim
     hws_loop_cancel_timer(loop_of(opening), &opening->timer);
     hws_list_remove(&opening->link);
     hws_free(opening);
-    hws_upstream_opening_over(upstream, peer, call, status, detail, now);
+    hws_dispatch_opening_over(upstream, peer, call, status, detail, now);
 }
 
 static void give_up_dial(hws_opening_t *opening, int status, hws_time_t now)
@@ -83,7 +83,7 @@ int hws_opening_start(hws_peer_t *peer, hws_call_t *call, hws_time_t now)
         return HWS_ERR_NOMEM;
     opening->peer = peer;
     opening->call = call;
-    call->opening = opening;
+    hws_queue_set_opening(&peer->upstream->queue, call, opening);
     hws_timer_init(&opening->timer, on_timer);
     hws_list_push_back(&peer->openings, &opening->link);
     peer->pool.dialing++;
@@ -109,7 +109,7 @@ void hws_opening_setup_done(hws_opening_t *opening, int status, const char *reas
 
         connection->setup = NULL;
         /* Who it was for may have gone, and what was allowed then may not be any more. */
-        if (!hws_list_is_empty(&upstream_of(opening)->queue) ||
+        if (!hws_queue_is_empty(&upstream_of(opening)->queue) ||
             hws_connection_may_stay(connection, now, &why))
             hws_connection_set_ready(connection, now);
         else

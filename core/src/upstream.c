@@ -1,231 +1,16 @@
 #include "upstream.h"
 
+#include "dispatch.h"
 #include "opening.h"
 
 #include <assert.h>
 #include <string.h>
 
 #define LONGEST_NAME 255
-/* Bounds of what an overload error promises. */
-#define SHORTEST_WAIT HWS_MS(50)
-#define LONGEST_WAIT HWS_S(30)
-/* What the loop has looked at within this span is as it was. */
-#define JUST_NOW HWS_MS(1)
 
 static hws_peer_t *peer_of(hws_list_t *link)
 {
     return HWS_CONTAINER(link, hws_peer_t, link);
-}
-
-/* ---- room for a call ---- */
-
-/* Makes the caps allow one more connection to `peer`, closing idle ones if need be. */
-static bool take_slot(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
-{
-    hws_pool_t *pool = &peer->pool;
-
-    if (pool->open + pool->dialing >= upstream->owner.rules.limits.per_peer) {
-        hws_connection_t *oldest = hws_pool_oldest_idle(pool);
-
-        if (oldest == NULL)
-            return false;
-        hws_connection_close(oldest, HWS_CLOSE_EVICTED, HWS_ERR_CLOSED, now);
-    }
-    if (upstream->owner.connections >= upstream->owner.rules.limits.connections) {
-        hws_connection_t *oldest = hws_peer_set_oldest_idle(&upstream->peers);
-
-        if (oldest == NULL)
-            return false;
-        hws_connection_close(oldest, HWS_CLOSE_EVICTED, HWS_ERR_CLOSED, now);
-    }
-    if (!hws_manager_take_slot(upstream->manager, &upstream->starved_link, now))
-        return false;
-    upstream->owner.connections++;
-    return true;
-}
-
-/* Whether the look at an idle connection would tell nothing new. It costs a system call, so what may
- * be sent twice goes without while the loop has looked just now. A lease may so on a connection that
- * was itself in use just now: a peer that closes all that are idle does so to many at once, and the
- * loop tells that one by one. */
-static bool was_looked_at(hws_upstream_t *upstream, const hws_call_t *call, hws_time_t age,
-                          hws_time_t now)
-{
-    hws_io_t *io = upstream->manager->loop->io;
-
-    if (call->is_lease ? age >= JUST_NOW : !call->is_replayable)
-        return false;
-    return now - io->ops->polled_at(io) < JUST_NOW;
-}
-
-/* An idle connection that is dead already is closed and remembered, not handed out. */
-static bool is_alive(hws_upstream_t *upstream, hws_connection_t *connection, const hws_call_t *call,
-                     hws_time_t now)
-{
-    hws_peer_t *peer = hws_peer_of(connection->pool);
-    hws_time_t age = now - connection->used_at;
-    int rc;
-
-    if (connection->served == 0 && age == 0)
-        return true;
-    if (was_looked_at(upstream, call, age, now))
-        return true;
-    if ((rc = hws_connection_probe(connection)) == HWS_OK)
-        return true;
-    if (rc == HWS_ERR_UNEXPECTED) {
-        hws_connection_close(connection, HWS_CLOSE_UNEXPECTED, rc, now);
-        return false;
-    }
-    hws_pool_learn(&peer->pool, age, now);
-    hws_manager_tell(upstream->manager, HWS_EVENT_STALE_REUSE, upstream->name, peer->id, "probe",
-                     age, now);
-    hws_connection_close(connection, HWS_CLOSE_STALE, HWS_ERR_EOF, now);
-    return false;
-}
-
-static bool start_dial(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call, hws_time_t now)
-{
-    if (!take_slot(upstream, peer, now))
-        return false;
-    call->is_out_of_memory = hws_opening_start(peer, call, now) != HWS_OK;
-    if (call->is_out_of_memory) {
-        hws_upstream_release_slot(upstream);
-        hws_call_clock(call, now);
-        return false;
-    }
-    hws_call_set_peer(call, peer);
-    if (hws_list_is_linked(&call->queue_link)) {
-        upstream->queued--;
-        hws_call_clock(call, now);
-    }
-    return true;
-}
-
-bool hws_upstream_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now)
-{
-    bool may_dial = call->opening == NULL;
-
-    for (;;) {
-        hws_pool_answer_t answer = HWS_POOL_NO_ROOM;
-        hws_connection_t *connection = NULL;
-        hws_peer_t *peer =
-            hws_peer_set_pick(&upstream->peers, call, may_dial, now, &answer, &connection);
-
-        if (peer == NULL)
-            return false;
-        if (answer == HWS_POOL_DIAL) {
-            if (start_dial(upstream, peer, call, now))
-                return true;
-            /* No slot; but another peer may have an idle connection. */
-            may_dial = false;
-        } else if (is_alive(upstream, connection, call, now)) {
-            if (connection->served > 0 && !call->is_connect_only)
-                upstream->stats.reused++;
-            hws_call_grant(call, connection, now);
-            return true;
-        }
-    }
-}
-
-/* ---- the queue ---- */
-
-static hws_call_t *call_of(hws_list_t *link)
-{
-    return HWS_CONTAINER(link, hws_call_t, queue_link);
-}
-
-/* Whether what this one was refused everybody behind it would be refused as well. */
-static bool speaks_for_all(const hws_call_t *call)
-{
-    return call->opening == NULL && !call->is_fresh_only && call->avoid == NULL &&
-           (call->is_replayable || call->is_lease);
-}
-
-void hws_upstream_serve(hws_upstream_t *upstream, hws_time_t now)
-{
-    hws_list_t *link = upstream->queue.next;
-
-    while (!upstream->is_cutting && link != &upstream->queue) {
-        hws_call_t *call = call_of(link);
-
-        link = link->next;
-        if (!hws_upstream_try(upstream, call, now) && speaks_for_all(call))
-            return;
-    }
-}
-
-/* Only whoever comes first: the others wait for their upstream's next turn. */
-void hws_upstream_serve_one(hws_upstream_t *upstream, hws_time_t now)
-{
-    HWS_LIST_EACH(link, &upstream->queue) {
-        hws_call_t *call = call_of(link);
-
-        if (call->opening != NULL)
-            continue;
-        if (hws_upstream_try(upstream, call, now) && upstream->queued > 0)
-            hws_manager_queue_up(upstream->manager, &upstream->starved_link);
-        return;
-    }
-}
-
-void hws_upstream_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_time_t now)
-{
-    opening->call = NULL;
-    if (upstream->is_cutting)
-        return;
-    HWS_LIST_EACH(link, &upstream->queue) {
-        hws_call_t *call = call_of(link);
-
-        if (call->opening != NULL || (call->avoid == opening->peer && upstream->peers.count > 1))
-            continue;
-        opening->call = call;
-        call->opening = opening;
-        hws_call_set_peer(call, opening->peer);
-        upstream->queued--;
-        hws_call_clock(call, now);
-        return;
-    }
-}
-
-void hws_upstream_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call,
-                               int status, const char *detail, hws_time_t now)
-{
-    /* The new connection serves whoever waits first, before others that are idle. */
-    if (status == HWS_OK && !peer->pool.is_retired)
-        hws_peer_set_turn_to(&upstream->peers, peer);
-    if (call != NULL) {
-        call->opening = NULL;
-        upstream->queued++;
-        if (status == HWS_OK || (status == HWS_ERR_TOO_MANY_FILES &&
-                                 hws_manager_out_of_files(upstream->manager, now))) {
-            hws_call_clock(call, now);
-        } else {
-            hws_call_leave(call, now);
-            hws_call_set_peer(call, peer);
-            call->error.attempts++;
-            call->ops->dial_failed(call, status, detail, now);
-        }
-    }
-    hws_upstream_serve(upstream, now);
-}
-
-/* An eighth of each new gap, as TCP smooths its round trips (RFC 6298). */
-void hws_upstream_note_pace(hws_upstream_t *upstream, hws_time_t now)
-{
-    hws_time_t gap = now - upstream->granted_at;
-
-    if (upstream->granted_at > 0)
-        upstream->grant_gap += (gap - upstream->grant_gap) / 8;
-    upstream->granted_at = now;
-}
-
-hws_time_t hws_upstream_expected_wait(const hws_upstream_t *upstream)
-{
-    hws_time_t wait = upstream->grant_gap * ((hws_time_t)upstream->queued + 1);
-
-    if (wait < SHORTEST_WAIT)
-        return SHORTEST_WAIT;
-    return wait < LONGEST_WAIT ? wait : LONGEST_WAIT;
 }
 
 void hws_upstream_release_slot(hws_upstream_t *upstream)
@@ -249,7 +34,7 @@ static void on_room(hws_pool_owner_t *owner, hws_time_t now)
     /* Who waits for a place without any connection to live on gets this one's; else an upstream
      * that never runs out of work would keep it for ever. */
     hws_manager_serve_poor(upstream->manager, &upstream->starved_link, now);
-    hws_upstream_serve(upstream, now);
+    hws_dispatch_serve(upstream, now);
     hws_manager_note_room(upstream->manager);
 #ifdef HWS_CHECKS
     hws_upstream_check(upstream_of(owner));
@@ -289,8 +74,7 @@ static void drop_openings(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t
 
         if (call != NULL) {
             opening->call = NULL;
-            call->opening = NULL;
-            upstream->queued++;
+            hws_queue_set_opening(&upstream->queue, call, NULL);
             hws_call_clock(call, now);
         }
         hws_opening_cancel(opening, HWS_ERR_CLOSED, now);
@@ -413,7 +197,7 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
     upstream->is_implicit = is_implicit;
     hws_peer_set_init(&upstream->peers);
     hws_list_init(&upstream->calls);
-    hws_list_init(&upstream->queue);
+    hws_queue_init(&upstream->queue);
     hws_list_init(&upstream->starved_link);
     hws_deferred_init(&upstream->tidy, tidy);
     hws_timer_init(&upstream->drain.timer, drain_late);
@@ -458,10 +242,10 @@ static void trim(hws_upstream_t *upstream, hws_time_t now)
 /* Nobody is left whom they could wait for. */
 static void dismiss_queue(hws_upstream_t *upstream, hws_time_t now)
 {
-    hws_list_t *link;
+    hws_call_t *call;
 
-    while ((link = hws_list_first(&upstream->queue)) != NULL)
-        call_of(link)->ops->abort(call_of(link), HWS_ERR_NO_PEER, now);
+    while ((call = hws_queue_first(&upstream->queue, false)) != NULL)
+        call->ops->abort(call, HWS_ERR_NO_PEER, now);
 }
 
 int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *options,
@@ -498,7 +282,7 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
         }
     }
     trim(upstream, now);
-    hws_upstream_serve(upstream, now);
+    hws_dispatch_serve(upstream, now);
     hws_upstream_tidy(upstream);
     return HWS_OK;
 }
@@ -616,9 +400,9 @@ static void tidy(hws_deferred_t *deferred)
     hws_upstream_t *upstream = HWS_CONTAINER(deferred, hws_upstream_t, tidy);
     hws_time_t now;
 
-    if (!hws_list_is_empty(&upstream->queue)) {
+    if (!hws_queue_is_empty(&upstream->queue)) {
         now = hws_loop_now(upstream->manager->loop);
-        hws_upstream_serve(upstream, now);
+        hws_dispatch_serve(upstream, now);
     }
     hws_peer_set_reap(&upstream->peers);
     if (!hws_list_is_empty(&upstream->calls))
@@ -684,7 +468,7 @@ void hws_upstream_stats(const hws_upstream_t *upstream, hws_stats_t *out)
     add_gauges(&upstream->peers.list, out);
     add_gauges(&upstream->peers.removed, out);
     out->busy = out->open - out->idle;
-    out->queued = upstream->queued;
+    out->queued = upstream->queue.waiting;
 }
 
 void hws_upstream_settings(const hws_upstream_t *upstream, hws_upstream_options_t *out)
@@ -729,7 +513,6 @@ void hws_upstream_peer(const hws_upstream_t *upstream, size_t index, hws_peer_vi
 void hws_upstream_check(const hws_upstream_t *upstream)
 {
     uint32_t connections = 0;
-    uint32_t queued = 0;
     uint64_t closed = 0;
     uint32_t open = 0;
     size_t i;
@@ -744,15 +527,12 @@ void hws_upstream_check(const hws_upstream_t *upstream)
             open += pool->open;
         }
     }
-    HWS_LIST_EACH(link, &upstream->queue) {
-        queued += call_of(link)->opening == NULL;
-    }
+    hws_queue_check(&upstream->queue);
     for (i = 0; i < HWS_CLOSE_COUNT; i++)
         closed += upstream->stats.closed[i];
-    assert(connections == upstream->owner.connections && queued == upstream->queued);
+    assert(connections == upstream->owner.connections);
     assert(upstream->stats.created - closed == open);
     (void)connections;
-    (void)queued;
     (void)closed;
     (void)open;
 }

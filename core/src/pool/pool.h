@@ -1,4 +1,4 @@
-/* pool.h - the connections of one peer. It only counts and decides; upstream.c does.
+/* pool.h - the connections of one peer. It only counts and decides; dispatch.c does.
  *
  * `ready` holds those with room, the one used last in front: what is used last is most surely
  * alive, and what is not needed sinks to the end and expires. */

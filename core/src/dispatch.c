@@ -1,0 +1,189 @@
+#include "dispatch.h"
+
+#include "opening.h"
+
+/* What the loop has looked at within this span is as it was. */
+#define JUST_NOW HWS_MS(1)
+
+/* ---- room for a call ---- */
+
+/* Makes the caps allow one more connection to `peer`, closing idle ones if need be. */
+static bool take_slot(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
+{
+    hws_pool_t *pool = &peer->pool;
+
+    if (pool->open + pool->dialing >= upstream->owner.rules.limits.per_peer) {
+        hws_connection_t *oldest = hws_pool_oldest_idle(pool);
+
+        if (oldest == NULL)
+            return false;
+        hws_connection_close(oldest, HWS_CLOSE_EVICTED, HWS_ERR_CLOSED, now);
+    }
+    if (upstream->owner.connections >= upstream->owner.rules.limits.connections) {
+        hws_connection_t *oldest = hws_peer_set_oldest_idle(&upstream->peers);
+
+        if (oldest == NULL)
+            return false;
+        hws_connection_close(oldest, HWS_CLOSE_EVICTED, HWS_ERR_CLOSED, now);
+    }
+    if (!hws_manager_take_slot(upstream->manager, &upstream->starved_link, now))
+        return false;
+    upstream->owner.connections++;
+    return true;
+}
+
+/* Whether the look at an idle connection would tell nothing new. It costs a system call, so what may
+ * be sent twice goes without while the loop has looked just now. A lease may so on a connection that
+ * was itself in use just now: a peer that closes all that are idle does so to many at once, and the
+ * loop tells that one by one. */
+static bool was_looked_at(hws_upstream_t *upstream, const hws_call_t *call, hws_time_t age,
+                          hws_time_t now)
+{
+    hws_io_t *io = upstream->manager->loop->io;
+
+    if (call->is_lease ? age >= JUST_NOW : !call->is_replayable)
+        return false;
+    return now - io->ops->polled_at(io) < JUST_NOW;
+}
+
+/* An idle connection that is dead already is closed and remembered, not handed out. */
+static bool is_alive(hws_upstream_t *upstream, hws_connection_t *connection, const hws_call_t *call,
+                     hws_time_t now)
+{
+    hws_peer_t *peer = hws_peer_of(connection->pool);
+    hws_time_t age = now - connection->used_at;
+    int rc;
+
+    if (connection->served == 0 && age == 0)
+        return true;
+    if (was_looked_at(upstream, call, age, now))
+        return true;
+    if ((rc = hws_connection_probe(connection)) == HWS_OK)
+        return true;
+    if (rc == HWS_ERR_UNEXPECTED) {
+        hws_connection_close(connection, HWS_CLOSE_UNEXPECTED, rc, now);
+        return false;
+    }
+    hws_pool_learn(&peer->pool, age, now);
+    hws_manager_tell(upstream->manager, HWS_EVENT_STALE_REUSE, upstream->name, peer->id, "probe",
+                     age, now);
+    hws_connection_close(connection, HWS_CLOSE_STALE, HWS_ERR_EOF, now);
+    return false;
+}
+
+static bool start_dial(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call, hws_time_t now)
+{
+    if (!take_slot(upstream, peer, now))
+        return false;
+    call->is_out_of_memory = hws_opening_start(peer, call, now) != HWS_OK;
+    if (call->is_out_of_memory) {
+        hws_upstream_release_slot(upstream);
+        hws_call_clock(call, now);
+        return false;
+    }
+    hws_call_set_peer(call, peer);
+    if (hws_list_is_linked(&call->queue_link))
+        hws_call_clock(call, now);
+    return true;
+}
+
+bool hws_dispatch_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now)
+{
+    bool may_dial = call->opening == NULL;
+
+    for (;;) {
+        hws_pool_answer_t answer = HWS_POOL_NO_ROOM;
+        hws_connection_t *connection = NULL;
+        hws_peer_t *peer =
+            hws_peer_set_pick(&upstream->peers, call, may_dial, now, &answer, &connection);
+
+        if (peer == NULL)
+            return false;
+        if (answer == HWS_POOL_DIAL) {
+            if (start_dial(upstream, peer, call, now))
+                return true;
+            /* No slot; but another peer may have an idle connection. */
+            may_dial = false;
+        } else if (is_alive(upstream, connection, call, now)) {
+            if (connection->served > 0 && !call->is_connect_only)
+                upstream->stats.reused++;
+            hws_call_grant(call, connection, now);
+            return true;
+        }
+    }
+}
+
+/* ---- the queue ---- */
+
+static hws_call_t *call_of(hws_list_t *link)
+{
+    return HWS_CONTAINER(link, hws_call_t, queue_link);
+}
+
+/* Whether what this one was refused everybody behind it would be refused as well. */
+static bool speaks_for_all(const hws_call_t *call)
+{
+    return call->opening == NULL && !call->is_fresh_only && call->avoid == NULL &&
+           (call->is_replayable || call->is_lease);
+}
+
+void hws_dispatch_serve(hws_upstream_t *upstream, hws_time_t now)
+{
+    hws_list_t *link = upstream->queue.calls.next;
+
+    while (!upstream->is_cutting && link != &upstream->queue.calls) {
+        hws_call_t *call = call_of(link);
+
+        link = link->next;
+        if (!hws_dispatch_try(upstream, call, now) && speaks_for_all(call))
+            return;
+    }
+}
+
+/* Only whoever comes first: the others wait for their upstream's next turn. */
+void hws_dispatch_serve_one(hws_upstream_t *upstream, hws_time_t now)
+{
+    hws_call_t *call = hws_queue_first(&upstream->queue, true);
+
+    if (call != NULL && hws_dispatch_try(upstream, call, now) && upstream->queue.waiting > 0)
+        hws_manager_queue_up(upstream->manager, &upstream->starved_link);
+}
+
+void hws_dispatch_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_time_t now)
+{
+    opening->call = NULL;
+    if (upstream->is_cutting)
+        return;
+    HWS_LIST_EACH(link, &upstream->queue.calls) {
+        hws_call_t *call = call_of(link);
+
+        if (call->opening != NULL || (call->avoid == opening->peer && upstream->peers.count > 1))
+            continue;
+        opening->call = call;
+        hws_queue_set_opening(&upstream->queue, call, opening);
+        hws_call_set_peer(call, opening->peer);
+        hws_call_clock(call, now);
+        return;
+    }
+}
+
+void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call,
+                               int status, const char *detail, hws_time_t now)
+{
+    /* The new connection serves whoever waits first, before others that are idle. */
+    if (status == HWS_OK && !peer->pool.is_retired)
+        hws_peer_set_turn_to(&upstream->peers, peer);
+    if (call != NULL) {
+        hws_queue_set_opening(&upstream->queue, call, NULL);
+        if (status == HWS_OK || (status == HWS_ERR_TOO_MANY_FILES &&
+                                 hws_manager_out_of_files(upstream->manager, now))) {
+            hws_call_clock(call, now);
+        } else {
+            hws_call_leave(call, now);
+            hws_call_set_peer(call, peer);
+            call->error.attempts++;
+            call->ops->dial_failed(call, status, detail, now);
+        }
+    }
+    hws_dispatch_serve(upstream, now);
+}
