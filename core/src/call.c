@@ -185,7 +185,7 @@ bool hws_call_go_elsewhere(hws_call_t *call, int code, hws_time_t now)
     if (kind != HWS_KIND_REFUSED && kind != HWS_KIND_CONNECT && kind != HWS_KIND_TIMEOUT)
         return false;
     call->was_elsewhere = true;
-    call->avoid = call->peer;
+    call->avoid = call->peer->pool.is_retired ? NULL : call->peer;
     return hws_call_seek(call, now) == HWS_OK;
 }
 

@@ -36,9 +36,10 @@ struct hws_call {
     const hws_call_ops_t *ops;
     hws_upstream_t *upstream; /* held */
     hws_peer_t *peer;         /* held: of the present or last attempt; NULL before the first */
-    hws_peer_t *avoid;        /* compared only: a peer whose dial has failed for it; or NULL */
+    hws_peer_t *avoid;        /* a peer whose dial has failed for it; NULL unless it waits */
     hws_list_t link;          /* in upstream->calls until it is over */
-    hws_list_t queue_link;    /* in upstream->queue while it waits */
+    hws_list_t queue_link;    /* in its lane of upstream->queue while it waits */
+    uint64_t order;           /* there: who came earlier has less */
     hws_opening_t *opening;   /* under way for it, or NULL */
     hws_time_t deadline;      /* of the whole call */
     hws_time_t queue_left;    /* of timeouts.queue */

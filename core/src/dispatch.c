@@ -115,11 +115,6 @@ bool hws_dispatch_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now
 
 /* ---- the queue ---- */
 
-static hws_call_t *call_of(hws_list_t *link)
-{
-    return HWS_CONTAINER(link, hws_call_t, queue_link);
-}
-
 /* Whether what this one was refused everybody behind it would be refused as well. */
 static bool speaks_for_all(const hws_call_t *call)
 {
@@ -129,21 +124,24 @@ static bool speaks_for_all(const hws_call_t *call)
 
 void hws_dispatch_serve(hws_upstream_t *upstream, hws_time_t now)
 {
-    hws_list_t *link = upstream->queue.calls.next;
+    hws_queue_t *queue = &upstream->queue;
+    hws_pass_t pass;
+    hws_call_t *call;
 
-    while (!upstream->is_cutting && link != &upstream->queue.calls) {
-        hws_call_t *call = call_of(link);
-
-        link = link->next;
-        if (!hws_dispatch_try(upstream, call, now) && speaks_for_all(call))
+    hws_pass_begin(&pass, queue);
+    while (!upstream->is_cutting && (call = hws_pass_next(&pass, queue)) != NULL) {
+        if (hws_dispatch_try(upstream, call, now))
+            continue;
+        if (speaks_for_all(call))
             return;
+        hws_pass_refuse(&pass, queue, call);
     }
 }
 
 /* Only whoever comes first: the others wait for their upstream's next turn. */
 void hws_dispatch_serve_one(hws_upstream_t *upstream, hws_time_t now)
 {
-    hws_call_t *call = hws_queue_first(&upstream->queue, true);
+    hws_call_t *call = hws_queue_first_waiting(&upstream->queue, NULL);
 
     if (call != NULL && hws_dispatch_try(upstream, call, now) && upstream->queue.waiting > 0)
         hws_manager_queue_up(upstream->manager, &upstream->starved_link);
@@ -151,20 +149,16 @@ void hws_dispatch_serve_one(hws_upstream_t *upstream, hws_time_t now)
 
 void hws_dispatch_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_time_t now)
 {
-    opening->call = NULL;
-    if (upstream->is_cutting)
-        return;
-    HWS_LIST_EACH(link, &upstream->queue.calls) {
-        hws_call_t *call = call_of(link);
+    const hws_peer_t *peer = upstream->peers.count > 1 ? opening->peer : NULL;
+    hws_call_t *call;
 
-        if (call->opening != NULL || (call->avoid == opening->peer && upstream->peers.count > 1))
-            continue;
-        opening->call = call;
-        hws_queue_set_opening(&upstream->queue, call, opening);
-        hws_call_set_peer(call, opening->peer);
-        hws_call_clock(call, now);
+    opening->call = NULL;
+    if (upstream->is_cutting || (call = hws_queue_first_waiting(&upstream->queue, peer)) == NULL)
         return;
-    }
+    opening->call = call;
+    hws_queue_set_opening(&upstream->queue, call, opening);
+    hws_call_set_peer(call, opening->peer);
+    hws_call_clock(call, now);
 }
 
 void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call,

@@ -263,6 +263,7 @@ int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_err
     hws_list_init(&peer->link);
     hws_pool_init(&peer->pool);
     hws_list_init(&peer->openings);
+    hws_lanes_init(&peer->avoiders);
     peer->speaks_http = url.is_http;
     peer->weight = options->weight == 0 ? 1 : options->weight;
     peer->priority = options->priority;

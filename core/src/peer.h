@@ -5,10 +5,9 @@
 #include "io/address.h"
 #include "observe/histogram.h"
 #include "pool/pool.h"
+#include "queue.h"
 
 #include <hawser/upstream.h>
-
-typedef struct hws_peer hws_peer_t;
 
 #define HWS_PEER_ADDRESSES 2 /* localhost: 127.0.0.1, then ::1 */
 
@@ -16,7 +15,8 @@ struct hws_peer {
     hws_upstream_t *upstream;
     hws_list_t link; /* in the upstream's set: `list`, or `removed` */
     hws_pool_t pool;
-    hws_list_t openings; /* hws_opening_t */
+    hws_list_t openings;  /* hws_opening_t */
+    hws_lanes_t avoiders; /* calls in the queue whose dial has failed here */
     char *id;
     char *authority;    /* for Host: "host:port" as given; "localhost" for unix */
     char *address_text; /* for people */

@@ -1,60 +1,206 @@
 #include "queue.h"
 
+#include "peer.h"
+
 #include <assert.h>
 
 /* Bounds of what an overload error promises. */
 #define SHORTEST_WAIT HWS_MS(50)
 #define LONGEST_WAIT HWS_S(30)
 
-static hws_call_t *call_of(hws_list_t *link)
+static hws_call_t *call_of(const hws_list_t *link)
 {
     return HWS_CONTAINER(link, hws_call_t, queue_link);
+}
+
+static hws_lane_t *lane_at(hws_list_t *link)
+{
+    return HWS_CONTAINER(link, hws_lane_t, link);
+}
+
+void hws_lanes_init(hws_lanes_t *lanes)
+{
+    size_t i;
+
+    for (i = 0; i < HWS_LANES; i++) {
+        hws_list_init(&lanes->lanes[i].link);
+        hws_list_init(&lanes->lanes[i].calls);
+        lanes->lanes[i].refused = 0;
+    }
 }
 
 void hws_queue_init(hws_queue_t *queue)
 {
     *queue = (hws_queue_t){0};
-    hws_list_init(&queue->calls);
+    hws_lanes_init(&queue->all);
+    hws_list_init(&queue->lanes);
 }
 
 bool hws_queue_is_empty(const hws_queue_t *queue)
 {
-    return hws_list_is_empty(&queue->calls);
+    return hws_list_is_empty(&queue->lanes);
+}
+
+/* ---- lanes ---- */
+
+/* What hws_pool_ask() makes a difference of, and whether a dial may be begun. */
+static hws_lane_t *lane_of(hws_queue_t *queue, const hws_call_t *call)
+{
+    hws_lanes_t *lanes = call->avoid != NULL ? &call->avoid->avoiders : &queue->all;
+    size_t kind = 0;
+
+    if (call->is_lease)
+        kind = 1;
+    else if (call->is_fresh_only)
+        kind = 3;
+    else if (!call->is_replayable)
+        kind = 2;
+    return &lanes->lanes[kind * 2 + (call->opening != NULL)];
+}
+
+/* At its place by order, looked for from both ends: it is near one of them. */
+static void insert(hws_lane_t *lane, hws_call_t *call)
+{
+    hws_list_t *older = lane->calls.prev;
+    hws_list_t *newer = lane->calls.next;
+
+    while (older != &lane->calls && call_of(older)->order > call->order &&
+           call_of(newer)->order < call->order) {
+        older = older->prev;
+        newer = newer->next;
+    }
+    if (older == &lane->calls || call_of(older)->order < call->order)
+        hws_list_push_front(older, &call->queue_link);
+    else
+        hws_list_push_back(newer, &call->queue_link);
+}
+
+static void enter(hws_queue_t *queue, hws_call_t *call)
+{
+    hws_lane_t *lane = lane_of(queue, call);
+
+    if (hws_list_is_empty(&lane->calls))
+        hws_list_push_back(&queue->lanes, &lane->link);
+    insert(lane, call);
+    queue->waiting += call->opening == NULL;
 }
 
 void hws_queue_join(hws_queue_t *queue, hws_call_t *call)
 {
-    hws_list_push_back(&queue->calls, &call->queue_link);
-    queue->waiting += call->opening == NULL;
+    call->order = ++queue->arrivals;
+    enter(queue, call);
 }
 
 void hws_queue_leave(hws_queue_t *queue, hws_call_t *call)
 {
+    hws_lane_t *lane;
+
     if (!hws_list_is_linked(&call->queue_link))
         return;
+    lane = lane_of(queue, call);
     hws_list_remove(&call->queue_link);
+    if (hws_list_is_empty(&lane->calls))
+        hws_list_remove(&lane->link);
     queue->waiting -= call->opening == NULL;
 }
 
 void hws_queue_set_opening(hws_queue_t *queue, hws_call_t *call, hws_opening_t *opening)
 {
-    bool had = call->opening != NULL;
+    bool is_here = hws_list_is_linked(&call->queue_link);
 
+    hws_queue_leave(queue, call);
     call->opening = opening;
-    if (!hws_list_is_linked(&call->queue_link))
-        return;
-    queue->waiting += had;
-    queue->waiting -= opening != NULL;
+    if (is_here)
+        enter(queue, call);
 }
 
-hws_call_t *hws_queue_first(const hws_queue_t *queue, bool is_waiting)
+void hws_queue_forgive(hws_queue_t *queue, hws_peer_t *peer)
 {
-    HWS_LIST_EACH(link, &queue->calls) {
-        if (!is_waiting || call_of(link)->opening == NULL)
+    size_t i;
+
+    for (i = 0; i < HWS_LANES; i++) {
+        hws_list_t *calls = &peer->avoiders.lanes[i].calls;
+        hws_list_t *link;
+
+        while ((link = hws_list_first(calls)) != NULL) {
+            hws_call_t *call = call_of(link);
+
+            hws_queue_leave(queue, call);
+            call->avoid = NULL;
+            enter(queue, call);
+        }
+    }
+}
+
+/* ---- who is next ---- */
+
+hws_call_t *hws_queue_first(const hws_queue_t *queue)
+{
+    hws_call_t *first = NULL;
+
+    HWS_LIST_EACH(link, &queue->lanes) {
+        hws_call_t *call = call_of(lane_at(link)->calls.next);
+
+        if (first == NULL || call->order < first->order)
+            first = call;
+    }
+    return first;
+}
+
+hws_call_t *hws_queue_first_waiting(const hws_queue_t *queue, const hws_peer_t *peer)
+{
+    hws_call_t *first = NULL;
+
+    HWS_LIST_EACH(link, &queue->lanes) {
+        hws_call_t *call = call_of(lane_at(link)->calls.next);
+
+        if (call->opening == NULL && (peer == NULL || call->avoid != peer) &&
+            (first == NULL || call->order < first->order))
+            first = call;
+    }
+    return first;
+}
+
+void hws_pass_begin(hws_pass_t *pass, hws_queue_t *queue)
+{
+    *pass = (hws_pass_t){.number = ++queue->passes};
+}
+
+/* The first of a lane that the pass has not come by yet, or NULL. Before it stand only those who
+ * got a dial on the way. */
+static hws_call_t *next_of(const hws_lane_t *lane, uint64_t last)
+{
+    HWS_LIST_EACH(link, &lane->calls) {
+        if (call_of(link)->order > last)
             return call_of(link);
     }
     return NULL;
 }
+
+hws_call_t *hws_pass_next(hws_pass_t *pass, hws_queue_t *queue)
+{
+    hws_call_t *next = NULL;
+
+    HWS_LIST_EACH(link, &queue->lanes) {
+        const hws_lane_t *lane = lane_at(link);
+        hws_call_t *call = lane->refused != pass->number ? next_of(lane, pass->last) : NULL;
+
+        if (call != NULL && (next == NULL || call->order < next->order))
+            next = call;
+    }
+    if (next == NULL)
+        return NULL;
+    pass->last = next->order;
+    queue->looks++;
+    return next;
+}
+
+void hws_pass_refuse(hws_pass_t *pass, hws_queue_t *queue, const hws_call_t *call)
+{
+    lane_of(queue, call)->refused = pass->number;
+}
+
+/* ---- the pace ---- */
 
 /* An eighth of each new gap, as TCP smooths its round trips (RFC 6298). */
 void hws_queue_note_pace(hws_queue_t *queue, hws_time_t now)
@@ -79,8 +225,17 @@ void hws_queue_check(const hws_queue_t *queue)
 {
     uint32_t waiting = 0;
 
-    HWS_LIST_EACH(link, &queue->calls) {
-        waiting += call_of(link)->opening == NULL;
+    HWS_LIST_EACH(link, &queue->lanes) {
+        const hws_lane_t *lane = lane_at(link);
+        uint64_t last = 0;
+
+        assert(!hws_list_is_empty(&lane->calls));
+        HWS_LIST_EACH(call_link, &lane->calls) {
+            waiting += call_of(call_link)->opening == NULL;
+            assert(call_of(call_link)->order > last);
+            last = call_of(call_link)->order;
+        }
+        (void)last;
     }
     assert(waiting == queue->waiting);
     (void)waiting;

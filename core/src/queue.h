@@ -2,31 +2,72 @@
  * they are served.
  *
  * Who has a dial of his own under way waits here as well, for he takes whatever room comes first;
- * but he does not count as `waiting`. */
+ * but he does not count as `waiting`.
+ *
+ * Calls to which every pool would give the same answer stand in one lane. When room appears, a pass
+ * goes through the queue in order of arrival, and leaves a lane out once the first of it was
+ * refused: so its length is what was served and a few more, not what waits. */
 #ifndef HWS_QUEUE_H
 #define HWS_QUEUE_H
 
 #include "call.h"
 
 typedef struct {
-    hws_list_t calls;
-    uint32_t waiting;     /* of them without a dial of their own: limits.pending is their bound */
+    hws_list_t link;  /* in queue->lanes while there is a call in it */
+    hws_list_t calls; /* in order of arrival */
+    uint64_t refused; /* the pass in which one of it was refused */
+} hws_lane_t;
+
+/* Who may be sent twice, leases, who may not be sent twice, and who wants a connection that never
+ * served; each without and with a dial of his own. */
+#define HWS_LANES 8
+
+/* Those that avoid the same peer, or none. */
+typedef struct {
+    hws_lane_t lanes[HWS_LANES];
+} hws_lanes_t;
+
+typedef struct {
+    hws_lanes_t all;      /* but those that avoid a peer: they are in that peer's `avoiders` */
+    hws_list_t lanes;     /* hws_lane_t in which somebody waits */
+    uint64_t arrivals;    /* so far; gives calls their order */
+    uint64_t passes;      /* so far */
+    uint64_t looks;       /* calls that passes came by, so far: for tests, as what the work is */
+    uint32_t waiting;     /* without a dial of their own: limits.pending is their bound */
     hws_time_t served_at; /* the last time that somebody was served out of it */
     hws_time_t gap;       /* EWMA of the time between two */
 } hws_queue_t;
 
+/* One way through the queue. */
+typedef struct {
+    uint64_t number;
+    uint64_t last; /* the order of the call that it came by last */
+} hws_pass_t;
+
 void hws_queue_init(hws_queue_t *queue);
+void hws_lanes_init(hws_lanes_t *lanes);
 bool hws_queue_is_empty(const hws_queue_t *queue);
-/* Goes behind all who are there. */
+/* Goes behind all who are there. While it is here, what it wants and avoids does not change. */
 void hws_queue_join(hws_queue_t *queue, hws_call_t *call);
 /* Harmless when it is not there. */
 void hws_queue_leave(hws_queue_t *queue, hws_call_t *call);
 /* From now on `opening`, or with NULL none, is under way for `call`, which keeps its place if it
  * has one. */
 void hws_queue_set_opening(hws_queue_t *queue, hws_call_t *call, hws_opening_t *opening);
+/* `peer` has gone: those who avoided it keep their places and avoid nobody. */
+void hws_queue_forgive(hws_queue_t *queue, hws_peer_t *peer);
 
-/* Whoever has waited longest, or NULL; with `is_waiting` of those without a dial of their own. */
-hws_call_t *hws_queue_first(const hws_queue_t *queue, bool is_waiting);
+/* Whoever has waited longest, or NULL. */
+hws_call_t *hws_queue_first(const hws_queue_t *queue);
+/* The same of those without a dial of their own that do not avoid `peer`, which may be NULL. */
+hws_call_t *hws_queue_first_waiting(const hws_queue_t *queue, const hws_peer_t *peer);
+
+void hws_pass_begin(hws_pass_t *pass, hws_queue_t *queue);
+/* The next in order of arrival who may hope, or NULL. It may leave, or get a dial, before the
+ * next is asked for; others may join. */
+hws_call_t *hws_pass_next(hws_pass_t *pass, hws_queue_t *queue);
+/* `call`, which the pass came by last, was refused: nobody of its lane may hope any more. */
+void hws_pass_refuse(hws_pass_t *pass, hws_queue_t *queue, const hws_call_t *call);
 
 /* Somebody was served out of the queue. */
 void hws_queue_note_pace(hws_queue_t *queue, hws_time_t now);

@@ -88,6 +88,7 @@ static void retire_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t n
     size_t i;
 
     peer->pool.is_retired = true;
+    hws_queue_forgive(&upstream->queue, peer);
     for (i = 0; i < 2; i++) {
         hws_list_t *link = lists[i]->next;
 
@@ -244,7 +245,7 @@ static void dismiss_queue(hws_upstream_t *upstream, hws_time_t now)
 {
     hws_call_t *call;
 
-    while ((call = hws_queue_first(&upstream->queue, false)) != NULL)
+    while ((call = hws_queue_first(&upstream->queue)) != NULL)
         call->ops->abort(call, HWS_ERR_NO_PEER, now);
 }
 

@@ -1,6 +1,7 @@
 /* The one queue of an upstream: order, bound, clock, and late binding. */
 #include "support/stage.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void slow_dials(unsigned server, hws_time_t span)
@@ -53,6 +54,34 @@ static void posts_and_gets_wait_in_one_order(void **state)
     assert_int_equal(stage_ok(0, 20), 20);
     for (i = 1; i < 19; i++)
         assert_true(stage.asks[i].at < stage.asks[i + 1].at);
+}
+
+/* What may not be sent twice is more particular than what waits behind it, which must be asked as
+ * well; but not each of thousands. */
+static void serving_thousands_of_posts_takes_steps_for_each_served_not_for_each_waiting(
+    void **state)
+{
+    enum { COUNT = 4000 };
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream;
+    ask_t *asks = calloc(COUNT, sizeof(*asks));
+    unsigned i;
+
+    (void)state;
+    assert_non_null(asks);
+    options.limits.pending = COUNT;
+    options.timeouts.queue = options.timeouts.request = HWS_S(1000);
+    upstream = busy_upstream(&options, HWS_MS(10));
+    stage.servers[0].reply.after = 0;
+    for (i = 0; i < COUNT; i++)
+        ask_post(&asks[i], upstream, "x");
+    world_run(&stage.world, HWS_S(20));
+    for (i = 0; i < COUNT; i++)
+        assert_true(ask_is_ok(&asks[i]));
+    for (i = 1; i < COUNT; i++)
+        assert_true(asks[i - 1].at <= asks[i].at);
+    assert_in_range(upstream->queue.looks, COUNT, 10 * COUNT);
+    free(asks);
 }
 
 static void a_full_queue_is_an_overload_that_says_when_to_come_again(void **state)
@@ -400,6 +429,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STAGE_TEST(who_waits_is_served_in_the_order_of_arrival, http),
         STAGE_TEST(posts_and_gets_wait_in_one_order, http),
+        STAGE_TEST(serving_thousands_of_posts_takes_steps_for_each_served_not_for_each_waiting,
+                   http),
         STAGE_TEST(a_full_queue_is_an_overload_that_says_when_to_come_again, http),
         STAGE_TEST(with_no_pending_allowed_nobody_waits_but_who_has_a_dial, http),
         STAGE_TEST(waiting_too_long_is_an_overload, http),
