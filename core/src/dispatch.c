@@ -7,25 +7,36 @@
 
 /* ---- room for a call ---- */
 
-/* Makes the caps allow one more connection to `peer`, closing idle ones if need be. */
+/* Whether the upstream's own caps allow one more connection to `peer`, once `*victim`, an idle one,
+ * has made way; NULL: nobody need. */
+static bool has_room(const hws_upstream_t *upstream, const hws_peer_t *peer,
+                     hws_connection_t **victim)
+{
+    const hws_limits_t *limits = &upstream->owner.rules.limits;
+    const hws_pool_t *pool = &peer->pool;
+    uint32_t of_peer = pool->open + pool->dialing;
+    uint32_t of_all = upstream->owner.connections;
+
+    *victim = NULL;
+    if (of_peer >= limits->per_peer)
+        *victim = hws_pool_oldest_idle(pool);
+    else if (of_all >= limits->connections)
+        *victim = hws_peer_set_oldest_idle(&upstream->peers);
+    if (*victim == NULL)
+        return of_peer < limits->per_peer && of_all < limits->connections;
+    return of_peer <= limits->per_peer && of_all <= limits->connections;
+}
+
+/* Makes the caps allow one more connection to `peer`, closing an idle one if need be; but not
+ * before all of them agree. */
 static bool take_slot(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
 {
-    hws_pool_t *pool = &peer->pool;
+    hws_connection_t *victim;
 
-    if (pool->open + pool->dialing >= upstream->owner.rules.limits.per_peer) {
-        hws_connection_t *oldest = hws_pool_oldest_idle(pool);
-
-        if (oldest == NULL)
-            return false;
-        hws_connection_close(oldest, HWS_CLOSE_EVICTED, HWS_ERR_CLOSED, now);
-    }
-    if (upstream->owner.connections >= upstream->owner.rules.limits.connections) {
-        hws_connection_t *oldest = hws_peer_set_oldest_idle(&upstream->peers);
-
-        if (oldest == NULL)
-            return false;
-        hws_connection_close(oldest, HWS_CLOSE_EVICTED, HWS_ERR_CLOSED, now);
-    }
+    if (!has_room(upstream, peer, &victim))
+        return false;
+    if (victim != NULL && hws_manager_is_turn_of(upstream->manager, &upstream->starved_link))
+        hws_connection_close(victim, HWS_CLOSE_EVICTED, HWS_ERR_CLOSED, now);
     if (!hws_manager_take_slot(upstream->manager, &upstream->starved_link, now))
         return false;
     upstream->owner.connections++;

@@ -355,12 +355,16 @@ static bool find_slot(hws_manager_t *manager, hws_time_t now)
     return true;
 }
 
+bool hws_manager_is_turn_of(hws_manager_t *manager, const hws_list_t *starved_link)
+{
+    const hws_list_t *first = hws_list_first(&manager->starved);
+
+    return first == NULL || first == starved_link || starved_link == manager->turn;
+}
+
 bool hws_manager_take_slot(hws_manager_t *manager, hws_list_t *starved_link, hws_time_t now)
 {
-    hws_list_t *first = hws_list_first(&manager->starved);
-
-    if ((first == NULL || first == starved_link || starved_link == manager->turn) &&
-        find_slot(manager, now)) {
+    if (hws_manager_is_turn_of(manager, starved_link) && find_slot(manager, now)) {
         hws_list_remove(starved_link);
         return true;
     }

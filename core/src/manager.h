@@ -49,6 +49,8 @@ struct hws_manager {
     hws_stats_t gone; /* counters of upstreams that were freed */
 };
 
+/* Whether nobody waits for a place who comes before the upstream of `starved_link`. */
+bool hws_manager_is_turn_of(hws_manager_t *manager, const hws_list_t *starved_link);
 /* A place for one more connection, after closing an idle one if need be. Else, and while others
  * wait whose turn comes first, the upstream of `starved_link` queues up for one. */
 bool hws_manager_take_slot(hws_manager_t *manager, hws_list_t *starved_link, hws_time_t now);

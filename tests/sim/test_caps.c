@@ -401,6 +401,43 @@ static void a_manager_at_its_cap_refuses_nobody_it_can_still_serve(void **state)
     assert_int_equal(stage.world.peak, 3);
 }
 
+static hws_upstream_t *asked_again;
+
+static void ask_again(ask_t *ask, void *user)
+{
+    (void)ask;
+    (void)user;
+    ask_get(&stage.asks[3], asked_again);
+}
+
+/* The turn of its peers would have it dial the second, in place of the idle connection to the
+ * first; but the manager's next place is somebody else's. */
+static void an_idle_connection_is_not_evicted_for_a_dial_that_gets_no_place(void **state)
+{
+    hws_upstream_options_t options;
+    hws_upstream_t *busy;
+
+    (void)state;
+    stage_begin(1, 2, false);
+    options = world_options(&stage.world);
+    options.limits.connections = 1;
+    asked_again = world_http(&stage.world, "a", &options, 2);
+    busy = world_http_at(&stage.world, "b", NULL, 3);
+    stage.servers[0].reply.after = HWS_MS(10);
+    stage.servers[2].reply.after = HWS_MS(500);
+    stage_get(busy, 0, 1);
+    stage_get(asked_again, 1, 1);
+    stage.asks[1].then = ask_again;
+    world_run(&stage.world, HWS_MS(1));
+    stage_get(busy, 2, 1); /* takes the next place there is */
+    world_run(&stage.world, HWS_MS(11));
+    assert_int_equal(stage_ok(1, 1), 1);
+    assert_int_equal(world_stats(asked_again).closed[HWS_CLOSE_EVICTED], 0);
+    world_run(&stage.world, HWS_S(1));
+    assert_int_equal(stage_ok(0, 4), 4);
+    assert_true(stage.asks[3].reused);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -409,6 +446,7 @@ int main(void)
         STAGE_TEST(bursts_never_exceed_the_cap_of_the_manager, none),
         STAGE_TEST(no_more_dials_run_at_once_than_the_limit, http),
         STAGE_TEST(a_dial_counts_against_the_cap_and_a_failed_one_no_longer, http),
+        STAGE_TEST(an_idle_connection_is_not_evicted_for_a_dial_that_gets_no_place, none),
         STAGE_TEST(at_the_cap_of_a_peer_its_oldest_idle_connection_makes_way, http),
         STAGE_TEST(at_the_cap_of_an_upstream_the_connection_idle_for_longest_makes_way, http),
         STAGE_TEST(at_the_cap_of_the_manager_the_connection_idle_for_longest_of_all_makes_way,
