@@ -246,7 +246,10 @@ static void on_head(hws_stream_t *stream, const hws_head_t *head)
         return;
     }
     request->has_head = true;
-    if (request->is_streaming)
+    if (!request->is_streaming && stream->announced != HWS_BODY_UNKNOWN &&
+        stream->announced > request->max_body)
+        request->verdict = HWS_ERR_BODY_SIZE;
+    if (request->is_streaming || request->verdict != HWS_OK)
         wake(request);
 }
 

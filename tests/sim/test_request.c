@@ -102,6 +102,59 @@ static void a_large_body_comes_whole(void **state)
     free(reply);
 }
 
+static void a_body_announced_beyond_the_limit_is_refused_at_its_head(void **state)
+{
+    hws_upstream_t *upstream = default_upstream();
+    ask_t *ask;
+
+    (void)state;
+    stage.servers[0].reply = (reply_t){.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n"};
+    ask = &stage.asks[0];
+    ask_init(ask);
+    ask->options.max_body = 10;
+    assert_int_equal(ask_start(ask, upstream), HWS_OK);
+    world_run(&stage.world, HWS_MS(10));
+    assert_int_equal(ask->code, HWS_ERR_BODY_SIZE);
+    assert_int_equal(ask->error.phase, HWS_PHASE_BODY);
+    assert_false(ask->error.retryable);
+    assert_int_equal(stage.world.open, 0);
+    /* One that is streamed has no such bound. */
+    ask = &stage.asks[1];
+    ask_init(ask);
+    ask->options.max_body = 10;
+    ask->options.stream = true;
+    assert_int_equal(ask_start(ask, upstream), HWS_OK);
+    world_run(&stage.world, HWS_MS(10));
+    assert_int_equal(ask->code, HWS_OK);
+    assert_int_equal(ask->status, 200);
+}
+
+static void a_length_that_announces_no_body_is_not_held_against_the_limit(void **state)
+{
+    static const struct {
+        const char *method;
+        const char *reply;
+    } cases[] = {{"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n"},
+                 {"GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 11\r\n\r\n"},
+                 {"GET", "HTTP/1.1 204 No Content\r\nContent-Length: 11\r\n\r\n"}};
+    hws_upstream_t *upstream = default_upstream();
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        ask_t *ask = &stage.asks[i];
+
+        stage.servers[0].reply = (reply_t){.bytes = cases[i].reply};
+        ask_init(ask);
+        ask->options.method = (hws_slice_t){cases[i].method, strlen(cases[i].method)};
+        ask->options.max_body = 10;
+        assert_int_equal(ask_start(ask, upstream), HWS_OK);
+        world_run(&stage.world, HWS_MS(10));
+        assert_int_equal(ask->code, HWS_OK);
+    }
+    assert_int_equal(stage.servers[0].visited, 1);
+}
+
 static void a_body_beyond_the_limit_is_refused(void **state)
 {
     hws_upstream_options_t options = world_options(&stage.world);
@@ -891,6 +944,8 @@ int main(void)
         STAGE_TEST(a_response_outlives_the_loops_next_turns, http),
         STAGE_TEST(a_response_may_come_byte_by_byte, http),
         STAGE_TEST(a_large_body_comes_whole, http),
+        STAGE_TEST(a_body_announced_beyond_the_limit_is_refused_at_its_head, http),
+        STAGE_TEST(a_length_that_announces_no_body_is_not_held_against_the_limit, http),
         STAGE_TEST(a_body_beyond_the_limit_is_refused, http),
         STAGE_TEST(a_head_larger_than_its_own_store_is_copied_whole, http),
         STAGE_TEST(long_targets_and_fields_are_sent_whole, http),

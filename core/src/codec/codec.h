@@ -39,13 +39,17 @@ typedef struct {
     void (*on_due)(hws_stream_t *stream, hws_time_t now);
 } hws_stream_events_t;
 
+/* Where a head does not tell how long the body is. */
+#define HWS_BODY_UNKNOWN UINT64_MAX
+
 /* One exchange on a connection; it is part of the request or the lease that uses it. */
 struct hws_stream {
     hws_list_t link;              /* in its connection's list */
     hws_connection_t *connection; /* NULL while it has none */
     const hws_stream_events_t *events;
-    uint64_t id;      /* the codec's name for it; h1 and raw do not need one */
-    bool wants_write; /* its last send was cut short: tell it when there is room */
+    uint64_t id;        /* the codec's name for it; h1 and raw do not need one */
+    uint64_t announced; /* from on_head on: bytes of body that will come, or HWS_BODY_UNKNOWN */
+    bool wants_write;   /* its last send was cut short: tell it when there is room */
 };
 
 typedef enum {

@@ -266,6 +266,13 @@ static int on_informational(h1_t *h1, uint16_t status)
     return HWS_OK;
 }
 
+static uint64_t announced(const h1_t *h1, const hws_head_t *head, const hws_h1_framing_t *framing)
+{
+    if (has_no_body(h1, head->status))
+        return 0;
+    return framing->has_length ? framing->length : HWS_BODY_UNKNOWN;
+}
+
 /* A whole head, with `has_more` bytes behind it (RFC 9112, 6.3). */
 static int on_head(h1_t *h1, const hws_head_t *head, bool has_more)
 {
@@ -281,8 +288,9 @@ static int on_head(h1_t *h1, const hws_head_t *head, bool has_more)
     if (framing.idle_hint >= 0)
         h1->base.idle_hint = framing.idle_hint;
 
+    h1->stream->announced = announced(h1, head, &framing);
     h1->stream->events->on_head(h1->stream, head);
-    if (has_no_body(h1, head->status) || (framing.has_length && framing.length == 0)) {
+    if (h1->stream->announced == 0) {
         finish(h1, has_more);
     } else if (framing.is_chunked) {
         enter(h1, CHUNK_LINE);
