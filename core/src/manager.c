@@ -207,12 +207,18 @@ bool hws_manager_is_closed(const hws_manager_t *manager)
 
 static void drop_events(hws_manager_t *manager);
 
+/* A dial that nobody waits for any more is work as well, until it is over. */
+static bool is_drained(const hws_manager_t *manager)
+{
+    return manager->is_draining && manager->in_flight == 0 && manager->connections == 0;
+}
+
 /* At rest: ends a drain that has nothing left, frees a destroyed manager that nothing needs. */
 static void tidy(hws_deferred_t *deferred)
 {
     hws_manager_t *manager = HWS_CONTAINER(deferred, hws_manager_t, tidy);
 
-    if (manager->is_draining && manager->in_flight == 0)
+    if (is_drained(manager))
         hws_drain_over(&manager->drain, manager, "", HWS_OK);
     if (!manager->is_destroyed || !hws_list_is_empty(&manager->closed))
         return;
@@ -378,6 +384,8 @@ void hws_manager_give_slot(hws_manager_t *manager)
     assert(manager->connections > 0);
     manager->connections--;
     hws_manager_note_room(manager);
+    if (is_drained(manager))
+        hws_manager_tidy(manager);
 }
 
 static hws_upstream_t *starving(hws_list_t *link)
@@ -449,7 +457,7 @@ void hws_manager_call_ends(hws_manager_t *manager)
         !hws_timer_is_set(&manager->trim_timer) && !manager->is_closed)
         hws_loop_set_timer(manager->loop, &manager->trim_timer,
                            hws_loop_now(manager->loop) + TRIM_PAUSE);
-    if (manager->is_draining && manager->in_flight == 0)
+    if (is_drained(manager))
         hws_manager_tidy(manager);
 }
 

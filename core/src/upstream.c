@@ -288,12 +288,21 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
     return HWS_OK;
 }
 
+static void close_openings(hws_list_t *peers, hws_time_t now)
+{
+    HWS_LIST_EACH(peer_link, peers) {
+        hws_list_t *openings = &peer_of(peer_link)->openings;
+        hws_list_t *link;
+
+        while ((link = hws_list_first(openings)) != NULL)
+            hws_opening_cancel(HWS_CONTAINER(link, hws_opening_t, link), HWS_ERR_CLOSED, now);
+    }
+}
+
 static void close_peer(hws_peer_t *peer, hws_time_t now)
 {
     hws_list_t *link;
 
-    while ((link = hws_list_first(&peer->openings)) != NULL)
-        hws_opening_cancel(HWS_CONTAINER(link, hws_opening_t, link), HWS_ERR_CLOSED, now);
     while ((link = hws_list_first(&peer->pool.ready)) != NULL ||
            (link = hws_list_first(&peer->pool.others)) != NULL)
         hws_connection_close(HWS_CONTAINER(link, hws_connection_t, link), HWS_CLOSE_SHUTDOWN,
@@ -317,6 +326,8 @@ void hws_upstream_cut(hws_upstream_t *upstream, hws_time_t now)
         call->ops->abort(call, HWS_ERR_CLOSED, now);
         assert(link != hws_list_first(&upstream->calls));
     }
+    close_openings(&upstream->peers.list, now);
+    close_openings(&upstream->peers.removed, now);
     upstream->is_cutting = false;
 }
 
@@ -408,9 +419,11 @@ static void tidy(hws_deferred_t *deferred)
     hws_peer_set_reap(&upstream->peers);
     if (!hws_list_is_empty(&upstream->calls))
         return;
+    if (upstream->owner.connections > 0)
+        return;
     if (upstream->owner.is_draining)
         end_drain(upstream, HWS_OK);
-    if (upstream->owner.connections > 0 || upstream->holds > 0)
+    if (upstream->holds > 0)
         return;
     if (upstream->is_implicit)
         hws_upstream_close(upstream);

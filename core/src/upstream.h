@@ -37,7 +37,7 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
                       bool is_implicit, hws_upstream_t **out, hws_error_t *why);
 /* From now on nothing new begins, idle connections go, and others when they are handed back. */
 void hws_upstream_retire(hws_upstream_t *upstream, hws_time_t now);
-/* Ends every call with HWS_ERR_CLOSED. */
+/* Ends every call, and every dial, with HWS_ERR_CLOSED. */
 void hws_upstream_cut(hws_upstream_t *upstream, hws_time_t now);
 /* A connection or dial is gone: its place under the caps is free. */
 void hws_upstream_release_slot(hws_upstream_t *upstream);

@@ -5,12 +5,14 @@
 
 static int drained; /* how often, and with what */
 static int drain_status;
+static uint32_t drained_with; /* sockets that were open then */
 
 static void note_drained(void *user, int status)
 {
     (void)user;
     drained++;
     drain_status = status;
+    drained_with = stage.world.open;
 }
 
 static hws_upstream_t *busy_upstream(hws_time_t span)
@@ -80,6 +82,60 @@ static void only_one_drain_runs_at_a_time(void **state)
                      HWS_ERR_DRAINING);
     world_run(&stage.world, HWS_S(2));
     assert_int_equal(drained, 2);
+}
+
+/* An upstream with a dial of this span that nobody waits for. */
+static hws_upstream_t *dialling_upstream(hws_time_t span)
+{
+    hws_upstream_t *upstream = world_http(&stage.world, "a", NULL, 1);
+
+    drained = 0;
+    stage.servers[0].listener->options.connect_min = span;
+    stage.servers[0].listener->options.connect_max = span;
+    ask_get(&stage.asks[0], upstream);
+    world_run(&stage.world, HWS_MS(1));
+    ask_cancel(&stage.asks[0]);
+    assert_int_equal(stage.world.open, 1);
+    return upstream;
+}
+
+static void a_drain_is_not_over_while_a_dial_runs(void **state)
+{
+    hws_upstream_t *upstream = dialling_upstream(HWS_S(1));
+
+    (void)state;
+    assert_int_equal(hws_upstream_drain(upstream, 0, note_drained, NULL), HWS_OK);
+    assert_int_equal(hws_manager_drain(stage.world.manager, 0, note_drained, NULL), HWS_OK);
+    world_run(&stage.world, HWS_MS(900));
+    assert_int_equal(drained, 0);
+    world_run(&stage.world, HWS_MS(200));
+    assert_int_equal(drained, 2);
+    assert_int_equal(drain_status, HWS_OK);
+    assert_int_equal(drained_with, 0);
+}
+
+static void a_drain_that_is_cut_off_leaves_no_dial(void **state)
+{
+    hws_upstream_t *upstream = dialling_upstream(HWS_S(2));
+
+    (void)state;
+    assert_int_equal(hws_upstream_drain(upstream, HWS_MS(500), note_drained, NULL), HWS_OK);
+    world_run(&stage.world, HWS_MS(600));
+    assert_int_equal(drained, 1);
+    assert_int_equal(drain_status, HWS_ERR_TIMEOUT);
+    assert_int_equal(drained_with, 0);
+}
+
+static void a_drain_of_all_that_is_cut_off_leaves_no_dial(void **state)
+{
+    (void)state;
+    dialling_upstream(HWS_S(2));
+    assert_int_equal(hws_manager_drain(stage.world.manager, HWS_MS(500), note_drained, NULL),
+                     HWS_OK);
+    world_run(&stage.world, HWS_MS(600));
+    assert_int_equal(drained, 1);
+    assert_int_equal(drain_status, HWS_ERR_TIMEOUT);
+    assert_int_equal(drained_with, 0);
 }
 
 static void a_dial_that_outlives_its_request_leaves_no_connection_after_a_drain(void **state)
@@ -428,6 +484,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STAGE_TEST(a_drain_lets_the_present_work_end, http),
         STAGE_TEST(a_drain_cuts_off_what_does_not_end, http),
+        STAGE_TEST(a_drain_is_not_over_while_a_dial_runs, http),
+        STAGE_TEST(a_drain_that_is_cut_off_leaves_no_dial, http),
+        STAGE_TEST(a_drain_of_all_that_is_cut_off_leaves_no_dial, http),
         STAGE_TEST(a_dial_that_outlives_its_request_leaves_no_connection_after_a_drain, http),
         STAGE_TEST(a_drain_of_nothing_is_over_at_once_but_never_inside_the_call, http),
         STAGE_TEST(only_one_drain_runs_at_a_time, http),
