@@ -185,7 +185,8 @@ static int take_status_line(hws_head_t *head, const char *end)
     head->version = (uint8_t)(10 + (at[7] - '0'));
     head->status = (uint16_t)((at[9] - '0') * 100 + (at[10] - '0') * 10 + (at[11] - '0'));
 
-    /* The space is due even without a reason, but servers leave it out. */
+    /* The space is due even without a reason (RFC 9112, 4), but servers leave both out, and no other
+     * reading of the line is possible then: a fourth digit or any other byte is refused. */
     at += 12;
     if (*at == ' ')
         at++;
