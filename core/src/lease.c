@@ -549,6 +549,27 @@ static bool is_fit(hws_lease_t *lease)
            hws_connection_is_clean(stream->connection);
 }
 
+void hws_lease_cancel_read(hws_lease_t *lease)
+{
+    if (lease->read_since == HWS_NEVER)
+        return;
+    lease->read_since = HWS_NEVER;
+    lease->is_owed = true;
+    lease->read_status = HWS_ERR_CANCELED;
+    lease->is_read_due = true;
+    wake(lease);
+}
+
+void hws_lease_cancel_write(hws_lease_t *lease)
+{
+    if (lease->write_since == HWS_NEVER)
+        return;
+    lease->write_since = HWS_NEVER;
+    lease->write_status = HWS_ERR_CANCELED;
+    lease->is_write_due = true;
+    wake(lease);
+}
+
 void hws_lease_cancel(hws_lease_t *lease)
 {
     if (lease->call.state == HWS_CALL_WAITING) {
@@ -564,19 +585,8 @@ void hws_lease_cancel(hws_lease_t *lease)
         break_off(lease, HWS_ERR_CANCELED, NULL, now);
         return;
     }
-    if (lease->read_since != HWS_NEVER) {
-        lease->read_since = HWS_NEVER;
-        lease->is_owed = true;
-        lease->read_status = HWS_ERR_CANCELED;
-        lease->is_read_due = true;
-        wake(lease);
-    }
-    if (lease->write_since != HWS_NEVER) {
-        lease->write_since = HWS_NEVER;
-        lease->write_status = HWS_ERR_CANCELED;
-        lease->is_write_due = true;
-        wake(lease);
-    }
+    hws_lease_cancel_read(lease);
+    hws_lease_cancel_write(lease);
 }
 
 /* Takes it off its connection and counts it, unless that has been done. */

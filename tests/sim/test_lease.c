@@ -681,6 +681,68 @@ static void a_waiting_write_may_be_cancelled(void **state)
     assert_int_equal(hws_lease_write(first->lease, "x", 1, &taken), HWS_ERR_CANCELED);
 }
 
+/* A lease whose read and write both wait. */
+static void wait_both_ways(void)
+{
+    static const char zeros[300000];
+    size_t taken;
+
+    stage.servers[0].is_mute = true;
+    stage.servers[0].listener->options.window = 10;
+    stage.servers[0].listener->options.latency_min = HWS_MS(1);
+    stage.servers[0].listener->options.latency_max = HWS_MS(1);
+    acquire_one();
+    hws_sim_pause(server_latest(&stage.servers[0])->conn, true);
+    assert_int_equal(hws_lease_write(first->lease, zeros, sizeof(zeros), &taken), HWS_AGAIN);
+    assert_int_equal(hold_read(first, HWS_READ_EXACT, 2), HWS_AGAIN);
+}
+
+static void a_write_is_cancelled_without_the_read(void **state)
+{
+    size_t taken;
+
+    (void)state;
+    wait_both_ways();
+    hws_lease_cancel_write(first->lease);
+    world_run(&stage.world, HWS_MS(10));
+    assert_int_equal(first->writable, 1);
+    assert_int_equal(hws_lease_write(first->lease, "x", 1, &taken), HWS_ERR_CANCELED);
+    assert_int_equal(first->readable, 0);
+    hear("ab");
+    assert_int_equal(first->readable, 1);
+    assert_true(hold_got(first, "ab"));
+}
+
+static void a_read_is_cancelled_without_the_write(void **state)
+{
+    size_t taken;
+
+    (void)state;
+    wait_both_ways();
+    hws_lease_cancel_read(first->lease);
+    world_run(&stage.world, HWS_MS(10));
+    assert_int_equal(first->readable, 1);
+    assert_int_equal(first->read, HWS_ERR_CANCELED);
+    assert_int_equal(first->writable, 0);
+    hws_sim_pause(server_latest(&stage.servers[0])->conn, false);
+    world_run(&stage.world, HWS_S(100));
+    assert_int_equal(first->writable, 1);
+    assert_int_equal(hws_lease_write(first->lease, "x", 1, &taken), HWS_OK);
+}
+
+static void cancelling_a_direction_that_does_not_wait_does_nothing(void **state)
+{
+    (void)state;
+    acquire_one();
+    hws_lease_cancel_read(first->lease);
+    hws_lease_cancel_write(first->lease);
+    world_run(&stage.world, HWS_MS(1));
+    assert_int_equal(first->readable + first->writable, 0);
+    hold_write(first, "ab");
+    world_run(&stage.world, HWS_MS(1));
+    assert_int_equal(hold_read(first, HWS_READ_EXACT, 2), HWS_OK);
+}
+
 static void a_reset_wakes_a_write_that_waits(void **state)
 {
     static const char zeros[300000];
@@ -1045,6 +1107,9 @@ int main(void)
         STAGE_TEST(a_write_that_waits_too_long_is_late, raw),
         STAGE_TEST(a_write_that_succeeded_meanwhile_is_not_late, raw),
         STAGE_TEST(a_waiting_write_may_be_cancelled, raw),
+        STAGE_TEST(a_write_is_cancelled_without_the_read, raw),
+        STAGE_TEST(a_read_is_cancelled_without_the_write, raw),
+        STAGE_TEST(cancelling_a_direction_that_does_not_wait_does_nothing, raw),
         STAGE_TEST(a_reset_wakes_a_write_that_waits, raw),
         STAGE_TEST(after_the_peers_end_writing_still_works, raw),
         STAGE_TEST(finishing_ends_our_side_after_what_was_written, raw),

@@ -25,9 +25,13 @@ HWS_API int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_
 /* Whether the lease has its connection already, for who would rather not wait for on_done, which is
  * not called then. True at most once, and only before the loop runs again. */
 HWS_API bool hws_lease_claim(hws_lease_t *lease);
-/* Ends an acquisition with HWS_ERR_CANCELED (on_done, at rest), or a read or write that waits
- * (their callbacks; the lease then stays usable). Harmless when nothing waits. */
+/* Ends an acquisition with HWS_ERR_CANCELED (on_done, at rest), or the read and the write that
+ * wait (their callbacks; the lease then stays usable). Harmless when nothing waits. */
 HWS_API void hws_lease_cancel(hws_lease_t *lease);
+/* The same for one direction of a lease that was acquired: the next hws_lease_read(), or write, says
+ * HWS_ERR_CANCELED. */
+HWS_API void hws_lease_cancel_read(hws_lease_t *lease);
+HWS_API void hws_lease_cancel_write(hws_lease_t *lease);
 /* Ends the lease and frees it, in any state. Release gives the connection back to the pool, or
  * closes it when bytes are unread or unwritten, a read was given up (timeout, cancel), it was
  * half-closed, or it is broken. Close closes
