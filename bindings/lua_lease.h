@@ -17,11 +17,8 @@ typedef struct hwl_conn {
     hwl_wait_t *writer;
     hws_read_t want;  /* of the reader */
     hws_slice_t rest; /* what the writer has not written yet */
-    /* The core's lease waits, and the end was asked for. It has one cancel for both directions. */
-    bool is_reading;
+    bool is_reading;  /* the core's lease waits, or has yet to say how its wait ended */
     bool is_writing;
-    bool is_read_canceled;
-    bool is_write_canceled;
     bool is_setup;     /* lent to a setup function */
     int anchor;        /* registry reference while it is */
     hwl_place_t place; /* of the acquisition */

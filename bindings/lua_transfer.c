@@ -53,9 +53,6 @@ static int read_now(hwl_conn_t *conn, hws_slice_t *bytes)
 {
     int rc = hws_lease_read(conn->lease, &conn->want, bytes);
 
-    /* The cancellation of a write reaches a read as well: that one only asks again. */
-    if (rc == HWS_ERR_CANCELED && !conn->is_read_canceled)
-        rc = hws_lease_read(conn->lease, &conn->want, bytes);
     conn->is_reading = rc == HWS_AGAIN;
     return rc;
 }
@@ -89,9 +86,8 @@ static void cancel_read(hwl_wait_t *wait)
 {
     hwl_conn_t *conn = wait->subject;
 
-    conn->is_read_canceled = true;
     if (conn->lease != NULL)
-        hws_lease_cancel(conn->lease);
+        hws_lease_cancel_read(conn->lease);
 }
 
 static void leave_read(hwl_wait_t *wait)
@@ -100,13 +96,12 @@ static void leave_read(hwl_wait_t *wait)
     hws_slice_t bytes;
 
     conn->reader = NULL;
-    conn->is_read_canceled = true;
     if (conn->is_reading && conn->lease != NULL) {
         /* Given up while the core waits: the cancellation is not for the next read to hear of. */
-        hws_lease_cancel(conn->lease);
+        hws_lease_cancel_read(conn->lease);
         read_now(conn, &bytes);
     }
-    conn->is_reading = conn->is_read_canceled = false;
+    conn->is_reading = false;
     hwl_conn_forget(conn);
 }
 
@@ -200,8 +195,6 @@ static int write_now(hwl_conn_t *conn)
     size_t taken;
     int rc = hws_lease_write(conn->lease, conn->rest.data, conn->rest.size, &taken);
 
-    if (rc == HWS_ERR_CANCELED && !conn->is_write_canceled)
-        rc = hws_lease_write(conn->lease, conn->rest.data, conn->rest.size, &taken);
     if (rc >= 0) {
         conn->rest.data += taken;
         conn->rest.size -= taken;
@@ -227,9 +220,8 @@ static void cancel_write(hwl_wait_t *wait)
 {
     hwl_conn_t *conn = wait->subject;
 
-    conn->is_write_canceled = true;
     if (conn->lease != NULL)
-        hws_lease_cancel(conn->lease);
+        hws_lease_cancel_write(conn->lease);
 }
 
 static void leave_write(hwl_wait_t *wait)
@@ -237,12 +229,11 @@ static void leave_write(hwl_wait_t *wait)
     hwl_conn_t *conn = wait->subject;
 
     conn->writer = NULL;
-    conn->is_write_canceled = true;
     if (conn->is_writing && conn->lease != NULL) {
-        hws_lease_cancel(conn->lease);
+        hws_lease_cancel_write(conn->lease);
         write_now(conn);
     }
-    conn->is_writing = conn->is_write_canceled = false;
+    conn->is_writing = false;
     hwl_conn_forget(conn);
 }
 
