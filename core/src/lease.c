@@ -100,6 +100,7 @@ static void on_due(hws_stream_t *stream, hws_time_t now)
     }
     if (now >= quiet_until(lease, lease->write_since)) {
         lease->write_since = HWS_NEVER;
+        lease->is_owed = true;
         lease->write_status = HWS_ERR_TIMEOUT;
         lease->is_write_due = true;
     }
@@ -565,6 +566,7 @@ void hws_lease_cancel_write(hws_lease_t *lease)
     if (lease->write_since == HWS_NEVER)
         return;
     lease->write_since = HWS_NEVER;
+    lease->is_owed = true;
     lease->write_status = HWS_ERR_CANCELED;
     lease->is_write_due = true;
     wake(lease);

@@ -30,7 +30,7 @@ struct hws_lease {
     bool is_reused;
     bool has_finished;   /* the peer sent its FIN */
     bool is_half_closed; /* we did */
-    bool is_owed;        /* a read was given up: what it waited for may still come */
+    bool is_owed;        /* a read was given up: what it waited for may still come; or a write */
     hws_call_t call;     /* last, for its strings */
 };
 

@@ -730,6 +730,24 @@ static void a_read_is_cancelled_without_the_write(void **state)
     assert_int_equal(hws_lease_write(first->lease, "x", 1, &taken), HWS_OK);
 }
 
+/* Half of what was to be said may have gone out: the next user must not go on from there. */
+static void after_a_write_was_given_up_the_connection_is_not_pooled(void **state)
+{
+    hws_upstream_t *upstream;
+
+    (void)state;
+    wait_both_ways();
+    upstream = hws_lease_upstream(first->lease);
+    hws_lease_cancel_write(first->lease);
+    hear("ab");
+    hws_sim_pause(server_latest(&stage.servers[0])->conn, false);
+    world_run(&stage.world, HWS_S(100));
+    assert_true(hold_got(first, "ab"));
+    hold_release(first);
+    world_run(&stage.world, HWS_MS(10));
+    assert_int_equal(world_stats(upstream).open, 0);
+}
+
 static void cancelling_a_direction_that_does_not_wait_does_nothing(void **state)
 {
     (void)state;
@@ -1109,6 +1127,7 @@ int main(void)
         STAGE_TEST(a_waiting_write_may_be_cancelled, raw),
         STAGE_TEST(a_write_is_cancelled_without_the_read, raw),
         STAGE_TEST(a_read_is_cancelled_without_the_write, raw),
+        STAGE_TEST(after_a_write_was_given_up_the_connection_is_not_pooled, raw),
         STAGE_TEST(cancelling_a_direction_that_does_not_wait_does_nothing, raw),
         STAGE_TEST(a_reset_wakes_a_write_that_waits, raw),
         STAGE_TEST(after_the_peers_end_writing_still_works, raw),

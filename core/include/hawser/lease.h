@@ -33,9 +33,9 @@ HWS_API void hws_lease_cancel(hws_lease_t *lease);
 HWS_API void hws_lease_cancel_read(hws_lease_t *lease);
 HWS_API void hws_lease_cancel_write(hws_lease_t *lease);
 /* Ends the lease and frees it, in any state. Release gives the connection back to the pool, or
- * closes it when bytes are unread or unwritten, a read was given up (timeout, cancel), it was
- * half-closed, or it is broken. Close closes
- * it. Nothing is called any more. NULL is harmless. */
+ * closes it when bytes are unread or unwritten, a read or a write was given up (timeout, cancel), it
+ * was half-closed, or it is broken. Close closes it. Nothing is called any more. NULL is
+ * harmless. */
 HWS_API void hws_lease_release(hws_lease_t *lease);
 HWS_API void hws_lease_close(hws_lease_t *lease);
 /* Replaces the callbacks' `user` and the callbacks, for a lease that changes hands (setup). */
