@@ -266,6 +266,42 @@ static void prepare_raw(void)
     upstream = world_raw(&stage.world, "a", &options, 1);
 }
 
+static void read_greeting(hws_lease_t *lease, void *user)
+{
+    const hws_read_t want = {.mode = HWS_READ_LINE, .size = 100};
+    hws_slice_t line;
+    int rc = hws_lease_read(lease, &want, &line);
+
+    (void)user;
+    if (rc == HWS_AGAIN)
+        return;
+    assert_true(rc != HWS_OK || line.size == 5);
+    hws_lease_setup_done(lease, rc == HWS_OK, "no greeting");
+}
+
+static void setup_that_talks(hws_lease_t *lease, void *user)
+{
+    static const hws_lease_options_t options = {.on_readable = read_greeting};
+    size_t taken;
+
+    hws_lease_set_callbacks(lease, &options);
+    if (hws_lease_write(lease, "hello\n", 6, &taken) == HWS_OK)
+        read_greeting(lease, user);
+    else
+        hws_lease_setup_done(lease, false, "no greeting");
+}
+
+static void prepare_setup(void)
+{
+    hws_upstream_options_t options;
+
+    prepare_raw();
+    hws_upstream_settings(upstream, &options);
+    options.setup = setup_that_talks;
+    options.timeouts.connect = HWS_S(1);
+    assert_int_equal(hws_upstream_update(upstream, &options, NULL), HWS_OK);
+}
+
 static void talk(hold_t *hold, void *user)
 {
     static char words[3000];
@@ -321,6 +357,7 @@ EACH_ALLOCATION(large_heads_survive_it, prepare_http, large_heads, false)
 EACH_ALLOCATION(large_bodies_survive_it, prepare_http, large_bodies, false)
 EACH_ALLOCATION(updates_survive_it, prepare_http, updates, false)
 EACH_ALLOCATION(leases_survive_it, prepare_raw, leases, true)
+EACH_ALLOCATION(setups_survive_it, prepare_setup, leases, true)
 
 /* ---- what is made at the beginning ---- */
 
@@ -385,6 +422,7 @@ int main(void)
         STAGE_TEST(large_bodies_survive_it, none),
         STAGE_TEST(updates_survive_it, none),
         STAGE_TEST(leases_survive_it, none),
+        STAGE_TEST(setups_survive_it, none),
     };
 
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
