@@ -6,6 +6,7 @@
 #include "lua_lease.h"
 #include "lua_request.h"
 #include "lua_task.h"
+#include "lua_testing.h"
 
 #include <signal.h>
 #include <string.h>
@@ -231,6 +232,7 @@ __attribute__((visibility("default"))) int luaopen_hawser_core(lua_State *L)
     hwl_request_define_default(L, lua);
     lua_newtable(L);
     set_functions(L, lua, internals);
+    hwl_testing_define(L);
     push_types(L, lua);
     lua_setfield(L, -2, "types");
     lua_setfield(L, -2, "internal");
