@@ -7,7 +7,7 @@
 
 typedef struct hwl_call {
     hwl_wait_t wait;
-    hws_list_t link;          /* in hwl_t.calls until it has ended */
+    hws_list_t link;          /* in hwl_t.calls from its beginning to its end */
     struct hwl_call **handle; /* the userdata, which points back; NULL when it was collected */
     int handle_index;         /* on the stack of the function that made the call */
     int function;             /* registry references */
@@ -39,14 +39,22 @@ hwl_wait_t *hwl_call_create(lua_State *L, hwl_t *lua, int callback)
     call->function = LUA_NOREF;
     for (i = 0; i < MOST_ANCHORS; i++)
         call->anchors[i] = LUA_NOREF;
+    hws_list_init(&call->link);
     hwl_wait_init(&call->wait, lua, HWL_FORM_CALL);
+    lua_pushvalue(L, callback);
+    call->function = luaL_ref(L, LUA_REGISTRYINDEX);
+    return &call->wait;
+}
+
+void hwl_call_begin(hwl_wait_t *wait)
+{
+    hwl_call_t *call = call_of(wait);
+    hwl_t *lua = wait->lua;
+
     hws_list_push_back(&lua->calls, &call->link);
     lua->pending++;
     if ((call->group = lua->group) != NULL)
         call->group->count++;
-    lua_pushvalue(L, callback);
-    call->function = luaL_ref(L, LUA_REGISTRYINDEX);
-    return &call->wait;
 }
 
 void hwl_call_push_handle(lua_State *L, hwl_wait_t *wait)
@@ -65,22 +73,28 @@ void hwl_call_anchor(lua_State *L, hwl_wait_t *wait, int index)
     call->anchors[i] = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-static void destroy(lua_State *L, hwl_call_t *call)
+static void free_call(lua_State *L, hwl_call_t *call)
 {
-    hwl_t *lua = call->wait.lua;
     size_t i;
 
-    hwl_wait_abandon(&call->wait);
-    hws_list_remove(&call->link);
-    lua->pending--;
-    if (call->group != NULL)
-        call->group->count--;
     if (call->handle != NULL)
         *call->handle = NULL;
     luaL_unref(L, LUA_REGISTRYINDEX, call->function);
     for (i = 0; i < MOST_ANCHORS; i++)
         luaL_unref(L, LUA_REGISTRYINDEX, call->anchors[i]);
     hws_free(call);
+}
+
+static void destroy(lua_State *L, hwl_call_t *call)
+{
+    hwl_t *lua = call->wait.lua;
+
+    hwl_wait_abandon(&call->wait);
+    hws_list_remove(&call->link);
+    lua->pending--;
+    if (call->group != NULL)
+        call->group->count--;
+    free_call(L, call);
 }
 
 /* The call is gone before its function runs: cancelling it from there does nothing. What the
@@ -157,10 +171,14 @@ static int collect(lua_State *L)
 {
     hwl_call_t **handle = hwl_test(L, 1, HWL_HANDLE);
 
-    if (handle != NULL && *handle != NULL) {
-        (*handle)->handle = NULL;
-        *handle = NULL;
+    if (handle == NULL || *handle == NULL)
+        return 0;
+    if (!hws_list_is_linked(&(*handle)->link)) {
+        free_call(L, *handle); /* it never began: what made it has raised */
+        return 0;
     }
+    (*handle)->handle = NULL;
+    *handle = NULL;
     return 0;
 }
 

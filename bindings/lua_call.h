@@ -4,8 +4,11 @@
 
 #include "lua_wait.h"
 
-/* Makes one for the function at `callback`. Its handle lies on the stack from then on. */
+/* Makes one for the function at `callback`. Its handle lies on the stack from then on, and frees it
+ * when the function that made it raises before it has begun. */
 hwl_wait_t *hwl_call_create(lua_State *L, hwl_t *lua, int callback);
+/* From here on it will end once. Raises nothing. */
+void hwl_call_begin(hwl_wait_t *wait);
 /* Pushes the handle again; in the function that made the call. */
 void hwl_call_push_handle(lua_State *L, hwl_wait_t *wait);
 /* Keeps the value at `index` alive until the call has ended. */

@@ -63,6 +63,7 @@ int hwl_drain(lua_State *L, hwl_t *lua, hws_manager_t *manager, hws_upstream_t *
         return hwl_wait_refused(L, lua);
     if (hws_loop_is_forked(hws_manager_loop(manager)))
         return hwl_wait_fail(L, wait, &why);
+    hwl_wait_anchor(L, wait, 1);
     why.code = HWS_ERR_NOMEM;
     if ((drain = hws_zalloc(sizeof(*drain))) == NULL)
         return hwl_wait_fail(L, wait, &why);
@@ -76,7 +77,6 @@ int hwl_drain(lua_State *L, hwl_t *lua, hws_manager_t *manager, hws_upstream_t *
     }
     drain->wait = wait;
     hws_list_push_back(&lua->drains, &drain->link);
-    hwl_wait_anchor(L, wait, 1);
     return hwl_wait_for(L, wait, &operation, drain);
 }
 

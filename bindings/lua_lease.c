@@ -172,6 +172,7 @@ static int start(lua_State *L, hwl_upstream_t *upstream, hws_lease_options_t *op
 
     if (wait == NULL)
         return hwl_wait_refused(L, lua);
+    hwl_wait_anchor(L, wait, 1);
     options->on_done = on_done;
     options->user = wait;
     why.code = HWS_OK;
@@ -183,7 +184,6 @@ static int start(lua_State *L, hwl_upstream_t *upstream, hws_lease_options_t *op
     wait->extra = upstream->manager;
     if (!options->connect_only)
         hwl_place_take(L, &wait->place);
-    hwl_wait_anchor(L, wait, 1);
     if (wait->form == HWL_FORM_TASK && hws_lease_claim(lease))
         return hwl_wait_try(L, wait, &acquire, lease);
     return hwl_wait_for(L, wait, options->connect_only ? &connect : &acquire, lease);

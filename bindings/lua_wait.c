@@ -128,6 +128,8 @@ hwl_wait_t *hwl_wait_begin(lua_State *L, hwl_t *lua, int callback, hwl_wait_t *l
     }
     hwl_wait_check_block(L, lua);
     hwl_loop(L, lua);
+    /* What has begun must not be left by an error. */
+    luaL_checkstack(L, 2 * LUA_MINSTACK, "waiting");
     hwl_wait_init(local, lua, HWL_FORM_BLOCK);
     return local;
 }
@@ -287,6 +289,7 @@ int hwl_wait_for(lua_State *L, hwl_wait_t *wait, const hwl_operation_t *operatio
     case HWL_FORM_CALL:
         break;
     }
+    hwl_call_begin(wait);
     hwl_wait_wake_host(L, wait->lua);
     hwl_call_push_handle(L, wait);
     return 1;
@@ -298,11 +301,19 @@ int hwl_wait_try(lua_State *L, hwl_wait_t *wait, const hwl_operation_t *operatio
 
     wait->operation = operation;
     wait->subject = subject;
-    if (wait->form == HWL_FORM_CALL) {
-        hwl_wait_end_later(wait);
-    } else if ((count = operation->push(L, wait)) != HWL_NOT_YET) {
+    switch (wait->form) {
+    case HWL_FORM_TASK: /* which gives up what is left when this raises, as hwl_task_go_on() does */
+        if ((count = operation->push(L, wait)) == HWL_NOT_YET)
+            break;
         hwl_wait_abandon(wait);
         return count;
+    case HWL_FORM_BLOCK:
+        if ((count = hwl_wait_take(L, wait)) == HWL_NOT_YET)
+            break;
+        return count;
+    case HWL_FORM_CALL:
+        hwl_wait_end_later(wait);
+        break;
     }
     return hwl_wait_for(L, wait, operation, subject);
 }
