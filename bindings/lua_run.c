@@ -44,7 +44,7 @@ int hwl_run(lua_State *L)
     hwl_t *lua = hwl_of(L);
     hwl_group_t group = {.count = 0};
     hwl_task_t *task;
-    bool has_raised;
+    hwl_wait_t end;
     int count;
 
     hwl_wait_check_block(L, lua);
@@ -52,9 +52,10 @@ int hwl_run(lua_State *L)
         return run_all(L, lua);
     if (!lua_isfunction(L, 1))
         return hwl_refuse(L, "what hawser.run is to run", 1, "a function, or nothing");
-    lua->group = &group;
+    luaL_checkstack(L, 2 * LUA_MINSTACK, "hawser.run");
     task = hwl_task_create(L, lua, lua_gettop(L) - 1);
-    lua->group = NULL;
+    task->group = &group;
+    group.count = 1;
     task->wants_traceback = task->is_awaited = true;
 
     while (group.count > 0) {
@@ -67,13 +68,8 @@ int hwl_run(lua_State *L)
         if (task->has_raised)
             cancel_all(lua, &group);
     }
+    hwl_wait_init(&end, lua, HWL_FORM_BLOCK);
+    count = hwl_task_take(L, &end, task);
     hwl_wait_wake_host(L, lua);
-    has_raised = task->has_raised;
-    if (!lua_checkstack(L, task->count + 2)) {
-        hwl_task_unhold(task);
-        return luaL_error(L, "too many results");
-    }
-    count = hwl_task_push_results(L, task);
-    hwl_task_unhold(task);
-    return has_raised ? lua_error(L) : count;
+    return end.extra != NULL ? lua_error(L) : count;
 }

@@ -175,7 +175,7 @@ static int push_canceled(lua_State *L, hwl_task_t *task)
     return hwl_error_fail_code(L, task->lua, HWS_ERR_CANCELED, NULL);
 }
 
-int hwl_task_push_results(lua_State *L, hwl_task_t *task)
+static int push_returned(lua_State *L, hwl_task_t *task)
 {
     lua_State *from = task->thread.L;
     int i;
@@ -202,9 +202,9 @@ int hwl_task_push_outcome(lua_State *L, hwl_task_t *task)
     if (task->is_canceled)
         return push_canceled(L, task);
     if (task->has_raised || !lua_checkstack(L, task->count + 3))
-        return hwl_task_push_results(L, task);
+        return push_returned(L, task);
     lua_pushboolean(L, 1);
-    return hwl_task_push_results(L, task) + 1;
+    return push_returned(L, task) + 1;
 }
 
 /* ---- running ---- */
@@ -253,9 +253,10 @@ static bool goes_on(hwl_task_t *task, int *status, int *count)
 
     if (!HWL_HAS_CONTINUATIONS && *status != LUA_YIELD && *status != LUA_OK &&
         task->wait.operation != NULL) {
-        /* It is lua_yield() that has raised, where that could not be foreseen. */
         hwl_wait_abandon(&task->wait);
-        lua_pushstring(task->L, HWL_CANNOT_YIELD);
+        /* It is lua_yield() that has raised, where that could not be foreseen. */
+        if (*status != LUA_ERRMEM)
+            lua_pushstring(task->L, HWL_CANNOT_YIELD);
     }
     if (HWL_IS_LUA51 && hwl_pcall_next(task, status, count))
         return true;
@@ -361,7 +362,13 @@ static int push_results(lua_State *L, hwl_wait_t *wait)
 {
     hwl_task_t *task = wait->subject;
 
-    return task->state == HWL_TASK_ENDED ? hwl_task_push_results(L, task) : HWL_NOT_YET;
+    int count;
+
+    if (task->state != HWL_TASK_ENDED)
+        return HWL_NOT_YET;
+    count = push_returned(L, task);
+    wait->extra = task->has_raised && !task->is_canceled ? task : NULL;
+    return count;
 }
 
 static void cancel_join(hwl_wait_t *wait)
@@ -405,13 +412,17 @@ int hwl_task_wait(lua_State *L, hwl_wait_t *wait, int arguments)
     hwl_task_t *task = hwl_task_create(L, wait->lua, arguments);
     int count;
 
-    if (wait->form != HWL_FORM_BLOCK)
-        return wait_for(L, wait, &child_operation, task);
-    hwl_task_hold(task);
+    wait->extra = NULL;
     count = wait_for(L, wait, &child_operation, task);
-    arguments = task->has_raised && !task->is_canceled;
-    hwl_task_unhold(task);
-    return arguments ? lua_error(L) : count;
+    return wait->form == HWL_FORM_BLOCK && wait->extra != NULL ? lua_error(L) : count;
+}
+
+int hwl_task_take(lua_State *L, hwl_wait_t *end, hwl_task_t *task)
+{
+    end->operation = &child_operation;
+    end->subject = task;
+    end->extra = NULL;
+    return hwl_wait_take(L, end);
 }
 
 /* Whether `task` waits, perhaps by way of others, for `waiter`. */

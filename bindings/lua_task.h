@@ -47,8 +47,9 @@ void hwl_task_unhold(hwl_task_t *task);
 void hwl_task_cancel(hwl_task_t *task);
 /* Pushes true and what it returned, or nil and why not; returns how many. It must have ended. */
 int hwl_task_push_outcome(lua_State *L, hwl_task_t *task);
-/* Pushes what it returned, without the true. */
-int hwl_task_push_results(lua_State *L, hwl_task_t *task);
+/* Pushes what it returned, without the true, or nil and why not, and gives a hold up. `end` was only
+ * initialised; `end->extra` says afterwards whether the last value is what it raised. */
+int hwl_task_take(lua_State *L, hwl_wait_t *end, hwl_task_t *task);
 /* The task of a wait goes on with its results. */
 void hwl_task_go_on(hwl_wait_t *wait);
 /* Takes a function and its `arguments` off the stack, runs them as a task and waits for its
