@@ -192,6 +192,7 @@ static int push_response(lua_State *L, hwl_wait_t *wait)
     if (response == NULL)
         return hwl_error_fail(L, wait->lua, hws_request_error(exchange->request));
     hwl_response_push(L, wait->lua, response, exchange->is_streaming ? exchange : NULL);
+    exchange->is_answered = true;
     return 1;
 }
 
@@ -207,26 +208,45 @@ static void leave_exchange(hwl_wait_t *wait)
     hwl_exchange_t *exchange = wait->subject;
 
     exchange->waiter = NULL;
-    if (exchange->stream == NULL)
+    if (exchange->stream == NULL || !exchange->is_answered)
         hwl_exchange_destroy(exchange->lua->spare, exchange);
+}
+
+/* (exchange, producer): what may raise for want of memory. */
+static int anchor(lua_State *L)
+{
+    hwl_exchange_t *exchange = lua_touserdata(L, 1);
+
+    if (!lua_isnil(L, 2))
+        exchange->function = luaL_ref(L, LUA_REGISTRYINDEX);
+    hwl_manager_use(L, exchange->manager);
+    return 0;
 }
 
 hwl_exchange_t *hwl_exchange_create(lua_State *L, hwl_manager_t *manager,
                                     hws_request_options_t *options, int producer)
 {
-    hwl_exchange_t *exchange = hws_zalloc(sizeof(*exchange));
+    hwl_exchange_t *exchange;
 
-    if (exchange == NULL)
+    lua_pushcfunction(L, anchor);
+    if ((exchange = hws_zalloc(sizeof(*exchange))) == NULL)
         return NULL;
     exchange->lua = manager->lua;
     exchange->manager = manager;
     exchange->function = LUA_NOREF;
     exchange->is_streaming = options->stream;
-    hws_list_push_back(&manager->lua->exchanges, &exchange->link);
-    hwl_manager_use(L, manager);
-    if (producer != 0) {
+    lua_pushlightuserdata(L, exchange);
+    if (producer != 0)
         lua_pushvalue(L, producer);
-        exchange->function = luaL_ref(L, LUA_REGISTRYINDEX);
+    else
+        lua_pushnil(L);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+        luaL_unref(L, LUA_REGISTRYINDEX, exchange->function);
+        hws_free(exchange);
+        return NULL;
+    }
+    hws_list_push_back(&manager->lua->exchanges, &exchange->link);
+    if (producer != 0) {
         options->has_producer = true;
         options->on_writable = on_writable;
     }
@@ -297,14 +317,18 @@ static int push_chunk(lua_State *L, hwl_wait_t *wait)
     rc = hws_request_read(request, &chunk);
     if (rc == HWS_AGAIN)
         return HWL_NOT_YET;
-    if (rc == HWS_OK) {
-        lua_pushlstring(L, chunk.data, chunk.size);
-        return 1;
-    }
-    if (rc == HWS_END)
-        keep_trailers(L, stream, request);
-    else
+    if (rc >= 0) { /* if what follows raises, that ends the body: a chunk is lost */
+        stream->error = hwl_error_make(HWS_ERR_NOMEM, HWS_PHASE_BODY, NULL);
+        if (rc == HWS_END)
+            keep_trailers(L, stream, request);
+        else
+            lua_pushlstring(L, chunk.data, chunk.size);
+        stream->error.code = HWS_OK;
+        if (rc == HWS_OK)
+            return 1;
+    } else {
         stream->error = *hws_request_error(request);
+    }
     hwl_exchange_destroy(L, stream->exchange);
     return push_end(L, stream);
 }
@@ -321,8 +345,11 @@ static void leave_chunk(hwl_wait_t *wait)
 {
     hwl_stream_t *stream = wait->subject;
 
-    if (stream->exchange != NULL)
-        stream->exchange->waiter = NULL;
+    if (stream->exchange == NULL)
+        return;
+    stream->exchange->waiter = NULL;
+    if (stream->error.code != HWS_OK)
+        hwl_exchange_destroy(stream->lua->spare, stream->exchange);
 }
 
 int hwl_stream_read(lua_State *L, hwl_stream_t *stream, int response, int callback)

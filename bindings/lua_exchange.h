@@ -32,6 +32,7 @@ struct hwl_exchange {
     hws_slice_t rest;      /* of that chunk */
     hwl_place_t place;     /* where the request was made */
     bool is_streaming;     /* the response's body comes piece by piece */
+    bool is_answered;      /* the response was given to who waited for it */
 };
 
 /* Makes one for `options`, whose callbacks it fills in; `producer` is the index of a function, or 0.
