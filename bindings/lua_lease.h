@@ -17,6 +17,7 @@ typedef struct hwl_conn {
     hwl_wait_t *writer;
     hws_read_t want;  /* of the reader */
     hws_slice_t rest; /* what the writer has not written yet */
+    bool is_giving;   /* what was read is on its way to Lua */
     bool is_reading;  /* the core's lease waits, or has yet to say how its wait ended */
     bool is_writing;
     bool is_setup;     /* lent to a setup function */

@@ -1,6 +1,7 @@
 /* Moving bytes over a lease: reading, writing, half-closing. */
 #include "lua_lease.h"
 
+#include "lease.h"
 #include "lua_error.h"
 
 #include <assert.h>
@@ -65,7 +66,9 @@ static int push_read(lua_State *L, hwl_wait_t *wait)
 
     switch (rc) {
     case HWS_OK:
+        conn->is_giving = true; /* still, when the next line raises */
         lua_pushlstring(L, bytes.size > 0 ? bytes.data : "", bytes.size);
+        conn->is_giving = false;
         return 1;
     case HWS_AGAIN:
         return HWL_NOT_YET;
@@ -96,6 +99,9 @@ static void leave_read(hwl_wait_t *wait)
     hws_slice_t bytes;
 
     conn->reader = NULL;
+    if (conn->is_giving && conn->lease != NULL)
+        hws_lease_read_again(conn->lease);
+    conn->is_giving = false;
     if (conn->is_reading && conn->lease != NULL) {
         /* Given up while the core waits: the cancellation is not for the next read to hear of. */
         hws_lease_cancel_read(conn->lease);
@@ -157,11 +163,11 @@ static int wait_for_read(lua_State *L, hwl_conn_t *conn, const hws_read_t *want)
     if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
         return hwl_wait_fail(L, wait, &why);
     assert(conn != NULL);
-    conn->want = *want;
-    conn->reader = wait;
     hwl_wait_anchor(L, wait, 1);
     if (want->mode == HWS_READ_UNTIL)
         hwl_wait_anchor(L, wait, 2);
+    conn->want = *want;
+    conn->reader = wait;
     return hwl_wait_try(L, wait, &operation, conn);
 }
 
@@ -259,10 +265,10 @@ int hwl_conn_write(lua_State *L)
     if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
         return hwl_wait_fail(L, wait, &why);
     assert(conn != NULL);
-    conn->rest.data = lua_tolstring(L, 2, &conn->rest.size);
-    conn->writer = wait;
     hwl_wait_anchor(L, wait, 1);
     hwl_wait_anchor(L, wait, 2);
+    conn->rest.data = lua_tolstring(L, 2, &conn->rest.size);
+    conn->writer = wait;
     return hwl_wait_try(L, wait, &operation, conn);
 }
 

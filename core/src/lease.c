@@ -333,6 +333,11 @@ int hws_lease_read(hws_lease_t *lease, const hws_read_t *want, hws_slice_t *out)
     return rc < 0 ? note_failure(lease, rc) : rc;
 }
 
+void hws_lease_read_again(hws_lease_t *lease)
+{
+    lease->taken = 0;
+}
+
 hws_slice_t hws_lease_unread(const hws_lease_t *lease)
 {
     hws_slice_t bytes = hws_inbox_bytes(&lease->inbox);

@@ -36,6 +36,9 @@ struct hws_lease {
 
 /* Hands the opening's new connection to the upstream's setup, at rest. */
 int hws_lease_begin_setup(hws_opening_t *opening, hws_time_t now);
+/* What the last read gave out is there again: nobody got it. Before the next input, or call of the
+ * lease's. */
+void hws_lease_read_again(hws_lease_t *lease);
 /* The opening is over: whatever the setup says now comes too late. */
 void hws_lease_forget_opening(hws_lease_t *lease);
 
