@@ -81,8 +81,8 @@ static void keep(lua_State *L, int checked, int table)
 
 /* ---- life ---- */
 
-/* Wraps the core's upstream into a userdata, and pushes that and its table. */
-static void push_new(lua_State *L, hwl_manager_t *manager, hws_upstream_t *core)
+/* Pushes a userdata for an upstream of the core's, and its table. */
+static hwl_upstream_t *push_new(lua_State *L, hwl_manager_t *manager)
 {
     hwl_upstream_t *upstream = hwl_new(L, manager->lua, HWL_UPSTREAM, sizeof(*upstream), 1);
 
@@ -92,10 +92,7 @@ static void push_new(lua_State *L, hwl_manager_t *manager, hws_upstream_t *core)
     lua_setfield(L, -2, "manager");
     lua_pushvalue(L, -1);
     hwl_set_table(L, -3);
-    upstream->core = core;
-    upstream->manager = manager;
-    hws_upstream_hold(core);
-    manager->holds++;
+    return upstream;
 }
 
 /* Pushes the list of the upstreams of the manager at `index`, by name. */
@@ -106,12 +103,26 @@ static void push_names(lua_State *L, int index)
     lua_remove(L, -2);
 }
 
+/* Enters the value at `index` under the name at index 2 into the list of names: that lies on top of
+ * the stack, or below the value when the value lies there. */
+static void set_name(lua_State *L, int index)
+{
+    int names = lua_gettop(L) - (index == lua_gettop(L));
+
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, index);
+    lua_rawset(L, names);
+}
+
 /* The options at index 3 make the upstream called as index 2 says. */
 static int create(lua_State *L, hwl_manager_t *manager)
 {
     hws_upstream_options_t options;
     hws_error_t why = {.code = HWS_OK};
+    hwl_upstream_t *upstream;
     hws_upstream_t *core;
+    bool is_taken;
+    int self;
     int rc;
 
     lua_settop(L, 3);
@@ -121,16 +132,29 @@ static int create(lua_State *L, hwl_manager_t *manager)
     options.setup_user = manager;
     options.free_data = hwl_lease_free_data;
     read_options(L, 4, &options);
-    if ((rc = hws_upstream_create(manager->core, &options, &core, &why)) != HWS_OK)
-        return hwl_options_fail(L, manager->lua, rc, &why);
-    lua_settop(L, 4);
-    push_new(L, manager, core);
-    keep(L, 4, 6);
+    /* All that Lua could fail in comes before the core's part, which could not be taken back. */
+    upstream = push_new(L, manager);
+    self = lua_gettop(L) - 1;
+    keep(L, 4, self + 1);
     push_names(L, 1);
     lua_pushvalue(L, 2);
-    lua_pushvalue(L, 5);
-    lua_rawset(L, -3);
-    lua_pushvalue(L, 5);
+    lua_rawget(L, -2);
+    is_taken = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    if (!is_taken)
+        set_name(L, self);
+    if ((rc = hws_upstream_create(manager->core, &options, &core, &why)) != HWS_OK) {
+        lua_pushnil(L);
+        if (!is_taken)
+            set_name(L, lua_gettop(L));
+        return hwl_options_fail(L, manager->lua, rc, &why);
+    }
+    upstream->core = core;
+    upstream->manager = manager;
+    hws_upstream_hold(core);
+    manager->holds++;
+    set_name(L, self);
+    lua_pushvalue(L, self);
     return 1;
 }
 
