@@ -128,13 +128,22 @@ void hwl_event_on_event(void *user, const hws_event_t *event)
 
 /* ---- what users' functions raise ---- */
 
-/* (lua, what, value): tells every manager, or stderr. */
+typedef struct {
+    hwl_t *lua;
+    const char *what;
+} report_t;
+
+/* (report): tells every manager, or stderr, of the value on the spare thread: brought that way,
+ * nothing is allocated outside of protected mode. */
 static int report(lua_State *L)
 {
-    hwl_t *lua = lua_touserdata(L, 1);
+    const report_t *given = lua_touserdata(L, 1);
+    hwl_t *lua = given->lua;
     bool is_heard = false;
 
-    lua_pushvalue(L, 2);
+    lua_pushnil(L);
+    lua_xmove(lua->spare, L, 1);
+    lua_pushstring(L, given->what);
     if (luaL_callmeta(L, 3, "__tostring") == 0)
         lua_pushvalue(L, 3);
     if (!lua_isstring(L, 5)) {
@@ -167,15 +176,12 @@ static int report(lua_State *L)
 
 void hwl_event_report(lua_State *L, hwl_t *lua, const char *what)
 {
-    lua_pushcfunction(L, report);
-    lua_pushlightuserdata(L, lua);
-    lua_pushstring(L, what);
-    lua_pushvalue(L, -4);
-    if (lua_pcall(L, 3, 0, 0) != LUA_OK) {
-        complain(L, "reporting an error failed: ");
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
+    report_t given = {.lua = lua, .what = what};
+
+    lua_xmove(L, lua->spare, 1);
+    if (!hwl_protect(L, report, &given))
+        fprintf(stderr, "hawser: %san error that could not be reported\n", what);
+    lua_settop(lua->spare, 0);
 }
 
 /* ---- m:on, m:off ---- */

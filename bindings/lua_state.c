@@ -70,9 +70,13 @@ bool hwl_protect(lua_State *L, lua_CFunction function, void *argument)
     int top = lua_gettop(L);
     int status;
 
+#if LUA_VERSION_NUM == 501 /* where a C function takes memory */
+    status = lua_cpcall(L, function, argument);
+#else
     lua_pushcfunction(L, function);
     lua_pushlightuserdata(L, argument);
     status = lua_pcall(L, 1, 0, 0);
+#endif
     lua_settop(L, top);
     return status == LUA_OK;
 }
