@@ -55,9 +55,9 @@ bool hwl_manager_push(lua_State *L, hwl_manager_t *manager)
 
 void hwl_manager_use(lua_State *L, hwl_manager_t *manager)
 {
-    manager->users++;
     if (manager->anchor == LUA_NOREF && hwl_manager_push(L, manager))
         manager->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    manager->users++;
 }
 
 void hwl_manager_unuse(hwl_manager_t *manager)

@@ -174,13 +174,14 @@ static hwl_t *create_state(lua_State *L)
     lua_pushcfunction(L, close_state);
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
-    lua_pushlightuserdata(L, (void *)(uintptr_t)&key);
-    lua_insert(L, -2);
-    lua_rawset(L, LUA_REGISTRYINDEX);
 
     init_references(L, lua);
     for (i = 0; i < sizeof(definitions) / sizeof(definitions[0]); i++)
         definitions[i](L, lua);
+    /* Not before it is whole: whoever asks for it again after an error gets a new one. */
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&key);
+    lua_insert(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
     return lua;
 }
 
