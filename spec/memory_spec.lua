@@ -1,0 +1,246 @@
+--- Out of memory, at any moment: a scenario is played with its first, second, third... allocation failing, until it
+-- runs through with none. Each time it ends, with its result or an error that says why; the books are right
+-- afterwards, and the same works when it is not disturbed. That nothing leaks is the sanitizer's to say.
+local core = require "hawser.core"
+local hawser = require "hawser"
+local ledger = require "spec.support.ledger"
+local servers = require "spec.support.servers"
+
+local memory = core.internal.memory
+local jit = rawget(_G, "jit")
+
+-- A build without tests has nothing that could fail: see the end of this file.
+local is_release = package.cpath:find("/release/lua/", 1, true) ~= nil
+
+local function check(value, err)
+  if value == nil and err ~= nil then error(err, 0) end
+  return value
+end
+
+-- A wrong result is no error of hawser's: its message begins so.
+local function expect(wanted, value)
+  if value ~= wanted then error(("WRONG: %s instead of %s"):format(tostring(value), tostring(wanted)), 0) end
+end
+
+-- What a function that waits says when it calls back.
+local function await(start)
+  local is_called, value, err
+  start(function(...)
+    is_called = true
+    value, err = ...
+  end)
+  hawser.run()
+  if not is_called then error("WRONG: it was never called back", 0) end
+  return value, err
+end
+
+local function chunks(count)
+  local left = count
+  return function()
+    left = left - 1
+    return left >= 0 and ("x"):rep(1000) or nil
+  end
+end
+
+local function talk(conn)
+  check(conn:write "one\r\ntwo\r\n")
+  expect("one", check(conn:read "line"))
+  expect("two\r\n", check(conn:read_until "\r\n"))
+  check(conn:write "abcde\n")
+  expect("abc", check(conn:read(3)))
+  expect("de\n", check(conn:read "some"):gsub("\r", "") .. "")
+  conn.data.count = (conn.data.count or 0) + 1
+  return true
+end
+
+local function read_all(res)
+  local size = 0
+  while true do
+    local chunk, err = res:read()
+    if err then error(err, 0) end
+    if not chunk then return size end
+    size = size + #chunk
+  end
+end
+
+-- Each gets a world: the manager `m`, its upstreams `api` and `raw`, the server's URL. They are called in no task.
+local scenarios = {
+  ["a request"] = function(world)
+    expect("ok", check(world.api:get "/ok").body)
+  end,
+
+  ["requests with bodies and options"] = function(world)
+    local options = { headers = { accept = "a/b", ["x-list"] = { "1", "2" } }, query = { a = "b c" }, timeout = 20 }
+    expect("hello", check(world.api:post("/body", "hello", options)).body)
+    expect("hello", check(world.api:put("/body", { "hel", "lo" })).body)
+    expect("[1]", check(world.api:request { method = "POST", path = "/body", json = { 1 } }).body)
+  end,
+
+  ["a request to an origin"] = function(world)
+    local res = check(world.m:get(world.url "/ok"))
+    expect("1.1", res.version)
+    expect("2", res.headers["content-length"])
+  end,
+
+  ["a redirected request"] = function(world)
+    expect("ok", check(world.api:get(world.redirect, { redirects = 3 })).body)
+  end,
+
+  ["a produced body"] = function(world)
+    expect("chunked 5000", check(world.api:post("/sink", chunks(5))).body:match "^%a+ %d+")
+  end,
+
+  ["a streamed response"] = function(world)
+    expect(30000, read_all(check(world.api:get("/chunked/30/1000", { stream = true }))))
+    local res = check(world.api:get("/trailers", { stream = true }))
+    expect(2, read_all(res))
+    expect(true, res.trailers["x-sum"] ~= nil)
+    check(check(world.api:get("/bytes/300000", { stream = true })):close())
+  end,
+
+  ["the callback form"] = function(world)
+    expect("ok", check(await(function(callback) world.api:get("/ok", callback) end)).body)
+    local res = check(await(function(callback) world.api:get("/bytes/9", { stream = true }, callback) end))
+    expect(("x"):rep(9), check(await(function(callback) res:read(callback) end)))
+    local conn = check(await(function(callback) world.raw:acquire(callback) end))
+    check(await(function(callback) conn:write("hi\n", callback) end))
+    expect("hi", check(await(function(callback) conn:read("line", callback) end)))
+    conn:release()
+    check(await(function(callback) hawser.sleep(0, callback) end))
+    expect("ok", check(await(function(callback) world.api:get(world.redirect, { redirects = 1 }, callback) end)).body)
+  end,
+
+  ["a task"] = function(world)
+    local function get() return check(world.api:get "/ok").body end
+    expect("ok", hawser.run(get))
+    local one = hawser.spawn(get)
+    local ok, body = one:join()
+    expect("ok", check(ok, body) and body)
+    for _, outcome in ipairs(check(hawser.all { get, get })) do expect("ok", check(outcome[1], outcome[2]) and outcome[2]) end
+    expect("ok", hawser.run(function()
+      local ended, said = hawser.spawn(get):join()
+      hawser.sleep(0)
+      return check(ended, said) and said
+    end))
+  end,
+
+  ["leases"] = function(world)
+    local conn = check(world.raw:acquire { timeout = 20 })
+    talk(conn)
+    check(conn:release())
+    expect(true, check(world.raw:with(talk)))
+    expect(true, hawser.run(function()
+      local own = check(world.raw:acquire())
+      local ok, err = hawser.pcall(talk, own)
+      own:release()
+      return check(ok or nil, err)
+    end))
+    check(world.raw:ready(5))
+  end,
+
+  ["events and updates"] = function(world)
+    local id = check(world.m:on("connect", function() end))
+    check(world.api:update { limits = { per_peer = 3 }, peers = { world.url "", "http://127.0.0.1:1" } })
+    check(world.api:update { peers = { world.url "" } })
+    expect(1, #check(world.api:peers()))
+    check(world.api:stats())
+    check(world.m:off(id))
+  end,
+
+  ["draining and closing"] = function(world)
+    local m = check(hawser.new { max_connections = 9 })
+    world.others[1] = m
+    local other = check(m:upstream("other", { peers = { world.url "" } }))
+    expect("ok", check(other:get "/ok").body)
+    check(other:drain(5))
+    check(m:drain(5))
+    check(m:close())
+  end,
+}
+
+local faultd
+
+local function make_world()
+  local world = { others = {} }
+  function world.url(path) return ("http://127.0.0.1:%d%s"):format(faultd.http, path) end
+  world.redirect = "/raw/" .. servers.hex "HTTP/1.1 302 F\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n"
+  world.m = assert(hawser.new { log = function() end })
+  world.api = assert(world.m:upstream("api", { peers = { world.url "" } }))
+  world.raw = assert(world.m:upstream("raw", {
+    peers = { ("tcp://127.0.0.1:%d"):format(faultd.raw) },
+    setup = function(conn) return conn:write "+auth secret\r\n" and conn:read "line" == "+OK" end,
+  }))
+  return world
+end
+
+-- Whatever was thrown away must let go; what a failed setup or dial left goes on in the background.
+local function end_world(world)
+  for _ = 1, 3 do collectgarbage() end
+  hawser.spawn(hawser.sleep, 0) -- belongs to no run that has failed
+  hawser.run()
+  assert.is_false(core.internal.is_pending())
+  ledger.is_at_rest(ledger.settled(world.api))
+  ledger.is_at_rest(ledger.settled(world.raw))
+  for _, other in ipairs(world.others) do other:close() end
+  world.m:close()
+end
+
+-- A setup or a producer that could not be started tells so in its own way.
+local function is_fair(err)
+  if type(err) == "string" then return err:find "out of memory" or err:find "not enough memory" end
+  local message = type(err) == "table" and tostring(err) or ""
+  return message:find "^nomem: " or message:find "memory" or message:find "%[SETUP%]"
+end
+
+-- What LuaJIT 2.1 gives as the error when its own memory fails may be any value that lay on the stack.
+local function is_fair_of_luajit(err)
+  return is_fair(err) or not tostring(err):find("WRONG", 1, true)
+end
+
+local function fails_each(scenario, fail_at, count_of)
+  local is_expected = jit and fail_at == memory.fail_lua_at and is_fair_of_luajit or is_fair
+  local n = 0
+  repeat
+    n = n + 1
+    local world = make_world()
+    fail_at(n)
+    local ok, err = pcall(scenario, world)
+    local count = count_of()
+    fail_at(0)
+    if not ok and not is_expected(err) then
+      error(("with allocation %d failing: %s"):format(n, tostring(err)), 0)
+    end
+    local undisturbed, why = pcall(scenario, world)
+    if not undisturbed then error(("after allocation %d had failed: %s"):format(n, tostring(why)), 0) end
+    end_world(world)
+  until count < n
+  return n
+end
+
+if memory then
+  describe("when the n-th allocation fails", function()
+    lazy_setup(function() faultd = servers.faultd() end)
+    lazy_teardown(function() faultd:stop() end)
+
+    for name, scenario in pairs(scenarios) do
+      it("of the core: " .. name, function()
+        assert.is_true(fails_each(scenario, memory.fail_at, memory.count) > 3)
+      end)
+
+      it("of Lua's: " .. name, function()
+        if jit then -- LuaJIT's compiler itself crashes when it is refused memory
+          jit.off()
+          jit.flush()
+        end
+        finally(function()
+          if jit then jit.on() end
+        end)
+        assert.is_true(fails_each(scenario, memory.fail_lua_at, memory.lua_count) > 1)
+      end)
+    end
+  end)
+end
+
+it("memory fails on request in no release", function()
+  assert.equal(is_release, memory == nil)
+end)
