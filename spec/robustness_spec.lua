@@ -1,9 +1,109 @@
 --- What a program may do by mistake, or as it ends: it hears of it, and nothing breaks.
 local hawser = require "hawser"
+local ledger = require "spec.support.ledger"
 local program = require "spec.support.program"
 local servers = require "spec.support.servers"
 
 local unpack = table.unpack or unpack -- luacheck: ignore
+
+describe("what is dropped in the midst of a request", function()
+  local faultd, m, api, raw, leaks
+
+  lazy_setup(function() faultd = servers.faultd() end)
+  lazy_teardown(function() faultd:stop() end)
+  before_each(function()
+    m, leaks = hawser.new { log = function() end }, 0
+    api = m:upstream("api", { peers = { "http://127.0.0.1:" .. faultd.http } })
+    raw = m:upstream("raw", { peers = { "tcp://127.0.0.1:" .. faultd.raw } })
+    m:on("leak", function() leaks = leaks + 1 end)
+  end)
+  after_each(function()
+    m:close()
+    faultd:ask "await/raw/open/0"
+  end)
+
+  local function collect()
+    for _ = 1, 3 do collectgarbage() end
+    hawser.sleep(.01)
+  end
+
+  -- Nothing is held any more, so many connections are left in the pools, and they serve.
+  local function check(left, lost)
+    collect()
+    assert.equal(lost, leaks)
+    ledger.is_at_rest(ledger.settled(api))
+    ledger.is_at_rest(ledger.settled(raw))
+    assert.equal(left, api:stats().idle + raw:stats().idle)
+    assert.equal("ok", assert(api:get "/ok").body)
+    assert.equal("hi", raw:with(function(conn) return conn:write "hi\n" and conn:read "line" end))
+  end
+
+  it("goes on as a task that nobody has a handle of", function()
+    local ended = 0
+    for _ = 1, 2 do
+      hawser.spawn(function()
+        assert(assert(api:get("/drip/1000/5", { stream = true })):read())
+        ended = ended + 1
+      end)
+      hawser.spawn(function()
+        assert(api:get "/drip/10/2")
+        ended = ended + 1
+      end)
+      api:get("/drip/10/2", function(res) ended = ended + (res and 1) end)
+      collect()
+    end
+    hawser.run()
+    assert.equal(6, ended)
+    check(api:stats().idle, 2) -- the streams, of which one chunk was read
+  end)
+
+  it("lets go as a canceled task that nobody has a handle of", function()
+    for _, path in ipairs { "/never", "/stall/body", "/drip/1000/5" } do
+      hawser.spawn(function()
+        local res = api:get(path, { stream = path ~= "/never" })
+        while res and res:read() do end
+      end):cancel()
+      local task = hawser.spawn(function()
+        local res = api:get(path, { stream = path ~= "/never" })
+        while res and res:read() do end
+      end)
+      local lease = hawser.spawn(function() raw:with(function(conn) conn:read "line" end) end)
+      hawser.sleep(.02)
+      task:cancel()
+      lease:cancel()
+      task, lease = nil, nil -- luacheck: ignore
+      collect()
+    end
+    hawser.run()
+    check(0, 0)
+  end)
+
+  it("lets go as a coroutine of the user's, and is told as leaks", function()
+    local function hold()
+      local res = assert(api:get("/drip/1000/5", { stream = true }))
+      assert(res:read())
+      local conn = assert(raw:acquire())
+      assert(conn:write "nobody reads the answer\n")
+      coroutine.yield()
+      return res, conn
+    end
+    for _ = 1, 3 do
+      local thread = coroutine.create(hold)
+      assert(coroutine.resume(thread))
+    end
+    check(0, 6)
+  end)
+
+  it("lets go as a coroutine that ended in an error", function()
+    local thread = coroutine.create(function()
+      local res, conn = assert(api:get("/stall/body", { stream = true })), assert(raw:acquire())
+      error(tostring(res) .. tostring(conn))
+    end)
+    assert.is_false(coroutine.resume(thread))
+    thread = nil -- luacheck: ignore
+    check(0, 2)
+  end)
+end)
 
 describe("an object that was finalized", function()
   local faultd, origin
