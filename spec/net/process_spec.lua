@@ -124,6 +124,71 @@ describe("a process", function()
       end))
     end)
 
+    it("goes on in the parent with what is in flight, whatever the child does to it", function()
+      local raw = m:upstream("raw", { peers = { "tcp://127.0.0.1:" .. faultd.raw } })
+      local closing = hawser.new()
+      local said = {}
+      hawser.run(function()
+        local conn, reading = assert(raw:acquire()), assert(raw:acquire())
+        assert(conn:write "before\n")
+        assert(reading:write "+hold raw\n")
+        local res = assert(api:get("/drip/40/5", { stream = true }))
+        local held = api:get("/hold/call", { timeout = 20 }, function(response, err)
+          said.callback = response and response.status or tostring(err)
+        end)
+        local uploaded = false
+        local tasks = {
+          hawser.spawn(function() said.task = assert(api:get "/hold/task").body end),
+          hawser.spawn(function() said.line = assert(reading:read "line") end),
+          hawser.spawn(function() said.posted = assert(api:post("/hold/post", function()
+            hawser.sleep(.05)
+            uploaded = not uploaded
+            return uploaded and "chunk" or nil
+          end)).status end),
+          hawser.spawn(function() said.closing = assert(closing:get(url "/hold/closing")).status end),
+        }
+        hawser.sleep(.02)
+        local dropped = { api:get("/never", function(_, err) said.dropped = err.kind end) }
+
+        said.child = in_child(function()
+          for _, task in ipairs(tasks) do task:cancel() end
+          held:cancel()
+          dropped[1]:cancel()
+          res:close()
+          conn:release()
+          reading:close()
+          closing:close()
+          api:close()
+          m:close()
+          tasks, held, dropped, res, conn, reading, closing = nil, nil, nil, nil, nil, nil, nil
+          for _ = 1, 3 do collectgarbage() end
+          return "untouched"
+        end)
+
+        dropped[1]:cancel()
+        for _, key in ipairs { "task", "call", "post", "closing", "raw" } do
+          faultd:ask("held/" .. key .. "/1")
+          faultd:ask("release/" .. key)
+        end
+        for _, task in ipairs(tasks) do assert(task:join()) end
+        said.size = 0
+        local chunk = res:read()
+        while chunk do
+          said.size = said.size + #chunk
+          chunk = res:read()
+        end
+        said.echo = assert(conn:read "line")
+        assert.is_true(conn:release() and reading:release())
+      end)
+      closing:close()
+      assert.same({
+        child = "untouched", callback = 200, dropped = "canceled", task = said.task, line = "released",
+        posted = 200, closing = 200, size = 40, echo = "before",
+      }, said)
+      ledger.is_at_rest(ledger.settled(raw))
+      assert.equal(2, raw:stats().idle)
+    end)
+
     it("keeps its connections in the parent, whatever the child does", function()
       in_child(function()
         m:close()
