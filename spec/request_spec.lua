@@ -56,6 +56,20 @@ describe("a request", function()
     assert.equal("", assert(api:head "/ok").body)
   end)
 
+  it("takes scheme and host in any case, for one origin", function()
+    local before = m:stats().created
+    local loud = ("HTTP://LocalHost:%d/echo?A=B"):format(faultd.http)
+    local first, lines = seen(m:get(loud))
+    assert.equal("GET /echo?A=B HTTP/1.1", first)
+    assert.is_true(has(lines, "Host: localhost:" .. faultd.http))
+    assert.is_true(assert(m:get(("http://localhost:%d/echo"):format(faultd.http))).reused)
+    assert.equal(before + 1, m:stats().created)
+
+    local own = m:upstream("loud", { peers = { ("HTTP://LOCALHOST:%d"):format(faultd.http) } })
+    assert.equal("localhost:" .. faultd.http, own:peers()[1].id)
+    assert.is_true(has(select(2, seen(own:get "/echo")), "Host: localhost:" .. faultd.http))
+  end)
+
   it("sends headers of either form, lists once for each item", function()
     local _, lines = seen(api:get("/echo", { headers = { accept = "x", ["X-Number"] = 42, ["x-list"] = { "a", 1 } } }))
     for _, wanted in ipairs { "accept: x", "X-Number: 42", "x-list: a", "x-list: 1" } do

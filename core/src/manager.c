@@ -666,11 +666,31 @@ static size_t origin_size(hws_slice_t url)
     return i < url.size ? i : url.size;
 }
 
+/* Scheme and host are case-insensitive (RFC 3986, 6.2.2.1): the origin in lower case, written to
+ * `room` where it was not. One that is too long is left to be refused. */
+static hws_slice_t normalize_origin(hws_slice_t origin, char room[LONGEST_ORIGIN])
+{
+    bool is_changed = false;
+    size_t i;
+
+    if (origin.size > LONGEST_ORIGIN)
+        return origin;
+    for (i = 0; i < origin.size; i++) {
+        char byte = origin.data[i];
+        bool is_upper = byte >= 'A' && byte <= 'Z';
+
+        room[i] = is_upper ? (char)(byte - 'A' + 'a') : byte;
+        is_changed |= is_upper;
+    }
+    return is_changed ? (hws_slice_t){room, origin.size} : origin;
+}
+
 int hws_manager_origin(hws_manager_t *manager, hws_slice_t url, hws_upstream_t **upstream,
                        hws_slice_t *target, hws_error_t *why)
 {
     size_t size = origin_size(url);
-    hws_slice_t origin = {url.data, size};
+    char room[LONGEST_ORIGIN];
+    hws_slice_t origin = normalize_origin((hws_slice_t){url.data, size}, room);
     const char *fragment = memchr(url.data, '#', url.size);
     hws_upstream_t *found = hws_manager_find(manager, origin);
     int rc;
@@ -678,7 +698,7 @@ int hws_manager_origin(hws_manager_t *manager, hws_slice_t url, hws_upstream_t *
     if (memchr(url.data, '@', size) != NULL)
         return hws_explain(why, HWS_ERR_BAD_URL,
                            "credentials in a URL are refused: use an Authorization header");
-    if (found == NULL && url.size >= 6 && memcmp(url.data, "tcp://", 6) == 0)
+    if (found == NULL && size >= 6 && memcmp(origin.data, "tcp://", 6) == 0)
         return hws_explain(why, HWS_ERR_UNSUPPORTED, "tcp:// has no requests: acquire a lease");
     if (found == NULL && (rc = make_origin(manager, origin, &found, why)) != HWS_OK)
         return rc;

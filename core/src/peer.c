@@ -18,11 +18,12 @@ typedef struct {
     hws_slice_t authority; /* "host:port" as it was written */
 } place_t;
 
-static bool starts_with(hws_slice_t text, const char *prefix)
+/* Schemes are case-insensitive (RFC 3986, 3.1). */
+static bool has_scheme(hws_slice_t text, const char *scheme)
 {
-    size_t size = strlen(prefix);
+    size_t size = strlen(scheme);
 
-    return text.size >= size && memcmp(text.data, prefix, size) == 0;
+    return text.size >= size && strncasecmp(text.data, scheme, size) == 0;
 }
 
 static hws_slice_t without(hws_slice_t text, size_t size)
@@ -116,22 +117,22 @@ static int parse_authority(hws_slice_t text, place_t *place, hws_error_t *why)
 static int parse_url(hws_slice_t url, place_t *place, hws_error_t *why)
 {
     *place = (place_t){.is_http = false};
-    if (starts_with(url, "unix:")) {
+    if (has_scheme(url, "unix:")) {
         place->is_unix = true;
         place->host = without(url, 5);
         place->authority = HWS_SLICE("localhost");
         return HWS_OK;
     }
-    if (starts_with(url, "http://")) {
+    if (has_scheme(url, "http://")) {
         place->is_http = true;
         place->port = HTTP_PORT;
         url = without(url, 7);
         if (url.size > 0 && url.data[url.size - 1] == '/')
             url.size--;
-    } else if (starts_with(url, "tcp://")) {
+    } else if (has_scheme(url, "tcp://")) {
         url = without(url, 6);
-    } else if (starts_with(url, "https://") || starts_with(url, "tls://") ||
-               starts_with(url, "h2c://")) {
+    } else if (has_scheme(url, "https://") || has_scheme(url, "tls://") ||
+               has_scheme(url, "h2c://")) {
         return hws_explain(why, HWS_ERR_UNSUPPORTED, "%.*s: this build speaks http, tcp and unix",
                            (int)(url.size < 60 ? url.size : 60), url.data);
     } else {
@@ -179,6 +180,17 @@ static char *copy(hws_slice_t text)
     return string;
 }
 
+/* Host names are case-insensitive too (RFC 3986, 3.2.2): one of them has one id. */
+static char *lower(char *text)
+{
+    char *at;
+
+    for (at = text; at != NULL && *at != '\0'; at++)
+        if (*at >= 'A' && *at <= 'Z')
+            *at = (char)(*at - 'A' + 'a');
+    return text;
+}
+
 /* A path with every "/" as "%2F", because ids hold no "/". */
 static char *id_of_path(hws_slice_t path)
 {
@@ -211,7 +223,7 @@ static char *text_of(const place_t *place)
     else
         snprintf(text, sizeof(text), is_v6 ? "[%.*s]:%u" : "%.*s:%u", (int)host.size, host.data,
                  place->port);
-    return copy((hws_slice_t){text, strlen(text)});
+    return copy((hws_slice_t){place->is_unix ? text : lower(text), strlen(text)});
 }
 
 static int check(const hws_peer_options_t *options, hws_error_t *why)
@@ -238,7 +250,7 @@ static int parse_address(const hws_peer_options_t *options, const place_t *url, 
     *out = *url;
     if (options->address.size == 0)
         return HWS_OK;
-    if (starts_with(options->address, "unix:")) {
+    if (has_scheme(options->address, "unix:")) {
         out->is_unix = true;
         out->host = without(options->address, 5);
         return HWS_OK;
@@ -270,7 +282,7 @@ int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_err
     if ((rc = set_addresses(peer, &target, why)) != HWS_OK)
         goto fail;
     rc = HWS_ERR_NOMEM;
-    peer->authority = copy(url.authority);
+    peer->authority = lower(copy(url.authority));
     peer->address_text = text_of(&target);
     peer->locality = copy(options->locality.size > 0 ? options->locality : HWS_SLICE(""));
     if (options->id.size > 0)
