@@ -272,6 +272,10 @@ int hwl_event_on(lua_State *L)
         return refuse_event(L, manager->lua);
     if (!lua_isfunction(L, 3))
         return hwl_refuse(L, "what is to be called for an event", 3, "a function");
+    if (hws_loop_is_forked(hws_manager_loop(manager->core)))
+        return hwl_error_fail_code(L, manager->lua, HWS_ERR_FORKED, NULL);
+    if (hws_manager_is_closed(manager->core))
+        return hwl_error_fail_code(L, manager->lua, HWS_ERR_CLOSED, "the manager");
     copy_handlers(L, manager, 0);
     lua_createtable(L, 0, 3);
     lua_pushinteger(L, ++manager->last_id);

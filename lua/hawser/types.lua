@@ -254,7 +254,8 @@ function Manager:upstream(name, options) end
 ---Calls `fn` each time the event happens.
 ---@param event hawser.EventName
 ---@param fn fun(e: hawser.Event)
----@return integer id for `off`
+---@return integer? id for `off`
+---@return hawser.Error? err kind `closed`
 function Manager:on(event, fn) end
 
 ---@param id integer
