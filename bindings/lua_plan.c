@@ -192,9 +192,15 @@ static void add_field(lua_State *L, hwl_t *lua, hwl_plan_t *plan, int name_index
 static void add_list(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
 {
     int list = lua_gettop(L);
-    int count = (int)lua_rawlen(L, list);
+    int count;
     int i;
 
+    if (lua_type(L, list - 1) == LUA_TSTRING)
+        lua_pushfstring(L, "the header %s", lua_tostring(L, list - 1));
+    else
+        lua_pushliteral(L, "a header");
+    count = check_list(L, list, lua_tostring(L, -1), "a string, a number, or a list of those");
+    lua_pop(L, 1);
     for (i = 1; i <= count; i++) {
         lua_rawgeti(L, list, i);
         add_field(L, lua, plan, list - 1, list + 1);

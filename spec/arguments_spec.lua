@@ -97,6 +97,8 @@ describe("a wrong argument", function()
       { function() api:get("/", { headers = { { "a", "x\r" } } }) end, 'header "a": the value holds CR' },
       { function() api:get("/", { headers = { a = { "x", "y\n" } } }) end, 'header "a": the value holds CR' },
       { function() api:get("/", { headers = { a = true } }) end, "the header a is true" },
+      { function() api:get("/", { headers = { a = { "b", n = 1 } } }) end,
+        'the header a is a table with the key "n"; allowed: a string, a number, or a list of those' },
       { function() api:get("/", { headers = { ["content-length"] = "5" } }) end, "set by hawser itself" },
       { function() api:get("/", { headers = { ["Transfer-Encoding"] = "chunked" } }) end, "set by hawser itself" },
       { function() api:get("/", { headers = { Connection = "close" } }) end, "set by hawser itself" },
