@@ -32,6 +32,7 @@ hawser.run(function()
   make_until(requests / 10)
   local before = burst.resident()
   make_until(requests)
-  print(("value\t%.0f\tKiB of growth over %d requests"):format((burst.resident() - before) / 1024, requests * 0.9))
+  local grown = (burst.resident() - before) / 1024
+  print(("value\t%.0f\tKiB of growth over %d requests"):format(grown, math.floor(requests * 0.9)))
 end)
 manager:close()
