@@ -26,7 +26,7 @@ static void an_url_says_where_what_and_by_which_name(void **state)
         {"http://[::1]:8080", "[::1]:8080", "[::1]:8080", "[::1]:8080", 1, true},
         {"http://[2001:db8::1]", "[2001:db8::1]:80", "[2001:db8::1]", "[2001:db8::1]:80", 1, true},
         {"http://localhost:7", "localhost:7", "localhost:7", "localhost:7", 2, true},
-        {"http://LocalHost:7", "LocalHost:7", "LocalHost:7", "LocalHost:7", 2, true},
+        {"http://LocalHost:7", "localhost:7", "localhost:7", "localhost:7", 2, true},
         {"tcp://127.0.0.1:6379", "127.0.0.1:6379", "127.0.0.1:6379", "127.0.0.1:6379", 1, false},
         {"unix:/run/x.sock", "%2Frun%2Fx.sock", "localhost", "unix:/run/x.sock", 1, false},
     };
