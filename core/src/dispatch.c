@@ -139,6 +139,8 @@ void hws_dispatch_serve(hws_upstream_t *upstream, hws_time_t now)
     hws_pass_t pass;
     hws_call_t *call;
 
+    if (hws_queue_is_empty(queue))
+        return;
     hws_pass_begin(&pass, queue);
     while (!upstream->is_cutting && (call = hws_pass_next(&pass, queue)) != NULL) {
         if (hws_dispatch_try(upstream, call, now))

@@ -36,11 +36,6 @@ void hws_queue_init(hws_queue_t *queue)
     hws_list_init(&queue->lanes);
 }
 
-bool hws_queue_is_empty(const hws_queue_t *queue)
-{
-    return hws_list_is_empty(&queue->lanes);
-}
-
 /* ---- lanes ---- */
 
 /* What hws_pool_ask() makes a difference of, and whether a dial may be begun. */

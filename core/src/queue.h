@@ -46,7 +46,10 @@ typedef struct {
 
 void hws_queue_init(hws_queue_t *queue);
 void hws_lanes_init(hws_lanes_t *lanes);
-bool hws_queue_is_empty(const hws_queue_t *queue);
+static inline bool hws_queue_is_empty(const hws_queue_t *queue)
+{
+    return hws_list_is_empty(&queue->lanes);
+}
 /* Goes behind all who are there. While it is here, what it wants and avoids does not change. */
 void hws_queue_join(hws_queue_t *queue, hws_call_t *call);
 /* Harmless when it is not there. */
