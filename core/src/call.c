@@ -59,8 +59,9 @@ void hws_call_set_peer(hws_call_t *call, hws_peer_t *peer)
         return;
     if (peer != NULL)
         peer->holds++;
-    if (call->peer != NULL)
-        call->peer->holds--;
+    /* Nothing but its calls may keep a removed peer. */
+    if (call->peer != NULL && --call->peer->holds == 0 && call->peer->pool.is_retired)
+        hws_upstream_tidy(call->upstream);
     call->peer = peer;
 }
 

@@ -250,6 +250,27 @@ static void who_waits_goes_to_a_peer_that_is_added(void **state)
     assert_string_equal(stage.asks[1].peer, "10.0.0.1:2");
 }
 
+static void who_avoids_a_peer_waits_on_when_it_is_removed(void **state)
+{
+    static const char *const urls[] = {"http://10.0.0.1:2"};
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream;
+
+    (void)state;
+    options.limits.per_peer = 1;
+    stage.servers[0].listener->options.answer = HWS_ERR_REFUSED;
+    stage.servers[1].reply.after = HWS_MS(100);
+    upstream = world_http(&stage.world, "a", &options, 2);
+    stage_get(upstream, 0, 4); /* each dial of the first peer fails, and the second is full */
+    world_run(&stage.world, HWS_MS(50));
+    set_peers(upstream, urls, 1);
+    world_run(&stage.world, 0);
+    assert_int_equal(world_stats(upstream).queued, 3);
+    world_run(&stage.world, HWS_S(1));
+    assert_true(hws_list_is_empty(&upstream->peers.removed));
+    assert_int_equal(stage_ok(0, 4), 4);
+}
+
 static void an_update_that_is_refused_changes_nothing(void **state)
 {
     hws_peer_options_t bad[] = {{.url = HWS_SLICE("http://10.0.0.1:3")},
@@ -433,6 +454,7 @@ int main(void)
         STAGE_TEST(a_dial_to_a_removed_peer_that_fails_harms_nobody, http),
         STAGE_TEST(a_peer_that_comes_back_is_a_new_one, http),
         STAGE_TEST(who_waits_goes_to_a_peer_that_is_added, http),
+        STAGE_TEST(who_avoids_a_peer_waits_on_when_it_is_removed, http),
         STAGE_TEST(an_update_that_is_refused_changes_nothing, http),
         STAGE_TEST(an_origin_has_one_upstream_while_it_is_used, http),
         STAGE_TEST(an_origin_that_is_empty_is_collected, http),
