@@ -116,7 +116,9 @@ local scenarios = {
     local one = hawser.spawn(get)
     local ok, body = one:join()
     expect("ok", check(ok, body) and body)
-    for _, outcome in ipairs(check(hawser.all { get, get })) do expect("ok", check(outcome[1], outcome[2]) and outcome[2]) end
+    for _, outcome in ipairs(check(hawser.all { get, get })) do
+      expect("ok", check(outcome[1], outcome[2]) and outcome[2])
+    end
     expect("ok", hawser.run(function()
       local ended, said = hawser.spawn(get):join()
       hawser.sleep(0)
@@ -176,7 +178,6 @@ end
 -- Whatever was thrown away must let go; what a failed setup or dial left goes on in the background.
 local function end_world(world)
   for _ = 1, 3 do collectgarbage() end
-  hawser.spawn(hawser.sleep, 0) -- belongs to no run that has failed
   hawser.run()
   assert.is_false(core.internal.is_pending())
   ledger.is_at_rest(ledger.settled(world.api))
@@ -207,6 +208,7 @@ local function fails_each(scenario, fail_at, count_of)
     local ok, err = pcall(scenario, world)
     local count = count_of()
     fail_at(0)
+    hawser.spawn(hawser.sleep, 0) -- belongs to no run that has failed
     if not ok and not is_expected(err) then
       error(("with allocation %d failing: %s"):format(n, tostring(err)), 0)
     end
