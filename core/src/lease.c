@@ -322,7 +322,7 @@ int hws_lease_read(hws_lease_t *lease, const hws_read_t *want, hws_slice_t *out)
         /* What it waits for may be more than limits.buffer; `want->size` bounds it. */
         credit(lease, hws_inbox_size(&lease->inbox));
         if (lease->read_since == HWS_NEVER)
-            lease->read_since = hws_loop_now(loop_of(lease));
+            lease->read_since = hws_loop_recent(loop_of(lease));
         watch(lease);
         return rc;
     }
@@ -364,7 +364,7 @@ int hws_lease_write(hws_lease_t *lease, const char *data, size_t size, size_t *t
         rc = hws_connection_send(stream, (hws_slice_t){data, size}, false, taken);
         lease->call.error.sent = true;
     }
-    lease->write_since = rc == HWS_AGAIN ? hws_loop_now(loop_of(lease)) : HWS_NEVER;
+    lease->write_since = rc == HWS_AGAIN ? hws_loop_recent(loop_of(lease)) : HWS_NEVER;
     if (rc == HWS_AGAIN)
         watch(lease);
     return rc < 0 ? note_failure(lease, rc) : rc;
@@ -487,7 +487,7 @@ static int make(hws_upstream_t *upstream, hws_time_t deadline, bool is_setup, hw
 int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *options,
                       hws_lease_t **out, hws_error_t *why)
 {
-    hws_time_t now = hws_loop_now(upstream->manager->loop);
+    hws_time_t now = hws_loop_recent(upstream->manager->loop);
     hws_time_t span =
         options->timeout != 0 ? options->timeout : upstream->owner.rules.timeouts.request;
     hws_lease_t *lease;
@@ -604,7 +604,7 @@ static void leave(hws_lease_t *lease, bool pool_it)
 
     if (call->state == HWS_CALL_OVER)
         return;
-    now = hws_loop_now(loop_of(lease));
+    now = hws_loop_recent(loop_of(lease));
     if (call->state == HWS_CALL_WAITING) {
         hws_call_leave(call, now);
         call->error.code = HWS_ERR_CANCELED;

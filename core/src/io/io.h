@@ -39,6 +39,9 @@ typedef enum {
 typedef struct {
     /* The monotonic clock. */
     hws_time_t (*now)(hws_io_t *io);
+    /* The same, or its last reading while the system's clock has not ticked since, which it does
+     * every 1 to 10 ms: cheaper, and good enough for timeouts. */
+    hws_time_t (*recent)(hws_io_t *io);
     /* Fills `bytes` from the system's source of entropy. */
     int (*entropy)(hws_io_t *io, void *bytes, size_t size);
 

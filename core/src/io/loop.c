@@ -144,6 +144,11 @@ hws_time_t hws_loop_now(const hws_loop_t *loop)
     return loop->io->ops->now(loop->io);
 }
 
+hws_time_t hws_loop_recent(const hws_loop_t *loop)
+{
+    return loop->io->ops->recent(loop->io);
+}
+
 bool hws_loop_is_forked(const hws_loop_t *loop)
 {
     return loop->fork_generation != hws_process_generation();

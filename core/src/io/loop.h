@@ -52,6 +52,8 @@ static inline void hws_loop_enter(hws_loop_t *loop)
     loop->will_rest = true;
 }
 
+/* The time for timeouts and idle ages: at most a tick of the system's clock behind. */
+hws_time_t hws_loop_recent(const hws_loop_t *loop);
 /* Does it at the next rest; harmless when it is deferred already. */
 void hws_loop_defer(hws_loop_t *loop, hws_deferred_t *deferred);
 

@@ -824,6 +824,7 @@ static void destroy(hws_io_t *io)
 
 static const hws_io_ops_t ops = {
     .now = clock_now,
+    .recent = clock_now,
     .entropy = fill_random,
     .connect = socket_connect,
     .give = socket_give,
