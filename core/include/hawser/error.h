@@ -18,6 +18,13 @@
     X(UPGRADE, UNSUPPORTED, "UPGRADE",                                                             \
       "the peer switched protocols (101), which is not supported")                                 \
     X(NAME, RESOLVE, "UNSUPPORTED_NAME", "only literal addresses and localhost can be resolved")   \
+    X(NXDOMAIN, RESOLVE, "NXDOMAIN", "no such name")                                               \
+    X(NODATA, RESOLVE, "NODATA", "the name has no address")                                        \
+    X(SERVFAIL, RESOLVE, "SERVFAIL", "the name server failed")                                     \
+    X(DNS_REFUSED, RESOLVE, "DNS_REFUSED", "the name server refused")                              \
+    X(DNS_TIMEOUT, RESOLVE, "DNS_TIMEOUT", "no name server answered")                              \
+    X(DNS_MALFORMED, RESOLVE, "DNS_MALFORMED", "a malformed answer of the name server")            \
+    X(DNS, RESOLVE, "DNS", "the look-up failed")                                                   \
     X(REFUSED, REFUSED, "ECONNREFUSED", "connection refused")                                      \
     X(UNREACHABLE, CONNECT, "EHOSTUNREACH", "host unreachable")                                    \
     X(NET_UNREACHABLE, CONNECT, "ENETUNREACH", "network unreachable")                              \
@@ -29,6 +36,22 @@
     X(SETUP, CONNECT, "SETUP", "the setup function refused the connection")                        \
     X(SYSTEM, CONNECT, "ESYSTEM", "system error")                                                  \
     X(TIMEOUT, TIMEOUT, "TIMEOUT", "deadline passed")                                              \
+    X(TLS, TLS, "HANDSHAKE", "the TLS handshake failed")                                           \
+    X(TLS_VERSION, TLS, "PROTOCOL_VERSION", "no version of TLS in common")                         \
+    X(TLS_CIPHER, TLS, "NO_CIPHER", "no cipher suite in common")                                   \
+    X(TLS_ALERT, TLS, "ALERT", "the peer ended TLS with an alert")                                 \
+    X(TLS_CLIENT_CERT, TLS, "CERT_REQUIRED", "the peer wants another certificate of ours")         \
+    X(TLS_RECORD, TLS, "RECORD", "a malformed or forged TLS record")                               \
+    X(TLS_PLAIN, TLS, "NOT_TLS", "the peer does not speak TLS")                                    \
+    X(TLS_EOF, TLS, "HANDSHAKE_EOF", "the peer closed in the midst of the TLS handshake")          \
+    X(CERT_NAME, TLS, "CERT_NAME", "the certificate is for another name")                          \
+    X(CERT_EXPIRED, TLS, "CERT_EXPIRED", "the certificate has expired")                            \
+    X(CERT_FUTURE, TLS, "CERT_NOT_YET_VALID", "the certificate is not valid yet")                  \
+    X(CERT_UNTRUSTED, TLS, "CERT_UNTRUSTED", "no trusted root signs the certificate")              \
+    X(CERT_REVOKED, TLS, "CERT_REVOKED", "the certificate has been revoked")                       \
+    X(CERT_INVALID, TLS, "CERT_INVALID", "the certificate cannot be accepted")                     \
+    X(TLS_OPTIONS, INVALID, "TLS_OPTIONS", "TLS options that cannot be used")                      \
+    X(TRUNCATED, RESET, "TRUNCATED", "the peer closed without TLS's close_notify")                 \
     X(RESET, RESET, "ECONNRESET", "connection reset by the peer")                                  \
     X(PIPE, RESET, "EPIPE", "the peer no longer reads")                                            \
     X(EOF, RESET, "EOF", "the peer closed the connection early")                                   \
@@ -70,6 +93,7 @@ enum { HWS_OK = 0, HWS_AGAIN = 1, HWS_END = 2, HWS_ERROR_LIST(HWS_ERROR_ENUM) };
     X(REFUSED, "refused")                                                                          \
     X(CONNECT, "connect")                                                                          \
     X(TIMEOUT, "timeout")                                                                          \
+    X(TLS, "tls")                                                                                  \
     X(PROTOCOL, "protocol")                                                                        \
     X(RESET, "reset")                                                                              \
     X(CLOSED, "closed")                                                                            \
@@ -90,6 +114,7 @@ typedef enum { HWS_KIND_LIST(HWS_KIND_ENUM) HWS_KIND_COUNT } hws_kind_t;
     X(QUEUE, "queue")                                                                              \
     X(RESOLVE, "resolve")                                                                          \
     X(CONNECT, "connect")                                                                          \
+    X(TLS, "tls")                                                                                  \
     X(SEND, "send")                                                                                \
     X(HEADERS, "headers")                                                                          \
     X(BODY, "body")

@@ -1,0 +1,72 @@
+/* tls.h - TLS as a filter on memory: cipher bytes in, plain bytes out, and the other way round.
+ *
+ * It owns no socket and reads no clock but the system's date, which certificates are held against.
+ * One engine implements it: transport/tls_mbedtls.c, or transport/tls_openssl.c (HAWSER_TLS).
+ *
+ *              hws_tls_create
+ *   HANDSHAKE ----------------> ready: read and write ----> closed by the peer (HWS_END)
+ *       '---------------- any failure is final ------------------^ */
+#ifndef HWS_TRANSPORT_TLS_H
+#define HWS_TRANSPORT_TLS_H
+
+#include "base/buffer.h"
+
+#include <hawser/error.h>
+
+typedef struct hws_tls_config hws_tls_config_t; /* what is verified and offered; shared, counted */
+typedef struct hws_tls_session hws_tls_session_t; /* what can be resumed; immutable */
+typedef struct hws_tls hws_tls_t;                 /* one connection */
+
+typedef enum { HWS_TLS_1_2, HWS_TLS_1_3 } hws_tls_version_t;
+
+/* Each of ca, cert, key, crl is a file's path or PEM text ("-----BEGIN" in it). Borrowed. */
+typedef struct {
+    hws_slice_t ca;   /* empty: the system's roots */
+    hws_slice_t cert; /* of ours, with its chain; empty: none */
+    hws_slice_t key;
+    hws_slice_t crl;
+    const char *const *alpn; /* names in order of preference, ended by NULL; NULL: none offered */
+    hws_tls_version_t min;
+    bool verify; /* false: neither chain nor identity is looked at */
+} hws_tls_options_t;
+
+/* "mbedTLS 2.28.3" */
+const char *hws_tls_engine(void);
+
+/* On a code `why->detail` says which option was wrong and how (hws_explain). */
+int hws_tls_config_create(const hws_tls_options_t *options, hws_tls_config_t **out,
+                          hws_error_t *why);
+void hws_tls_config_hold(hws_tls_config_t *config);
+void hws_tls_config_release(hws_tls_config_t *config);
+
+/* `name`: whom the certificate must name, a DNS name (also sent as SNI) or an IP address in text.
+ * `resume` may be NULL. */
+int hws_tls_create(hws_tls_config_t *config, const char *name, const hws_tls_session_t *resume,
+                   hws_tls_t **out);
+void hws_tls_destroy(hws_tls_t *tls);
+
+/* Takes from `in` (which shrinks) and appends what is to be sent to `out`, also when it fails (the
+ * alert). HWS_AGAIN: wants more bytes. HWS_OK: done, the peer is who it must be; `in` may hold
+ * the first records of data. Else a code, and hws_tls_detail() says more. */
+int hws_tls_handshake(hws_tls_t *tls, hws_slice_t *in, hws_buffer_t *out);
+/* Decrypts all of `in` behind `plain`. HWS_OK; HWS_END: close_notify; else a code. */
+int hws_tls_read(hws_tls_t *tls, hws_slice_t *in, hws_buffer_t *plain, hws_buffer_t *out);
+/* Encrypts all of `data` behind `out`: all or a code. */
+int hws_tls_write(hws_tls_t *tls, hws_slice_t data, hws_buffer_t *out);
+/* Appends close_notify. */
+void hws_tls_close(hws_tls_t *tls, hws_buffer_t *out);
+
+/* After the handshake. */
+bool hws_tls_is_resumed(const hws_tls_t *tls);
+const char *hws_tls_version(const hws_tls_t *tls); /* "1.2" */
+const char *hws_tls_cipher(const hws_tls_t *tls);
+const char *hws_tls_alpn(const hws_tls_t *tls); /* what was agreed on, or NULL */
+/* What failed, in the engine's and the verifier's words; "" when nothing has. */
+const char *hws_tls_detail(const hws_tls_t *tls);
+
+/* What a later connection to the same peer may resume; NULL when there is nothing (yet: TLS 1.3
+ * gets it with the first data). The caller owns it. */
+hws_tls_session_t *hws_tls_take_session(hws_tls_t *tls);
+void hws_tls_session_free(hws_tls_session_t *session);
+
+#endif
