@@ -183,7 +183,8 @@ bool hws_call_go_elsewhere(hws_call_t *call, int code, hws_time_t now)
 
     if (call->was_elsewhere || call->upstream->peers.count < 2 || now >= call->deadline)
         return false;
-    if (kind != HWS_KIND_REFUSED && kind != HWS_KIND_CONNECT && kind != HWS_KIND_TIMEOUT)
+    if (kind != HWS_KIND_RESOLVE && kind != HWS_KIND_REFUSED && kind != HWS_KIND_CONNECT &&
+        kind != HWS_KIND_TLS && kind != HWS_KIND_TIMEOUT)
         return false;
     call->was_elsewhere = true;
     call->avoid = call->peer->pool.is_retired ? NULL : call->peer;

@@ -46,7 +46,7 @@ static void on_dialed(hws_dial_t *dial, int status, hws_socket_t *socket, hws_ti
     if (status == HWS_OK) {
         status = hws_connection_create(pool, socket, opening, now, &opening->connection);
         if (status != HWS_OK)
-            loop_of(opening)->io->ops->close(socket, false);
+            socket->ops->close(socket, false);
     }
     if (status != HWS_OK) {
         give_up_dial(opening, status, now);

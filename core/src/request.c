@@ -45,6 +45,8 @@ static hws_phase_t phase_of(const hws_request_t *request)
 static bool is_retryable(const hws_request_t *request, int code)
 {
     switch (hws_error_kind(code)) {
+    case HWS_KIND_TLS:
+        return code == HWS_ERR_TLS_EOF; /* what was wrong with the peer stays wrong */
     case HWS_KIND_RESOLVE:
     case HWS_KIND_REFUSED:
     case HWS_KIND_CONNECT:

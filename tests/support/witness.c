@@ -129,7 +129,7 @@ int witness_connect(witness_t *witness, const hws_address_t *address)
 void witness_read(witness_t *witness, bool on)
 {
     witness->is_in_call = true;
-    witness->io->ops->read(witness->socket, on);
+    witness->socket->ops->read(witness->socket, on);
     witness->is_in_call = false;
 }
 
@@ -138,7 +138,7 @@ int witness_send(witness_t *witness, const char *data, size_t size, size_t *sent
     int rc;
 
     witness->is_in_call = true;
-    rc = witness->io->ops->send(witness->socket, data, size, sent);
+    rc = witness->socket->ops->send(witness->socket, data, size, sent);
     witness->is_in_call = false;
     return rc;
 }
@@ -146,7 +146,7 @@ int witness_send(witness_t *witness, const char *data, size_t size, size_t *sent
 void witness_flush_buffer(witness_t *witness, hws_buffer_t *buffer)
 {
     witness->is_in_call = true;
-    assert_int_equal(witness->io->ops->flush(witness->socket, buffer), HWS_OK);
+    assert_int_equal(witness->socket->ops->flush(witness->socket, buffer), HWS_OK);
     witness->is_in_call = false;
     assert_true(hws_buffer_is_empty(buffer));
     assert_null(buffer->data);
@@ -165,7 +165,7 @@ int witness_finish(witness_t *witness)
     int rc;
 
     witness->is_in_call = true;
-    rc = witness->io->ops->finish(witness->socket);
+    rc = witness->socket->ops->finish(witness->socket);
     witness->is_in_call = false;
     return rc;
 }
@@ -175,7 +175,7 @@ int witness_peek(witness_t *witness)
     int rc;
 
     witness->is_in_call = true;
-    rc = witness->io->ops->peek(witness->socket);
+    rc = witness->socket->ops->peek(witness->socket);
     witness->is_in_call = false;
     return rc;
 }
@@ -187,7 +187,7 @@ void witness_close(witness_t *witness, bool reset)
 
     witness->socket = NULL;
     witness->is_in_call = true;
-    witness->io->ops->close(socket, reset);
+    socket->ops->close(socket, reset);
     witness->is_in_call = false;
 }
 

@@ -19,6 +19,8 @@ static struct {
     world_t *world;
     const hws_io_ops_t *ops; /* the sim's own */
     hws_io_ops_t spying;
+    hws_socket_ops_t socket_ops; /* the sim's own, but for: */
+    void (*close)(hws_socket_t *socket, bool reset);
     void (*on_rest)(void *owner);
     place_t *places;
 } spy;
@@ -50,6 +52,8 @@ static uint16_t number_of(const hws_address_t *address)
     return 0;
 }
 
+static void count_close(hws_socket_t *socket, bool reset);
+
 static int count_connect(hws_io_t *io, const hws_address_t *address,
                          const hws_socket_events_t *events, void *owner, hws_socket_t **out)
 {
@@ -62,6 +66,10 @@ static int count_connect(hws_io_t *io, const hws_address_t *address,
         return rc;
     place = calloc(1, sizeof(*place));
     place->socket = *out;
+    spy.socket_ops = *(*out)->ops;
+    spy.close = spy.socket_ops.close;
+    spy.socket_ops.close = count_close;
+    (*out)->ops = &spy.socket_ops;
     place->next = spy.places;
     spy.places = place;
     world->connects++;
@@ -92,7 +100,7 @@ static void count_close(hws_socket_t *socket, bool reset)
     if (place->port != NULL)
         place->port->open--;
     free(place);
-    spy.ops->close(socket, reset);
+    spy.close(socket, reset);
 }
 
 static void check_after_rest(void *owner)
@@ -126,7 +134,6 @@ void world_init(world_t *world, uint64_t seed, const hws_manager_options_t *opti
     spy.ops = io->ops;
     spy.spying = *io->ops;
     spy.spying.connect = count_connect;
-    spy.spying.close = count_close;
     io->ops = &spy.spying;
     assert_int_equal(hws_loop_create_on(io, &world->loop), HWS_OK);
     spy.on_rest = io->on_rest;

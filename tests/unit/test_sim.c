@@ -304,7 +304,7 @@ static void connects_beyond_the_slots_are_refused_until_one_is_free(void **state
     run_for(fixture, 0);
     assert_string_equal(witness->log, "connect:OK connect:ECONNREFUSED");
     witness_close(witness, false);
-    witness->io->ops->close(first, false);
+    first->ops->close(first, false);
     run_for(fixture, 0);
     assert_int_equal(fixture->listener->open, 0);
     dial(fixture);
@@ -336,7 +336,7 @@ static void open_sockets_can_be_limited(void **state)
     first = fixture->witness.socket;
     fixture->witness.socket = NULL;
     assert_int_equal(witness_connect(&fixture->witness, address), HWS_ERR_TOO_MANY_FILES);
-    fixture->witness.io->ops->close(first, false);
+    first->ops->close(first, false);
     dial(fixture);
 }
 

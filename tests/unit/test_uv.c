@@ -190,8 +190,10 @@ static void connect_to_a_full_unix_backlog_is_refused(void **state)
         witness->socket = NULL;
     }
     assert_int_equal(rc, HWS_ERR_REFUSED);
-    while (count > 0)
-        witness->io->ops->close(sockets[--count], false);
+    while (count > 0) {
+        count--;
+        sockets[count]->ops->close(sockets[count], false);
+    }
 }
 
 static void a_flush_that_breaks_raises_no_signal(void **state)

@@ -31,6 +31,33 @@ typedef struct {
     void (*on_flush)(void *owner, int status, hws_time_t now);
 } hws_socket_events_t;
 
+/* What can be done with a connected socket. The worlds' sockets are not the only ones: a filter that
+ * stands on a socket (transport/tunnel.h) is a socket too. */
+typedef struct {
+    /* Further inputs of a connected socket go to another owner. */
+    void (*give)(hws_socket_t *socket, const hws_socket_events_t *events, void *owner);
+    /* Turns on_bytes and on_end on or off. Cheap when nothing changes. */
+    void (*read)(hws_socket_t *socket, bool on);
+    /* Hands over what the system takes now: HWS_OK and how many bytes (perhaps 0), or a code.
+     * Not while a flush is under way. */
+    int (*send)(hws_socket_t *socket, const char *data, size_t size, size_t *sent);
+    /* Sends the rest: takes the buffer's block over, leaves the buffer empty; on_flush tells.
+     * At most one at a time. On HWS_ERR_NOMEM the buffer is untouched. */
+    int (*flush)(hws_socket_t *socket, hws_buffer_t *rest);
+    /* Half-closes: FIN after what was sent. Not while a flush is under way. */
+    int (*finish)(hws_socket_t *socket);
+    /* Looks without taking: HWS_OK nothing there, HWS_ERR_UNEXPECTED bytes wait,
+     * HWS_ERR_EOF, or what broke the connection. */
+    int (*peek)(hws_socket_t *socket);
+    /* Closes; with `reset` the peer gets an RST where the transport knows one. */
+    void (*close)(hws_socket_t *socket, bool reset);
+} hws_socket_ops_t;
+
+/* The part that every socket begins with. */
+struct hws_socket {
+    const hws_socket_ops_t *ops;
+};
+
 typedef enum {
     HWS_RUN_ONCE,  /* wait for at least one input, when anything can bring one */
     HWS_RUN_NOWAIT /* take the inputs that are there */
@@ -49,23 +76,6 @@ typedef struct {
      * 60 s; reading is off. On failure nothing was begun and `*out` is untouched. */
     int (*connect)(hws_io_t *io, const hws_address_t *address, const hws_socket_events_t *events,
                    void *owner, hws_socket_t **out);
-    /* Further inputs of a connected socket go to another owner. */
-    void (*give)(hws_socket_t *socket, const hws_socket_events_t *events, void *owner);
-    /* Turns on_bytes and on_end on or off. Cheap when nothing changes. */
-    void (*read)(hws_socket_t *socket, bool on);
-    /* Hands over what the system takes now: HWS_OK and how many bytes (perhaps 0), or a code.
-     * Not while a flush is under way. */
-    int (*send)(hws_socket_t *socket, const char *data, size_t size, size_t *sent);
-    /* Sends the rest: takes the buffer's block over, leaves the buffer empty; on_flush tells.
-     * At most one at a time. On HWS_ERR_NOMEM the buffer is untouched. */
-    int (*flush)(hws_socket_t *socket, hws_buffer_t *rest);
-    /* Half-closes: FIN after what was sent. Not while a flush is under way. */
-    int (*finish)(hws_socket_t *socket);
-    /* Looks without taking: HWS_OK nothing there, HWS_ERR_UNEXPECTED bytes wait,
-     * HWS_ERR_EOF, or what broke the connection. */
-    int (*peek)(hws_socket_t *socket);
-    /* Closes; with `reset` the peer gets an RST where the transport knows one. */
-    void (*close)(hws_socket_t *socket, bool reset);
 
     /* Arms the one timer: on_timer at `at` or a little later. Again moves it; HWS_NEVER disarms. */
     void (*arm)(hws_io_t *io, hws_time_t at);

@@ -32,7 +32,8 @@ typedef struct {
 typedef enum { CONNECTING, OPEN, FAILED, CLOSED } state_t;
 
 /* Both ends of a connection. It is freed when the peer has learnt that the client closed it. */
-struct hws_socket {
+typedef struct {
+    hws_socket_t base;
     hws_sim_conn_t conn;
     hws_sim_t *sim;
     hws_list_t link;
@@ -52,7 +53,12 @@ struct hws_socket {
     hws_timer_t connect_timer;
     hws_timer_t flush_timer;
     hws_timer_t break_timer;
-};
+} endpoint_t;
+
+static endpoint_t *endpoint_of(hws_socket_t *socket)
+{
+    return (endpoint_t *)(void *)socket;
+}
 
 typedef struct {
     hws_timer_t timer;
@@ -161,17 +167,17 @@ static hws_time_t lane_next(const lane_t *lane)
 
 /* Connections ------------------------------------------------------------------------------- */
 
-static hws_socket_t *socket_of(hws_sim_conn_t *conn)
+static endpoint_t *socket_of(hws_sim_conn_t *conn)
 {
-    return HWS_CONTAINER(conn, hws_socket_t, conn);
+    return HWS_CONTAINER(conn, endpoint_t, conn);
 }
 
-static bool is_silent(const hws_socket_t *socket)
+static bool is_silent(const endpoint_t *socket)
 {
     return socket->conn.listener != NULL && socket->conn.listener->is_silent;
 }
 
-static hws_time_t arrival(hws_socket_t *socket)
+static hws_time_t arrival(endpoint_t *socket)
 {
     const hws_sim_options_t *options = &socket->conn.listener->options;
 
@@ -186,7 +192,7 @@ static void set_timer(hws_sim_t *sim, hws_timer_t *timer, hws_time_t at)
         hws_timers_set(&sim->events, timer, at);
 }
 
-static void schedule_client(hws_socket_t *socket)
+static void schedule_client(endpoint_t *socket)
 {
     bool takes = socket->state == OPEN && socket->is_reading && !socket->has_ended;
 
@@ -194,7 +200,7 @@ static void schedule_client(hws_socket_t *socket)
               takes && !is_silent(socket) ? lane_next(&socket->to_client) : HWS_NEVER);
 }
 
-static void schedule_peer(hws_socket_t *socket)
+static void schedule_peer(endpoint_t *socket)
 {
     lane_t *lane = &socket->to_peer;
     bool waits = lane_head(lane) != NULL && socket->conn.is_paused;
@@ -203,7 +209,7 @@ static void schedule_peer(hws_socket_t *socket)
     set_timer(socket->sim, &lane->timer, waits || is_held ? HWS_NEVER : lane_next(lane));
 }
 
-static void send_reset(hws_socket_t *socket)
+static void send_reset(endpoint_t *socket)
 {
     if (socket->is_breaking || socket->is_broken || socket->state == CLOSED)
         return;
@@ -211,7 +217,7 @@ static void send_reset(hws_socket_t *socket)
     set_timer(socket->sim, &socket->break_timer, arrival(socket));
 }
 
-static size_t room(const hws_socket_t *socket)
+static size_t room(const endpoint_t *socket)
 {
     size_t window = socket->conn.listener->options.window;
 
@@ -220,7 +226,7 @@ static size_t room(const hws_socket_t *socket)
     return window > socket->to_peer.size ? window - socket->to_peer.size : 0;
 }
 
-static int push_to_peer(hws_socket_t *socket, const char *data, size_t size, size_t *sent)
+static int push_to_peer(endpoint_t *socket, const char *data, size_t size, size_t *sent)
 {
     size_t n = size < room(socket) ? size : room(socket);
 
@@ -232,7 +238,7 @@ static int push_to_peer(hws_socket_t *socket, const char *data, size_t size, siz
 }
 
 /* Moves what a flush has left into the window. */
-static void refill(hws_socket_t *socket)
+static void refill(endpoint_t *socket)
 {
     hws_buffer_t *left = &socket->rest;
     size_t sent = 0;
@@ -249,7 +255,7 @@ static void refill(hws_socket_t *socket)
         set_timer(socket->sim, &socket->flush_timer, socket->sim->now);
 }
 
-static void free_socket(hws_socket_t *socket)
+static void free_socket(endpoint_t *socket)
 {
     hws_timers_t *events = &socket->sim->events;
     hws_sim_listener_t *listener = socket->conn.listener;
@@ -278,7 +284,7 @@ static int answer(const hws_sim_listener_t *listener)
 
 static void fire_connect(hws_timer_t *timer, hws_time_t now)
 {
-    hws_socket_t *socket = HWS_CONTAINER(timer, hws_socket_t, connect_timer);
+    endpoint_t *socket = HWS_CONTAINER(timer, endpoint_t, connect_timer);
     hws_sim_listener_t *listener = socket->conn.listener;
     int status = HWS_ERR_REFUSED;
 
@@ -298,7 +304,7 @@ static void fire_connect(hws_timer_t *timer, hws_time_t now)
     rest(socket->sim);
 }
 
-static size_t piece_size(hws_socket_t *socket, size_t left)
+static size_t piece_size(endpoint_t *socket, size_t left)
 {
     if (left > LARGEST_PIECE)
         left = LARGEST_PIECE;
@@ -316,7 +322,7 @@ static size_t piece_size(hws_socket_t *socket, size_t left)
 /* The owner may close the socket in here; the bytes stay until the rest after them is over. */
 static void fire_to_client(hws_timer_t *timer, hws_time_t now)
 {
-    hws_socket_t *socket = HWS_CONTAINER(timer, hws_socket_t, to_client.timer);
+    endpoint_t *socket = HWS_CONTAINER(timer, endpoint_t, to_client.timer);
     lane_t *lane = &socket->to_client;
     segment_t *head = lane_head(lane);
 
@@ -338,7 +344,7 @@ static void fire_to_client(hws_timer_t *timer, hws_time_t now)
     schedule_client(socket);
 }
 
-static void give_to_peer(hws_socket_t *socket)
+static void give_to_peer(endpoint_t *socket)
 {
     const hws_sim_script_t *script = socket->conn.listener->script;
     segment_t *head = lane_head(&socket->to_peer);
@@ -353,7 +359,7 @@ static void give_to_peer(hws_socket_t *socket)
     refill(socket);
 }
 
-static void end_to_peer(hws_socket_t *socket)
+static void end_to_peer(endpoint_t *socket)
 {
     int end = socket->to_peer.end;
 
@@ -369,7 +375,7 @@ static void end_to_peer(hws_socket_t *socket)
 
 static void fire_to_peer(hws_timer_t *timer, hws_time_t now)
 {
-    hws_socket_t *socket = HWS_CONTAINER(timer, hws_socket_t, to_peer.timer);
+    endpoint_t *socket = HWS_CONTAINER(timer, endpoint_t, to_peer.timer);
 
     (void)now;
     if (lane_head(&socket->to_peer) != NULL)
@@ -384,7 +390,7 @@ static void fire_to_peer(hws_timer_t *timer, hws_time_t now)
 
 static void fire_break(hws_timer_t *timer, hws_time_t now)
 {
-    hws_socket_t *socket = HWS_CONTAINER(timer, hws_socket_t, break_timer);
+    endpoint_t *socket = HWS_CONTAINER(timer, endpoint_t, break_timer);
 
     if (is_silent(socket))
         return;
@@ -399,7 +405,7 @@ static void fire_break(hws_timer_t *timer, hws_time_t now)
 
 static void fire_flush(hws_timer_t *timer, hws_time_t now)
 {
-    hws_socket_t *socket = HWS_CONTAINER(timer, hws_socket_t, flush_timer);
+    endpoint_t *socket = HWS_CONTAINER(timer, endpoint_t, flush_timer);
 
     hws_buffer_dispose(&socket->rest);
     socket->is_flushing = false;
@@ -421,13 +427,15 @@ static hws_sim_listener_t *find_listener(const hws_sim_t *sim, const hws_address
     return NULL;
 }
 
+static const hws_socket_ops_t socket_ops;
+
 static int socket_connect(hws_io_t *io, const hws_address_t *address,
                           const hws_socket_events_t *events, void *owner, hws_socket_t **out)
 {
     hws_sim_t *sim = sim_of(io);
     hws_sim_listener_t *listener = find_listener(sim, address);
     hws_time_t at = sim->now;
-    hws_socket_t *socket;
+    endpoint_t *socket;
 
     if (sim->fail_count > 0) {
         sim->fail_count--;
@@ -439,6 +447,7 @@ static int socket_connect(hws_io_t *io, const hws_address_t *address,
         return HWS_ERR_NO_SUCH_PATH;
     if ((socket = hws_zalloc(sizeof(*socket))) == NULL)
         return HWS_ERR_NOMEM;
+    socket->base.ops = &socket_ops;
     socket->conn.listener = listener;
     socket->sim = sim;
     socket->events = events;
@@ -455,33 +464,37 @@ static int socket_connect(hws_io_t *io, const hws_address_t *address,
         at += choose(sim, listener->options.connect_min, listener->options.connect_max);
     set_timer(sim, &socket->connect_timer, at);
     sim->open_sockets++;
-    *out = socket;
+    *out = &socket->base;
     return HWS_OK;
 }
 
-static void socket_give(hws_socket_t *socket, const hws_socket_events_t *events, void *owner)
+static void socket_give(hws_socket_t *handle, const hws_socket_events_t *events, void *owner)
 {
+    endpoint_t *socket = endpoint_of(handle);
     assert(socket->state == OPEN);
     socket->events = events;
     socket->owner = owner;
 }
 
-static void socket_read(hws_socket_t *socket, bool on)
+static void socket_read(hws_socket_t *handle, bool on)
 {
+    endpoint_t *socket = endpoint_of(handle);
     socket->is_reading = on;
     schedule_client(socket);
 }
 
-static int socket_send(hws_socket_t *socket, const char *data, size_t size, size_t *sent)
+static int socket_send(hws_socket_t *handle, const char *data, size_t size, size_t *sent)
 {
+    endpoint_t *socket = endpoint_of(handle);
     assert(socket->state == OPEN && !socket->is_flushing && !socket->is_finished);
     if (socket->is_broken)
         return HWS_ERR_RESET;
     return push_to_peer(socket, data, size, sent);
 }
 
-static int socket_flush(hws_socket_t *socket, hws_buffer_t *left)
+static int socket_flush(hws_socket_t *handle, hws_buffer_t *left)
 {
+    endpoint_t *socket = endpoint_of(handle);
     assert(socket->state == OPEN && !socket->is_flushing && !socket->is_finished);
     socket->rest = *left;
     *left = (hws_buffer_t){0};
@@ -492,8 +505,9 @@ static int socket_flush(hws_socket_t *socket, hws_buffer_t *left)
     return HWS_OK;
 }
 
-static int socket_finish(hws_socket_t *socket)
+static int socket_finish(hws_socket_t *handle)
 {
+    endpoint_t *socket = endpoint_of(handle);
     assert(socket->state == OPEN && !socket->is_flushing);
     if (socket->is_broken)
         return HWS_ERR_PIPE;
@@ -504,8 +518,9 @@ static int socket_finish(hws_socket_t *socket)
     return HWS_OK;
 }
 
-static int socket_peek(hws_socket_t *socket)
+static int socket_peek(hws_socket_t *handle)
 {
+    endpoint_t *socket = endpoint_of(handle);
     const lane_t *lane = &socket->to_client;
     const segment_t *head = lane_head(lane);
 
@@ -517,8 +532,9 @@ static int socket_peek(hws_socket_t *socket)
     return lane->end_at <= socket->sim->now ? lane->end : HWS_OK;
 }
 
-static void socket_close(hws_socket_t *socket, bool reset)
+static void socket_close(hws_socket_t *handle, bool reset)
 {
+    endpoint_t *socket = endpoint_of(handle);
     hws_sim_t *sim = socket->sim;
 
     assert(socket->state != CLOSED);
@@ -570,7 +586,7 @@ void hws_sim_silence(hws_sim_listener_t *listener, bool on)
 
     listener->is_silent = on;
     HWS_LIST_EACH(link, &sim->sockets) {
-        hws_socket_t *socket = HWS_CONTAINER(link, hws_socket_t, link);
+        endpoint_t *socket = HWS_CONTAINER(link, endpoint_t, link);
 
         if (socket->conn.listener != listener)
             continue;
@@ -587,7 +603,7 @@ void hws_sim_silence(hws_sim_listener_t *listener, bool on)
 void hws_sim_close_all(hws_sim_listener_t *listener, hws_sim_close_t how)
 {
     HWS_LIST_EACH(link, &listener->sim->sockets) {
-        hws_socket_t *socket = HWS_CONTAINER(link, hws_socket_t, link);
+        endpoint_t *socket = HWS_CONTAINER(link, endpoint_t, link);
 
         if (socket->conn.listener == listener && socket->is_accepted)
             hws_sim_close(&socket->conn, how);
@@ -596,7 +612,7 @@ void hws_sim_close_all(hws_sim_listener_t *listener, hws_sim_close_t how)
 
 int hws_sim_send(hws_sim_conn_t *conn, const char *data, size_t size)
 {
-    hws_socket_t *socket = socket_of(conn);
+    endpoint_t *socket = socket_of(conn);
     const hws_sim_options_t *options = &conn->listener->options;
     bool is_cut = options->cut_after > 0 && conn->sent + size >= options->cut_after;
 
@@ -617,7 +633,7 @@ int hws_sim_send(hws_sim_conn_t *conn, const char *data, size_t size)
 
 void hws_sim_close(hws_sim_conn_t *conn, hws_sim_close_t how)
 {
-    hws_socket_t *socket = socket_of(conn);
+    endpoint_t *socket = socket_of(conn);
 
     if (conn->is_closed)
         return;
@@ -812,7 +828,7 @@ static void destroy(hws_io_t *io)
 
     assert(sim->open_sockets == 0);
     while ((link = hws_list_first(&sim->sockets)) != NULL)
-        free_socket(HWS_CONTAINER(link, hws_socket_t, link));
+        free_socket(HWS_CONTAINER(link, endpoint_t, link));
     while ((link = hws_list_first(&sim->plans)) != NULL)
         free_plan(HWS_CONTAINER(link, plan_t, link));
     while ((link = hws_list_first(&sim->listeners)) != NULL) {
@@ -822,11 +838,7 @@ static void destroy(hws_io_t *io)
     hws_free(sim);
 }
 
-static const hws_io_ops_t ops = {
-    .now = clock_now,
-    .recent = clock_now,
-    .entropy = fill_random,
-    .connect = socket_connect,
+static const hws_socket_ops_t socket_ops = {
     .give = socket_give,
     .read = socket_read,
     .send = socket_send,
@@ -834,6 +846,13 @@ static const hws_io_ops_t ops = {
     .finish = socket_finish,
     .peek = socket_peek,
     .close = socket_close,
+};
+
+static const hws_io_ops_t ops = {
+    .now = clock_now,
+    .recent = clock_now,
+    .entropy = fill_random,
+    .connect = socket_connect,
     .arm = arm_timer,
     .wake = ask_rest,
     .run = run_turn,

@@ -27,7 +27,8 @@
 
 typedef enum { CONNECTING, OPEN, FAILED, CLOSED } state_t;
 
-struct hws_socket {
+typedef struct {
+    hws_socket_t base;
     uv_poll_t poll;
     const hws_socket_events_t *events;
     void *owner;
@@ -39,7 +40,12 @@ struct hws_socket {
     bool has_ended;   /* on_end was told */
     bool is_flushing; /* on_flush is due */
     bool is_in_input; /* what is watched is settled when the input is over */
-};
+} endpoint_t;
+
+static endpoint_t *endpoint_of(hws_socket_t *socket)
+{
+    return (endpoint_t *)(void *)socket;
+}
 
 typedef struct {
     hws_io_t io;
@@ -123,7 +129,7 @@ static bool is_not_now(int error)
 
 /* Inputs ------------------------------------------------------------------------------------ */
 
-static world_t *world_of_socket(const hws_socket_t *socket)
+static world_t *world_of_socket(const endpoint_t *socket)
 {
     return socket->poll.loop->data;
 }
@@ -150,7 +156,7 @@ static void rest(world_t *world)
     world->io.on_rest(world->io.owner);
 }
 
-static int events_wanted(const hws_socket_t *socket)
+static int events_wanted(const endpoint_t *socket)
 {
     switch ((state_t)socket->state) {
     case CONNECTING:
@@ -165,7 +171,7 @@ static int events_wanted(const hws_socket_t *socket)
     return 0;
 }
 
-static void note_watched(hws_socket_t *socket, int events)
+static void note_watched(endpoint_t *socket, int events)
 {
     world_t *world = world_of_socket(socket);
 
@@ -178,7 +184,7 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 
 /* Tells libuv what the socket waits for. Each change costs system calls, so what an owner turns off
  * and on again within one input is never told. */
-static void watch(hws_socket_t *socket)
+static void watch(endpoint_t *socket)
 {
     int wanted = events_wanted(socket);
     int rc = 0;
@@ -195,7 +201,7 @@ static void watch(hws_socket_t *socket)
     note_watched(socket, wanted);
 }
 
-static void tell_connected(hws_socket_t *socket)
+static void tell_connected(endpoint_t *socket)
 {
     world_t *world = world_of_socket(socket);
     int error = 0;
@@ -211,7 +217,7 @@ static void tell_connected(hws_socket_t *socket)
     rest(world);
 }
 
-static void tell_end(hws_socket_t *socket, int status)
+static void tell_end(endpoint_t *socket, int status)
 {
     world_t *world = world_of_socket(socket);
 
@@ -222,7 +228,7 @@ static void tell_end(hws_socket_t *socket, int status)
 
 /* A read that does not fill the buffer took all there was: asking again would cost a system call
  * for nothing. */
-static void take_bytes(hws_socket_t *socket)
+static void take_bytes(endpoint_t *socket)
 {
     world_t *world = world_of_socket(socket);
     ssize_t size = (ssize_t)READ_SIZE;
@@ -247,7 +253,7 @@ static void take_bytes(hws_socket_t *socket)
     }
 }
 
-static int send_some(hws_socket_t *socket, const char *data, size_t size, size_t *sent)
+static int send_some(endpoint_t *socket, const char *data, size_t size, size_t *sent)
 {
     ssize_t n;
 
@@ -260,7 +266,7 @@ static int send_some(hws_socket_t *socket, const char *data, size_t size, size_t
     return HWS_OK;
 }
 
-static void continue_flush(hws_socket_t *socket)
+static void continue_flush(endpoint_t *socket)
 {
     world_t *world = world_of_socket(socket);
     hws_buffer_t *left = &socket->rest;
@@ -285,7 +291,7 @@ static void continue_flush(hws_socket_t *socket)
  * calls back, and wants nothing more. */
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-    hws_socket_t *socket = HWS_CONTAINER(poll, hws_socket_t, poll);
+    endpoint_t *socket = HWS_CONTAINER(poll, endpoint_t, poll);
 
     if (status < 0) {
         events = UV_READABLE | UV_WRITABLE;
@@ -351,11 +357,13 @@ static int begin_connect(int fd, const hws_address_t *address)
     return errno == EINPROGRESS || errno == EINTR ? HWS_OK : code_of(errno);
 }
 
+static const hws_socket_ops_t socket_ops;
+
 static int socket_connect(hws_io_t *io, const hws_address_t *address,
                           const hws_socket_events_t *events, void *owner, hws_socket_t **out)
 {
     world_t *world = world_of(io);
-    hws_socket_t *socket = hws_slab_take(&world->sockets);
+    endpoint_t *socket = hws_slab_take(&world->sockets);
     int fd = -1;
     int rc;
 
@@ -369,12 +377,13 @@ static int socket_connect(hws_io_t *io, const hws_address_t *address,
         rc = code_of(-rc);
         goto fail;
     }
+    socket->base.ops = &socket_ops;
     socket->events = events;
     socket->owner = owner;
     socket->fd = fd;
     socket->state = CONNECTING;
     watch(socket);
-    *out = socket;
+    *out = &socket->base;
     return HWS_OK;
 
 fail:
@@ -384,20 +393,23 @@ fail:
     return rc;
 }
 
-static void socket_give(hws_socket_t *socket, const hws_socket_events_t *events, void *owner)
+static void socket_give(hws_socket_t *handle, const hws_socket_events_t *events, void *owner)
 {
+    endpoint_t *socket = endpoint_of(handle);
     socket->events = events;
     socket->owner = owner;
 }
 
-static void socket_read(hws_socket_t *socket, bool on)
+static void socket_read(hws_socket_t *handle, bool on)
 {
+    endpoint_t *socket = endpoint_of(handle);
     socket->is_reading = on;
     watch(socket);
 }
 
-static int socket_send(hws_socket_t *socket, const char *data, size_t size, size_t *sent)
+static int socket_send(hws_socket_t *handle, const char *data, size_t size, size_t *sent)
 {
+    endpoint_t *socket = endpoint_of(handle);
     assert(socket->state == OPEN && !socket->is_flushing);
     if (is_forked(world_of_socket(socket)))
         return HWS_ERR_PIPE;
@@ -405,8 +417,9 @@ static int socket_send(hws_socket_t *socket, const char *data, size_t size, size
 }
 
 /* Always waits for readiness first: who flushes was just told by send that the system is full. */
-static int socket_flush(hws_socket_t *socket, hws_buffer_t *left)
+static int socket_flush(hws_socket_t *handle, hws_buffer_t *left)
 {
+    endpoint_t *socket = endpoint_of(handle);
     assert(socket->state == OPEN && !socket->is_flushing);
     socket->rest = *left;
     *left = (hws_buffer_t){0};
@@ -415,16 +428,18 @@ static int socket_flush(hws_socket_t *socket, hws_buffer_t *left)
     return HWS_OK;
 }
 
-static int socket_finish(hws_socket_t *socket)
+static int socket_finish(hws_socket_t *handle)
 {
+    endpoint_t *socket = endpoint_of(handle);
     assert(socket->state == OPEN && !socket->is_flushing);
     if (is_forked(world_of_socket(socket)))
         return HWS_ERR_PIPE;
     return shutdown(socket->fd, SHUT_WR) == 0 ? HWS_OK : code_of_break(errno);
 }
 
-static int socket_peek(hws_socket_t *socket)
+static int socket_peek(hws_socket_t *handle)
 {
+    endpoint_t *socket = endpoint_of(handle);
     char byte;
     ssize_t n;
 
@@ -443,11 +458,12 @@ static void on_closed(uv_handle_t *handle)
 {
     world_t *world = handle->loop->data;
 
-    hws_slab_give(&world->sockets, HWS_CONTAINER(handle, hws_socket_t, poll));
+    hws_slab_give(&world->sockets, HWS_CONTAINER(handle, endpoint_t, poll));
 }
 
-static void socket_close(hws_socket_t *socket, bool reset)
+static void socket_close(hws_socket_t *handle, bool reset)
 {
+    endpoint_t *socket = endpoint_of(handle);
     assert(socket->state != CLOSED);
     socket->state = CLOSED;
     note_watched(socket, 0);
@@ -622,11 +638,7 @@ static void loop_destroy(hws_io_t *io)
     hws_free(world);
 }
 
-static const hws_io_ops_t ops = {
-    .now = clock_now,
-    .recent = clock_recent,
-    .entropy = fill_random,
-    .connect = socket_connect,
+static const hws_socket_ops_t socket_ops = {
     .give = socket_give,
     .read = socket_read,
     .send = socket_send,
@@ -634,6 +646,13 @@ static const hws_io_ops_t ops = {
     .finish = socket_finish,
     .peek = socket_peek,
     .close = socket_close,
+};
+
+static const hws_io_ops_t ops = {
+    .now = clock_now,
+    .recent = clock_recent,
+    .entropy = fill_random,
+    .connect = socket_connect,
     .arm = arm_timer,
     .wake = ask_rest,
     .run = run_loop,
@@ -663,7 +682,7 @@ int hws_io_uv_create(hws_io_t **out)
     world->armed_at = HWS_NEVER;
     world->polled_at = read_clock(world);
     world->generation = hws_process_generation();
-    hws_slab_init(&world->sockets, sizeof(hws_socket_t), sizeof(hws_socket_t));
+    hws_slab_init(&world->sockets, sizeof(endpoint_t), sizeof(endpoint_t));
     *out = &world->io;
     return HWS_OK;
 

@@ -166,8 +166,8 @@ int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, void *setup, h
     hws_timer_init(&connection->timer, on_timer);
     pool->open++;
     connection->is_reading = true;
-    connection->loop->io->ops->give(socket, &socket_events, connection);
-    connection->loop->io->ops->read(socket, true);
+    socket->ops->give(socket, &socket_events, connection);
+    socket->ops->read(socket, true);
     enter(connection, setup != NULL ? HWS_CONNECTION_SETUP : HWS_CONNECTION_READY);
     if (setup == NULL)
         watch_idleness(connection, now);
@@ -207,7 +207,7 @@ bool hws_connection_suits(const hws_connection_t *connection, const hws_pool_wan
 
 int hws_connection_probe(hws_connection_t *connection)
 {
-    return connection->loop->io->ops->peek(connection->socket);
+    return connection->socket->ops->peek(connection->socket);
 }
 
 /* ---- writing ---- */
@@ -223,7 +223,7 @@ void hws_connection_write_failed(hws_outbox_t *outbox, int code)
         hws_loop_set_timer(connection->loop, &connection->timer, hws_loop_now(connection->loop));
     if (!connection->is_reading && !connection->has_finished) {
         connection->is_reading = true;
-        connection->loop->io->ops->read(connection->socket, true);
+        connection->socket->ops->read(connection->socket, true);
     }
 }
 
@@ -406,7 +406,7 @@ static void destroy(hws_connection_t *connection, hws_close_reason_t why, hws_ti
     hws_loop_cancel_timer(connection->loop, &connection->timer);
     hws_outbox_dispose(&connection->outbox);
     /* What was abandoned in the midst must not be mistaken for a regular end. */
-    connection->loop->io->ops->close(connection->socket, why == HWS_CLOSE_ABANDONED);
+    connection->socket->ops->close(connection->socket, why == HWS_CLOSE_ABANDONED);
     connection->codec->ops->destroy(connection->codec);
     if (connection->data != NULL)
         owner->rules.free_data(connection->data);
@@ -499,7 +499,7 @@ static void settle(hws_connection_t *connection, int rc, hws_time_t now)
     } else {
         if (connection->is_reading != connection->codec->wants_bytes && !connection->has_finished) {
             connection->is_reading = connection->codec->wants_bytes;
-            connection->loop->io->ops->read(connection->socket, connection->is_reading);
+            connection->socket->ops->read(connection->socket, connection->is_reading);
         }
         return;
     }
@@ -552,7 +552,7 @@ void hws_connection_credit(hws_stream_t *stream, size_t size)
         hws_outbox_drop(&connection->outbox);
     if (connection->codec->wants_bytes && !connection->is_reading && !connection->has_finished) {
         connection->is_reading = true;
-        connection->loop->io->ops->read(connection->socket, true);
+        connection->socket->ops->read(connection->socket, true);
     }
 }
 

@@ -38,7 +38,7 @@ static void fail(hws_outbox_t *outbox, int code)
 static void start_flush(hws_outbox_t *outbox)
 {
     size_t size = hws_buffer_size(&outbox->rest);
-    int rc = outbox->gather->loop->io->ops->flush(outbox->socket, &outbox->rest);
+    int rc = outbox->socket->ops->flush(outbox->socket, &outbox->rest);
 
     if (rc != HWS_OK) {
         fail(outbox, rc);
@@ -55,7 +55,7 @@ static void hand_over(hws_outbox_t *outbox, const char *bytes, size_t size)
     int rc = HWS_OK;
 
     if (!outbox->is_flushing)
-        rc = outbox->gather->loop->io->ops->send(outbox->socket, bytes, size, &sent);
+        rc = outbox->socket->ops->send(outbox->socket, bytes, size, &sent);
     if (rc == HWS_OK && sent < size)
         rc = hws_buffer_append(&outbox->rest, bytes + sent, size - sent);
     if (rc != HWS_OK)
@@ -145,7 +145,7 @@ static void finish_now(hws_outbox_t *outbox)
 
     if (outbox->is_flushing || !outbox->is_finishing || outbox->error != HWS_OK)
         return;
-    rc = outbox->gather->loop->io->ops->finish(outbox->socket);
+    rc = outbox->socket->ops->finish(outbox->socket);
     outbox->error = rc != HWS_OK ? rc : HWS_ERR_PIPE;
 }
 

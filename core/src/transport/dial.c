@@ -5,7 +5,7 @@ void hws_dial_cancel(hws_dial_t *dial)
     hws_loop_cancel_timer(dial->loop, &dial->timer);
     hws_list_remove(&dial->deferred.link);
     if (dial->socket != NULL)
-        dial->loop->io->ops->close(dial->socket, false);
+        dial->socket->ops->close(dial->socket, false);
     dial->socket = NULL;
 }
 
@@ -29,7 +29,7 @@ static void on_connect(void *owner, int status, hws_time_t now)
         dial->on_done(dial, HWS_OK, socket, now);
         return;
     }
-    dial->loop->io->ops->close(socket, false);
+    socket->ops->close(socket, false);
     dial->status = status;
     dial->next++;
     try_next(dial);
