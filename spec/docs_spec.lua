@@ -460,7 +460,7 @@ describe("the text of", function()
     end
     -- Functions and types of the core are declared in one of its headers.
     for _, name in ipairs { "call", "lease", "manager", "opening", "peer", "request", "upstream", "pool/connection",
-      "pool/inbox", "pool/pool", "transport/dial", "io/io", "io/loop", "io/sim" } do
+      "pool/inbox", "pool/pool", "transport/dial", "transport/race", "io/io", "io/loop", "io/sim" } do
       sources[#sources + 1] = read_file("core/src/" .. name .. ".h")
     end
     for _, name in ipairs { "error", "lease", "loop", "manager", "message", "request", "upstream" } do

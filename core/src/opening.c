@@ -75,6 +75,20 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
     hws_opening_setup_done(opening, HWS_ERR_TIMEOUT, NULL, now);
 }
 
+/* A peer's own addresses are all there, and tried in their order until the race is remembered. */
+static void start_dial(hws_opening_t *opening, hws_time_t now)
+{
+    hws_peer_t *peer = opening->peer;
+    hws_dial_options_t options = {.span = peer->upstream->owner.rules.timeouts.connect,
+                                  .first = hws_dial_family(&peer->addresses[0]),
+                                  .winner = &peer->winner,
+                                  .on_done = on_dialed};
+
+    hws_dial_start(&opening->dial, loop_of(opening), &options, now);
+    hws_dial_offer(&opening->dial, peer->addresses, peer->address_count, now);
+    hws_dial_no_more(&opening->dial, HWS_OK, now);
+}
+
 int hws_opening_start(hws_peer_t *peer, hws_call_t *call, hws_time_t now)
 {
     hws_opening_t *opening = hws_zalloc(sizeof(*opening));
@@ -87,8 +101,7 @@ int hws_opening_start(hws_peer_t *peer, hws_call_t *call, hws_time_t now)
     hws_timer_init(&opening->timer, on_timer);
     hws_list_push_back(&peer->openings, &opening->link);
     peer->pool.dialing++;
-    hws_dial_start(&opening->dial, loop_of(opening), peer->addresses, peer->address_count,
-                   peer->upstream->owner.rules.timeouts.connect, now, on_dialed);
+    start_dial(opening, now);
     return HWS_OK;
 }
 

@@ -6,6 +6,7 @@
 #include "observe/histogram.h"
 #include "pool/pool.h"
 #include "queue.h"
+#include "transport/race.h"
 
 #include <hawser/upstream.h>
 
@@ -23,7 +24,8 @@ struct hws_peer {
     char *locality;
     hws_address_t addresses[HWS_PEER_ADDRESSES];
     uint32_t address_count;
-    bool speaks_http; /* of the scheme; for `auto` */
+    hws_winner_t winner; /* of the races between them */
+    bool speaks_http;    /* of the scheme; for `auto` */
     double weight;
     double credit; /* of the weighted round robin */
     uint32_t priority;

@@ -194,6 +194,66 @@ static void localhost_is_tried_at_both_its_addresses(void **state)
     assert_int_equal(world_peak_at(&stage.world, 7), 1);
 }
 
+static const hws_sim_script_t nothing = {NULL, NULL, NULL, NULL};
+
+/* A raw upstream of localhost, port 7. */
+static hws_upstream_t *localhost(void)
+{
+    hws_peer_options_t peer = {.url = HWS_SLICE("tcp://localhost:7")};
+    hws_upstream_options_t options = world_options(&stage.world);
+
+    options.peers = &peer;
+    options.peer_count = 1;
+    return world_raw(&stage.world, "localhost", &options, 1);
+}
+
+static void localhost_may_listen_at_either_address(void **state)
+{
+    static const char *const hosts[] = {"127.0.0.1", "::1"};
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        hws_sim_listener_t *listener;
+
+        stage_begin(1, 0, true);
+        assert_int_equal(hws_sim_listen(stage.world.sim, hosts[i], 7, &nothing, NULL, &listener),
+                         HWS_OK);
+        hold_acquire(&stage.holds[0], localhost());
+        world_run(&stage.world, HWS_MS(1));
+        assert_int_equal(stage.holds[0].code, HWS_OK);
+        assert_int_equal(stage.world.connects, i + 1);
+        assert_int_equal(stage.world.open, 1);
+        stage_finish();
+    }
+}
+
+/* Only the first dial pays for an address that swallows everything; the manager's caps see one. */
+static void a_peer_remembers_which_of_its_addresses_answered(void **state)
+{
+    hws_upstream_t *upstream = localhost();
+    hws_sim_listener_t *silent, *answers;
+
+    (void)state;
+    assert_int_equal(hws_sim_listen(stage.world.sim, "127.0.0.1", 7, &nothing, NULL, &silent),
+                     HWS_OK);
+    assert_int_equal(hws_sim_listen(stage.world.sim, "::1", 7, &nothing, NULL, &answers), HWS_OK);
+    answers->options.connect_min = answers->options.connect_max = HWS_MS(10);
+    hws_sim_silence(silent, true);
+    hold_acquire(&stage.holds[0], upstream);
+    world_run(&stage.world, HWS_MS(255));
+    assert_int_equal(stage.world.open, 2);
+    assert_int_equal(stage.world.manager->connections, 1);
+    world_run(&stage.world, HWS_MS(5));
+    assert_int_equal(stage.holds[0].code, HWS_OK);
+    assert_int_equal(stage.world.open, 1);
+    hold_acquire(&stage.holds[1], upstream);
+    world_run(&stage.world, HWS_MS(10));
+    assert_int_equal(stage.holds[1].code, HWS_OK);
+    assert_int_equal(stage.world.connects, 3);
+    assert_int_equal(answers->accepted, 2);
+}
+
 static void a_missing_socket_path_says_so(void **state)
 {
     hws_peer_options_t peer = {.url = HWS_SLICE("unix:/no/where")};
@@ -248,6 +308,8 @@ int main(void)
         STAGE_TEST(what_has_no_end_is_refused_at_its_bound, none),
         STAGE_TEST(failed_dials_have_errors_of_their_own, http),
         STAGE_TEST(localhost_is_tried_at_both_its_addresses, http),
+        STAGE_TEST(localhost_may_listen_at_either_address, none),
+        STAGE_TEST(a_peer_remembers_which_of_its_addresses_answered, raw),
         STAGE_TEST(a_missing_socket_path_says_so, http),
         STAGE_TEST(a_restarted_server_costs_no_get, http),
         STAGE_TEST(the_line_of_an_error_says_it_all, http),
