@@ -2,6 +2,7 @@
 #include "transport/dial.h"
 
 #include "base/memory.h"
+#include "base/random.h"
 #include "io/sim.h"
 #include "support/cmocka.h"
 
@@ -28,6 +29,7 @@ typedef struct {
 } race_t;
 
 static race_t race;
+static uint64_t storm; /* the seed of the one under way, told when it fails */
 
 static void on_done(hws_dial_t *dial, int status, hws_socket_t *socket, hws_time_t now)
 {
@@ -76,6 +78,9 @@ static int begin(void **state)
 static int end(void **state)
 {
     (void)state;
+    if (storm != 0)
+        print_error("the storm of seed %llu failed\n", (unsigned long long)storm);
+    storm = 0;
     finish();
     return 0;
 }
@@ -428,6 +433,7 @@ static void the_most_telling_failure_is_told(void **state)
         {HWS_ERR_RESET, HWS_ERR_DIAL_TIMED_OUT, HWS_ERR_RESET},
         {HWS_ERR_UNREACHABLE, HWS_ERR_DIAL_TIMED_OUT, HWS_ERR_DIAL_TIMED_OUT},
         {HWS_ERR_NET_UNREACHABLE, HWS_ERR_UNREACHABLE, HWS_ERR_UNREACHABLE},
+        {HWS_ERR_NO_PORTS, HWS_ERR_UNREACHABLE, HWS_ERR_UNREACHABLE},
         {HWS_ERR_NET_UNREACHABLE, HWS_ERR_NO_PORTS, HWS_ERR_NO_PORTS},
         {HWS_ERR_NET_UNREACHABLE, HWS_ERR_NET_UNREACHABLE, HWS_ERR_NET_UNREACHABLE},
         {HWS_ERR_ACCESS, HWS_ERR_SYSTEM, HWS_ERR_ACCESS},
@@ -685,6 +691,85 @@ static void a_failure_that_waits_to_be_told_can_be_cancelled(void **state)
     assert_int_equal(race.done, 0);
 }
 
+/* Storms -------------------------------------------------------------------------------------- */
+
+#define STORMS 500
+
+/* Random hosts: some accept, some refuse, some sooner and some later. True if one accepts. */
+static bool set_hosts(hws_random_t *random, hws_family_t family, unsigned count)
+{
+    bool is_reachable = false;
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        hws_time_t after = HWS_MS(hws_random_below(random, 1000));
+
+        if (hws_random_below(random, 8) == 0) {
+            listen_on(family, i, after);
+            is_reachable = true;
+        } else if (hws_random_below(random, 4) > 0) {
+            answer_on(family, i, after, HWS_ERR_REFUSED);
+        } /* else nobody is there, which is known at once */
+    }
+    return is_reachable;
+}
+
+static void watch(hws_time_t until)
+{
+    while (hws_sim_now(race.sim) < until) {
+        run_until(hws_sim_now(race.sim) + HWS_MS(10));
+        assert_true(hws_sim_open_sockets(race.sim) <= HWS_RACE_ALIVE);
+    }
+}
+
+/* Whatever the order of things: who waits long enough is connected if anyone accepts at all. */
+static void a_storm(uint64_t seed)
+{
+    hws_random_t random;
+    unsigned count[HWS_FAMILIES];
+    unsigned given[HWS_FAMILIES] = {0, 0};
+    bool is_reachable;
+
+    hws_random_init(&random, seed);
+    prepare(seed);
+    race.options.span = HWS_NEVER;
+    race.options.first = hws_random_below(&random, 2) ? HWS_FAMILY_V6 : HWS_FAMILY_V4;
+    count[HWS_FAMILY_V6] = hws_random_below(&random, HWS_DIAL_ADDRESSES + 1);
+    count[HWS_FAMILY_V4] = hws_random_below(&random, HWS_DIAL_ADDRESSES + 1);
+    is_reachable = set_hosts(&random, HWS_FAMILY_V6, count[HWS_FAMILY_V6]);
+    is_reachable |= set_hosts(&random, HWS_FAMILY_V4, count[HWS_FAMILY_V4]);
+    start();
+    while (race.done == 0 && (given[HWS_FAMILY_V6] < count[HWS_FAMILY_V6] ||
+                              given[HWS_FAMILY_V4] < count[HWS_FAMILY_V4])) {
+        hws_family_t family = hws_random_below(&random, 2) ? HWS_FAMILY_V6 : HWS_FAMILY_V4;
+        unsigned n = hws_random_below(&random, count[family] - given[family] + 1);
+
+        offer(family, given[family], n);
+        given[family] += n;
+        watch(hws_sim_now(race.sim) + HWS_MS(hws_random_below(&random, 100)));
+    }
+    if (race.done == 0)
+        no_more(HWS_ERR_NODATA);
+    watch(HWS_S(60));
+    assert_int_equal(race.done, 1);
+    assert_true((race.status == HWS_OK) == is_reachable);
+    if (!is_reachable)
+        assert_int_equal(race.status, count[HWS_FAMILY_V6] + count[HWS_FAMILY_V4] > 0
+                                          ? HWS_ERR_REFUSED
+                                          : HWS_ERR_NODATA);
+    finish();
+}
+
+static void whoever_accepts_is_found(void **state)
+{
+    (void)state;
+    finish();
+    for (storm = 1; storm <= STORMS; storm++)
+        a_storm(storm);
+    storm = 0;
+    prepare(1);
+}
+
 #define RACE_TEST(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -722,6 +807,7 @@ int main(void)
         RACE_TEST(a_winner_that_falls_silent_is_forgotten),
         RACE_TEST(a_dial_can_be_cancelled_at_any_moment),
         RACE_TEST(a_failure_that_waits_to_be_told_can_be_cancelled),
+        RACE_TEST(whoever_accepts_is_found),
     };
 
     return cmocka_run_group_tests_name("dial", tests, NULL, NULL);
