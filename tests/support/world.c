@@ -300,7 +300,7 @@ static uint32_t racing_in(const hws_list_t *upstreams)
     HWS_LIST_EACH(link, upstreams) {
         const hws_upstream_t *upstream = HWS_CONTAINER(link, hws_upstream_t, link);
 
-        count += racing(&upstream->peers) + racing(&upstream->removed);
+        count += racing(&upstream->peers.list) + racing(&upstream->peers.removed);
     }
     return count;
 }
