@@ -1,6 +1,5 @@
 #include "manager.h"
 
-#include "base/error.h"
 #include "dispatch.h"
 #include "io/process.h"
 #include "lease.h"
@@ -9,7 +8,6 @@
 #include "upstream.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,19 +22,6 @@
 #define LONGEST_ORIGIN 255
 
 /* ---- options ---- */
-
-int hws_explain(hws_error_t *why, int code, const char *format, ...)
-{
-    va_list arguments;
-
-    if (why == NULL)
-        return code;
-    *why = hws_error_make(code, HWS_PHASE_QUEUE);
-    va_start(arguments, format);
-    vsnprintf(why->detail, sizeof(why->detail), format, arguments);
-    va_end(arguments);
-    return code;
-}
 
 static int check_size(const char *name, uint64_t value, uint64_t least, uint64_t most,
                       hws_error_t *why)

@@ -2,6 +2,7 @@
 #ifndef HWS_MANAGER_H
 #define HWS_MANAGER_H
 
+#include "base/error.h"
 #include "base/hash.h"
 #include "io/loop.h"
 #include "pool/pool.h"
@@ -85,9 +86,5 @@ static inline hws_time_t hws_span_bounded(hws_time_t span)
 {
     return span < HWS_NEVER / 4 ? span : HWS_NEVER;
 }
-
-/* Writes a detail into `why`, which may be NULL, and returns `code`. */
-int hws_explain(hws_error_t *why, int code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -1,5 +1,6 @@
 #include "base/error.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 typedef struct {
@@ -61,4 +62,17 @@ const char *hws_error_line(const hws_error_t *error, char *line, size_t size)
 hws_error_t hws_error_make(int code, hws_phase_t phase)
 {
     return (hws_error_t){.code = code, .phase = phase};
+}
+
+int hws_explain(hws_error_t *why, int code, const char *format, ...)
+{
+    va_list arguments;
+
+    if (why == NULL)
+        return code;
+    *why = hws_error_make(code, HWS_PHASE_QUEUE);
+    va_start(arguments, format);
+    vsnprintf(why->detail, sizeof(why->detail), format, arguments);
+    va_end(arguments);
+    return code;
 }
