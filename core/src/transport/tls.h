@@ -37,10 +37,13 @@ const char *hws_tls_engine(void);
 int hws_tls_config_create(const hws_tls_options_t *options, hws_tls_config_t **out,
                           hws_error_t *why);
 void hws_tls_config_hold(hws_tls_config_t *config);
+/* Above 0, and no other configuration's in this process, not even that of one long released. */
+uint64_t hws_tls_config_id(const hws_tls_config_t *config);
 void hws_tls_config_release(hws_tls_config_t *config);
 
-/* `name`: whom the certificate must name, a DNS name (also sent as SNI) or an IP address in text.
- * `resume` may be NULL. */
+/* `name`: whom the certificate must name, a DNS name (also sent as SNI) or an IP address in text;
+ * may only be "" where nothing is verified. `resume` may be NULL; it is copied, and ignored when
+ * it was made under another configuration or for another name. */
 int hws_tls_create(hws_tls_config_t *config, const char *name, const hws_tls_session_t *resume,
                    hws_tls_t **out);
 void hws_tls_destroy(hws_tls_t *tls);
@@ -67,6 +70,8 @@ const char *hws_tls_detail(const hws_tls_t *tls);
 /* What a later connection to the same peer may resume; NULL when there is nothing (yet: TLS 1.3
  * gets it with the first data). The caller owns it. */
 hws_tls_session_t *hws_tls_take_session(hws_tls_t *tls);
+/* TLS 1.3: a ticket is used once (RFC 8446, C.4). */
+bool hws_tls_session_is_single_use(const hws_tls_session_t *session);
 void hws_tls_session_free(hws_tls_session_t *session);
 
 #endif
