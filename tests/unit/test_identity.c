@@ -137,6 +137,25 @@ static void what_sni_may_carry_is_in_lower_case_and_without_the_dot(void **state
     assert_int_equal(hws_identity_make(longest).kind, HWS_IDENTITY_NONE);
 }
 
+static void names_are_equal_as_they_are_matched(void **state)
+{
+    hws_identity_t a = hws_identity_make("Example.com");
+    hws_identity_t b = hws_identity_make("example.com.");
+    hws_identity_t c = hws_identity_make("www.example.com");
+    hws_identity_t ip = hws_identity_make("0:0::1");
+    hws_identity_t same_ip = hws_identity_make("::1");
+    hws_identity_t other_ip = hws_identity_make("::2");
+    hws_identity_t none = hws_identity_make("");
+
+    (void)state;
+    assert_true(hws_identity_equals(&a, &b));
+    assert_false(hws_identity_equals(&a, &c));
+    assert_true(hws_identity_equals(&ip, &same_ip));
+    assert_false(hws_identity_equals(&ip, &other_ip));
+    assert_false(hws_identity_equals(&ip, &a));
+    assert_false(hws_identity_equals(&none, &none));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +163,7 @@ int main(void)
         cmocka_unit_test(a_nul_ends_no_entry),
         cmocka_unit_test(addresses_are_compared_as_bytes_with_ip_entries_alone),
         cmocka_unit_test(what_sni_may_carry_is_in_lower_case_and_without_the_dot),
+        cmocka_unit_test(names_are_equal_as_they_are_matched),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,6 +118,24 @@ static void no_changed_byte_leads_astray(void **state)
         }
 }
 
+static void names_are_described_for_a_human(void **state)
+{
+    char text[64];
+    char short_text[10];
+
+    (void)state;
+    hws_san_describe(HWS_SLICE("\x30\x26" SAN), text, sizeof(text));
+    assert_string_equal(text, "a.test, 127.0.0.1, b.test");
+    hws_san_describe(HWS_SLICE("\x30\x26" SAN), short_text, sizeof(short_text));
+    assert_string_equal(short_text, "a.test, 1");
+    hws_san_describe(HWS_SLICE("\x30\x0e" BASIC), text, sizeof(text));
+    assert_string_equal(text, "");
+    hws_san_describe(
+        HWS_SLICE("\x30\x10\x30\x0e\x06\x03\x55\x1d\x11\x04\x07\x30\x05\x82\x03\n\0\xff"), text,
+        sizeof(text));
+    assert_string_equal(text, "???");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +144,7 @@ int main(void)
         cmocka_unit_test(what_is_malformed_is_refused),
         cmocka_unit_test(no_prefix_is_read_past_its_end),
         cmocka_unit_test(no_changed_byte_leads_astray),
+        cmocka_unit_test(names_are_described_for_a_human),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

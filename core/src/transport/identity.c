@@ -71,6 +71,21 @@ hws_identity_t hws_identity_make(const char *name)
     return identity;
 }
 
+bool hws_identity_equals(const hws_identity_t *a, const hws_identity_t *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    switch (a->kind) {
+    case HWS_IDENTITY_DNS:
+        return strcmp(a->dns, b->dns) == 0;
+    case HWS_IDENTITY_IP:
+        return a->ip_size == b->ip_size && memcmp(a->ip, b->ip, a->ip_size) == 0;
+    case HWS_IDENTITY_NONE:
+        break;
+    }
+    return false;
+}
+
 /* Both are DNS names, `wanted` in lower case. */
 static bool are_equal(const char *wanted, hws_slice_t entry)
 {

@@ -32,6 +32,8 @@ typedef struct {
 
 /* From what was asked for: "example.com", "example.com.", "127.0.0.1", "::1". */
 hws_identity_t hws_identity_make(const char *name);
+/* Whether both want the same; what is no name equals nothing. */
+bool hws_identity_equals(const hws_identity_t *a, const hws_identity_t *b);
 /* Whether one entry of a certificate names it. `*` stands for exactly one label, the left-most, in
  * front of at least two more. */
 bool hws_identity_fits(const hws_identity_t *identity, const hws_san_t *san);

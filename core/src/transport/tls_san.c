@@ -1,5 +1,6 @@
 #include "transport/tls_san.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 #define TAG_BOOLEAN 0x01
@@ -168,4 +169,47 @@ int hws_san_next(hws_san_reader_t *reader, hws_san_t *out)
         }
     }
     return HWS_END;
+}
+
+/* Appends while there is room; the text stays terminated. */
+static void append(char *text, size_t size, const char *from, size_t length)
+{
+    size_t used = strlen(text);
+    size_t i;
+
+    for (i = 0; i < length && used + 1 < size; i++)
+        text[used++] = (char)(from[i] > ' ' && from[i] < 0x7f ? from[i] : '?');
+    text[used] = '\0';
+}
+
+static void append_san(char *text, size_t size, const hws_san_t *san)
+{
+    char ip[INET6_ADDRSTRLEN] = "?";
+
+    if (san->kind == HWS_SAN_DNS) {
+        append(text, size, san->value.data, san->value.size);
+        return;
+    }
+    if (san->value.size == 4)
+        inet_ntop(AF_INET, san->value.data, ip, sizeof(ip));
+    else if (san->value.size == 16)
+        inet_ntop(AF_INET6, san->value.data, ip, sizeof(ip));
+    append(text, size, ip, strlen(ip));
+}
+
+void hws_san_describe(hws_slice_t extensions, char *text, size_t size)
+{
+    hws_san_reader_t reader;
+    hws_san_t san;
+
+    text[0] = '\0';
+    if (hws_san_open(extensions, &reader) != HWS_OK)
+        return;
+    while (hws_san_next(&reader, &san) == HWS_OK && strlen(text) + 1 < size) {
+        size_t used = strlen(text);
+
+        if (used > 0 && used + 2 < size)
+            memcpy(text + used, ", ", 3);
+        append_san(text, size, &san);
+    }
 }

@@ -20,5 +20,8 @@ int hws_san_open(hws_slice_t extensions, hws_san_reader_t *out);
 /* The next DNS name or IP address: HWS_OK, HWS_END or HWS_ERR_CERT_INVALID. Other kinds of names
  * are stepped over. */
 int hws_san_next(hws_san_reader_t *reader, hws_san_t *out);
+/* Writes "a.test, *.b.test, 10.0.0.1" for a human, cut to `size` and always terminated; "" when there
+ * is none. What is no plain character shows as `?`. */
+void hws_san_describe(hws_slice_t extensions, char *text, size_t size);
 
 #endif
