@@ -1,5 +1,6 @@
 /* tls.h - TLS as a filter on memory: cipher bytes in, plain bytes out, and the other way round.
  *
+ * A configuration and what is made with it belong to one thread; two may be in two.
  * It owns no socket and reads no clock but the system's date, which certificates are held against.
  * One engine implements it: transport/tls_mbedtls.c, or transport/tls_openssl.c (HAWSER_TLS).
  *
@@ -13,7 +14,7 @@
 
 #include <hawser/error.h>
 
-typedef struct hws_tls_config hws_tls_config_t; /* what is verified and offered; shared, counted */
+typedef struct hws_tls_config hws_tls_config_t;   /* what is verified and offered; counted */
 typedef struct hws_tls_session hws_tls_session_t; /* what can be resumed; immutable */
 typedef struct hws_tls hws_tls_t;                 /* one connection */
 
