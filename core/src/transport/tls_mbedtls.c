@@ -702,7 +702,7 @@ int hws_tls_config_create(const hws_tls_options_t *options, hws_tls_config_t **o
     hws_tls_config_t *config;
     int rc;
 
-    if ((rc = start_library()) != HWS_OK || (config = hws_zalloc(sizeof(*config))) == NULL)
+    if (start_library() != HWS_OK || (config = hws_zalloc(sizeof(*config))) == NULL)
         return hws_explain(why, HWS_ERR_NOMEM, "%s", hws_error_text(HWS_ERR_NOMEM));
     config->count = 1;
     config->id = atomic_fetch_add(&last_id, 1) + 1;
