@@ -73,8 +73,10 @@ static void io_arm(hws_io_t *io, hws_time_t at)
 
 static double bench_pool(long n)
 {
-    static const hws_io_ops_t ops = {
-        .read = io_read, .give = io_give, .close = io_close, .arm = io_arm};
+    static const hws_io_ops_t ops = {.arm = io_arm};
+    static const hws_socket_ops_t socket_ops = {
+        .read = io_read, .give = io_give, .close = io_close};
+    static hws_socket_t socket = {.ops = &socket_ops};
     static hws_io_t io = {.ops = &ops};
     static hws_loop_t loop = {.io = &io, .armed_at = HWS_NEVER};
     static hws_pools_t pools;
@@ -95,7 +97,7 @@ static double bench_pool(long n)
     hws_pool_init(&pool);
     pool.owner = &owner;
     for (i = 0; i < 64; i++)
-        if (hws_connection_create(&pool, NULL, NULL, 1, &connection) != HWS_OK)
+        if (hws_connection_create(&pool, &socket, NULL, 1, &connection) != HWS_OK)
             exit(1);
     begin = now_ns();
     for (i = 0; i < n; i++) {

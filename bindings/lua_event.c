@@ -96,6 +96,10 @@ static void push_event(lua_State *L, const hws_event_t *event)
         lua_pushnumber(L, hwl_seconds(event->age));
         lua_setfield(L, -2, "age");
     }
+    if (event->type == HWS_EVENT_CONNECT) {
+        lua_pushboolean(L, event->is_resumed);
+        lua_setfield(L, -2, "resumed");
+    }
 }
 
 typedef struct {

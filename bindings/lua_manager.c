@@ -86,7 +86,7 @@ static void push_table(lua_State *L)
     lua_setfield(L, -2, "handlers");
 }
 
-static void read_options(lua_State *L, hws_manager_options_t *options)
+static void read_options(lua_State *L, hws_manager_options_t *options, hwl_tls_t *room)
 {
     lua_getfield(L, -1, "max_connections");
     if (!lua_isnil(L, -1))
@@ -103,12 +103,14 @@ static void read_options(lua_State *L, hws_manager_options_t *options)
     hwl_options_limits(L, &options->limits);
     hwl_options_timeouts(L, &options->timeouts);
     hwl_options_reuse(L, &options->reuse);
+    hwl_options_tls(L, room, &options->tls);
 }
 
 /* Makes a manager from the checked options on top of the stack, and pushes it; or nil and why. */
 static int make(lua_State *L, hwl_t *lua)
 {
     hws_manager_options_t options;
+    hwl_tls_t room;
     hws_error_t why = {.code = HWS_OK};
     hwl_manager_t **handle;
     hwl_manager_t *manager;
@@ -117,7 +119,7 @@ static int make(lua_State *L, hwl_t *lua)
 
     hwl_loop(L, lua);
     hws_manager_options_init(&options);
-    read_options(L, &options);
+    read_options(L, &options, &room);
     handle = hwl_new(L, lua, HWL_MANAGER, sizeof(*handle), 1);
     *handle = NULL;
     push_table(L);
@@ -249,10 +251,20 @@ void hwl_stats_push(lua_State *L, const hws_stats_t *stats)
         const char *name;
         uint64_t value;
     } figures[] = {
-        {"open", stats->open},         {"idle", stats->idle},     {"busy", stats->busy},
-        {"dialing", stats->dialing},   {"queued", stats->queued}, {"queue_max", stats->queue_max},
-        {"created", stats->created},   {"reused", stats->reused}, {"replayed", stats->replayed},
-        {"requests", stats->requests}, {"ok", stats->ok},         {"failed", stats->failed},
+        {"open", stats->open},
+        {"idle", stats->idle},
+        {"busy", stats->busy},
+        {"dialing", stats->dialing},
+        {"queued", stats->queued},
+        {"queue_max", stats->queue_max},
+        {"created", stats->created},
+        {"handshakes", stats->handshakes},
+        {"resumed", stats->resumed},
+        {"reused", stats->reused},
+        {"replayed", stats->replayed},
+        {"requests", stats->requests},
+        {"ok", stats->ok},
+        {"failed", stats->failed},
     };
     size_t i;
 

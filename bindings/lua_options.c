@@ -72,13 +72,69 @@ void hwl_options_timeouts(lua_State *L, hws_timeouts_t *timeouts)
 {
     lua_getfield(L, -1, "timeouts");
     if (!lua_isnil(L, -1)) {
+        get_span(L, "resolve", &timeouts->resolve);
         get_span(L, "connect", &timeouts->connect);
+        get_span(L, "tls", &timeouts->tls);
         get_span(L, "queue", &timeouts->queue);
         get_span(L, "request", &timeouts->request);
         get_span(L, "read", &timeouts->read);
         get_span(L, "idle", &timeouts->idle);
         get_span(L, "lifetime", &timeouts->lifetime);
         get_span(L, "drain", &timeouts->drain);
+    }
+    lua_pop(L, 1);
+}
+
+static void get_slice(lua_State *L, const char *field, hws_slice_t *out)
+{
+    hws_slice_t slice = hwl_options_string(L, field);
+
+    if (slice.data != NULL)
+        *out = slice;
+}
+
+/* The names of the list in field `alpn`; they last as the list does. */
+static void get_alpn(lua_State *L, hwl_tls_t *room)
+{
+    size_t count;
+    size_t i;
+
+    lua_getfield(L, -1, "alpn");
+    count = lua_istable(L, -1) ? lua_rawlen(L, -1) : 0;
+    for (i = 0; i < count && i < HWL_MOST_ALPN; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        room->alpn[i] = lua_tostring(L, -1);
+        lua_pop(L, 1);
+    }
+    room->alpn[i] = NULL;
+    if (lua_istable(L, -1))
+        room->options.alpn = room->alpn;
+    lua_pop(L, 1);
+}
+
+void hwl_options_tls(lua_State *L, hwl_tls_t *room, const hws_tls_options_t **tls)
+{
+    hws_slice_t word;
+
+    lua_getfield(L, -1, "tls");
+    if (!lua_isnil(L, -1)) {
+        room->options = *tls != NULL ? **tls : (hws_tls_options_t){.verify = true};
+        get_slice(L, "ca", &room->options.ca);
+        get_slice(L, "cert", &room->options.cert);
+        get_slice(L, "key", &room->options.key);
+        get_slice(L, "crl", &room->options.crl);
+        word = hwl_options_string(L, "server_name");
+        if (word.data != NULL)
+            room->options.server_name = word.data;
+        word = hwl_options_string(L, "min");
+        if (word.data != NULL)
+            room->options.min = strcmp(word.data, "1.3") == 0 ? HWS_TLS_1_3 : HWS_TLS_1_2;
+        lua_getfield(L, -1, "verify");
+        if (!lua_isnil(L, -1))
+            room->options.verify = lua_toboolean(L, -1) != 0;
+        lua_pop(L, 1);
+        get_alpn(L, room);
+        *tls = &room->options;
     }
     lua_pop(L, 1);
 }

@@ -8,10 +8,20 @@
  * the checked table it returns; raises its message at the caller's line. */
 void hwl_options_check(lua_State *L, const hwl_t *lua, hwl_helper_t helper, int index, int flag);
 
+#define HWL_MOST_ALPN 16
+
+/* What options of TLS that point into a table need. */
+typedef struct {
+    hws_tls_options_t options;
+    const char *alpn[HWL_MOST_ALPN + 1];
+} hwl_tls_t;
+
 /* Take over what the table on top of the stack has; leave the rest as it is. */
 void hwl_options_limits(lua_State *L, hws_limits_t *limits);
 void hwl_options_timeouts(lua_State *L, hws_timeouts_t *timeouts);
 void hwl_options_reuse(lua_State *L, hws_reuse_t *reuse);
+/* Field by field; `*tls` then points to `room`, which points into the table. */
+void hwl_options_tls(lua_State *L, hwl_tls_t *room, const hws_tls_options_t **tls);
 
 /* The string in that field of the table on top, empty when there is none. It lives as long as the
  * table holds it. */

@@ -47,7 +47,8 @@ static void read_peers(lua_State *L, hws_upstream_options_t *options)
 }
 
 /* From the checked options at `checked`; peers point into them. */
-static void read_options(lua_State *L, int checked, hws_upstream_options_t *options)
+static void read_options(lua_State *L, int checked, hws_upstream_options_t *options,
+                         hwl_tls_t *room)
 {
     hws_slice_t protocol;
 
@@ -60,6 +61,7 @@ static void read_options(lua_State *L, int checked, hws_upstream_options_t *opti
     hwl_options_limits(L, &options->limits);
     hwl_options_timeouts(L, &options->timeouts);
     hwl_options_reuse(L, &options->reuse);
+    hwl_options_tls(L, room, &options->tls);
     lua_getfield(L, -1, "setup");
     if (!lua_isnil(L, -1))
         options->setup = lua_isfunction(L, -1) ? hwl_lease_setup : NULL;
@@ -118,6 +120,7 @@ static void set_name(lua_State *L, int index)
 static int create(lua_State *L, hwl_manager_t *manager)
 {
     hws_upstream_options_t options;
+    hwl_tls_t room;
     hws_error_t why = {.code = HWS_OK};
     hwl_upstream_t *upstream;
     hws_upstream_t *core;
@@ -131,7 +134,7 @@ static int create(lua_State *L, hwl_manager_t *manager)
     options.name.data = lua_tolstring(L, 2, &options.name.size);
     options.setup_user = manager;
     options.free_data = hwl_lease_free_data;
-    read_options(L, 4, &options);
+    read_options(L, 4, &options, &room);
     /* All that Lua could fail in comes before the core's part, which could not be taken back. */
     upstream = push_new(L, manager);
     self = lua_gettop(L) - 1;
@@ -205,6 +208,7 @@ static int update(lua_State *L)
 {
     hwl_upstream_t *upstream = hwl_self(L, HWL_UPSTREAM);
     hws_upstream_options_t options;
+    hwl_tls_t room;
     hws_error_t why = {.code = HWS_OK};
     int rc;
 
@@ -215,7 +219,7 @@ static int update(lua_State *L)
     if (!is_usable(L, upstream))
         return 2;
     hws_upstream_settings(upstream->core, &options);
-    read_options(L, 3, &options);
+    read_options(L, 3, &options, &room);
     if ((rc = hws_upstream_update(upstream->core, &options, &why)) != HWS_OK)
         return hwl_options_fail(L, upstream->manager->lua, rc, &why);
     hwl_get_table(L, 1);

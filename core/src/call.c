@@ -1,6 +1,7 @@
 #include "call.h"
 
 #include "dispatch.h"
+#include "opening.h"
 #include "peer.h"
 #include "pool/connection.h"
 #include "upstream.h"
@@ -30,7 +31,7 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
         call->ops->abort(call, HWS_ERR_NOMEM, now);
         return;
     }
-    call->error.phase = call->opening != NULL ? HWS_PHASE_CONNECT : HWS_PHASE_QUEUE;
+    call->error.phase = call->opening != NULL ? call->opening->phase : HWS_PHASE_QUEUE;
     call->ops->abort(call, now >= call->deadline ? HWS_ERR_TIMEOUT : HWS_ERR_QUEUE_TIMEOUT, now);
 }
 
@@ -145,7 +146,7 @@ void hws_call_leave(hws_call_t *call, hws_time_t now)
     call->opening = NULL;
     if (opening == NULL)
         return;
-    call->error.phase = HWS_PHASE_CONNECT;
+    call->error.phase = opening->phase;
     hws_dispatch_adopt(call->upstream, opening, now);
 }
 

@@ -25,7 +25,8 @@ typedef struct {
     /* A connection of `call->peer` has room for it: begin. */
     void (*granted)(hws_call_t *call, hws_connection_t *connection, hws_time_t now);
     /* The dial that was started for it failed on `call->peer`: go again or end. */
-    void (*dial_failed)(hws_call_t *call, int code, const char *detail, hws_time_t now);
+    void (*dial_failed)(hws_call_t *call, int code, hws_phase_t phase, const char *detail,
+                        hws_time_t now);
     /* It must end now, whatever its state (but OVER): deadline, cancel, upstream closed. */
     void (*abort)(hws_call_t *call, int code, hws_time_t now);
     /* Its timer fired while RUNNING or OVER. NULL: it sets none then. */

@@ -175,7 +175,7 @@ void hws_dispatch_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_ti
 }
 
 void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call,
-                               int status, const char *detail, hws_time_t now)
+                               int status, hws_phase_t phase, const char *detail, hws_time_t now)
 {
     /* The new connection serves whoever waits first, before others that are idle. */
     if (status == HWS_OK && !peer->pool.is_retired)
@@ -189,7 +189,7 @@ void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_c
             hws_call_leave(call, now);
             hws_call_set_peer(call, peer);
             call->error.attempts++;
-            call->ops->dial_failed(call, status, detail, now);
+            call->ops->dial_failed(call, status, phase, detail, now);
         }
     }
     hws_dispatch_serve(upstream, now);

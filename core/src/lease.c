@@ -53,11 +53,12 @@ static void on_abort(hws_call_t *call, int code, hws_time_t now)
     break_off(lease_of(call), code, NULL, now);
 }
 
-static void on_dial_failed(hws_call_t *call, int code, const char *detail, hws_time_t now)
+static void on_dial_failed(hws_call_t *call, int code, hws_phase_t phase, const char *detail,
+                           hws_time_t now)
 {
     if (hws_call_go_elsewhere(call, code, now))
         return;
-    call->error.phase = HWS_PHASE_CONNECT;
+    call->error.phase = phase;
     break_off(lease_of(call), code, detail, now);
 }
 

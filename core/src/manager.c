@@ -59,7 +59,9 @@ int hws_timeouts_check(const hws_timeouts_t *timeouts, hws_error_t *why)
 {
     int rc;
 
-    if ((rc = check_span("connect", timeouts->connect, why)) ||
+    if ((rc = check_span("resolve", timeouts->resolve, why)) ||
+        (rc = check_span("connect", timeouts->connect, why)) ||
+        (rc = check_span("tls", timeouts->tls, why)) ||
         (rc = check_span("queue", timeouts->queue, why)) ||
         (rc = check_span("request", timeouts->request, why)) ||
         (rc = check_span("read", timeouts->read, why)) ||
@@ -79,7 +81,9 @@ void hws_manager_options_init(hws_manager_options_t *options)
                                                   .header = 65536,
                                                   .body = 67108864,
                                                   .buffer = 262144},
-                                       .timeouts = {.connect = HWS_S(3),
+                                       .timeouts = {.resolve = HWS_S(5),
+                                                    .connect = HWS_S(3),
+                                                    .tls = HWS_S(5),
                                                     .queue = HWS_S(5),
                                                     .request = HWS_S(30),
                                                     .read = HWS_S(30),
@@ -107,6 +111,29 @@ static uint32_t default_connections(void)
     return half > 0 ? half : 1;
 }
 
+int hws_manager_share_tls(hws_manager_t *manager, bool is_raw, hws_tls_config_t **out,
+                          hws_error_t *why)
+{
+    hws_tls_config_t **shared = &manager->tls[is_raw];
+    int rc = HWS_OK;
+
+    if (*shared == NULL)
+        rc = hws_tls_config_for(manager->tls_options, is_raw, shared, why);
+    if (rc != HWS_OK)
+        return rc;
+    hws_tls_config_hold(*shared);
+    *out = *shared;
+    return HWS_OK;
+}
+
+/* Options that cannot be used are told at once, not by the first upstream. */
+static int set_tls(hws_manager_t *manager, const hws_tls_options_t *options, hws_error_t *why)
+{
+    if ((manager->tls_options = hws_tls_options_copy(options)) == NULL)
+        return HWS_ERR_NOMEM;
+    return hws_tls_config_for(manager->tls_options, false, &manager->tls[false], why);
+}
+
 int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, hws_manager_t **out,
                        hws_error_t *why)
 {
@@ -126,6 +153,11 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
         return rc;
     if ((manager = hws_zalloc(sizeof(*manager))) == NULL)
         return HWS_ERR_NOMEM;
+    if (options->tls != NULL && (rc = set_tls(manager, options->tls, why)) != HWS_OK) {
+        hws_free(manager->tls_options);
+        hws_free(manager);
+        return rc;
+    }
     manager->loop = loop;
     loop->managers++;
     hws_hash_init(&manager->names, names_seed);
@@ -151,6 +183,8 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
     manager->limits = options->limits;
     manager->timeouts = options->timeouts;
     manager->reuse = options->reuse;
+    hws_tunnels_init(&manager->tunnels, loop);
+    hws_sessions_init(&manager->sessions, HWS_SESSIONS_MAX, names_seed, hws_tls_session_free);
     manager->on_event = options->on_event;
     manager->user = options->user;
     *out = manager;
@@ -202,6 +236,7 @@ static bool is_drained(const hws_manager_t *manager)
 static void tidy(hws_deferred_t *deferred)
 {
     hws_manager_t *manager = HWS_CONTAINER(deferred, hws_manager_t, tidy);
+    size_t i;
 
     if (is_drained(manager))
         hws_drain_over(&manager->drain, manager, "", HWS_OK);
@@ -213,6 +248,12 @@ static void tidy(hws_deferred_t *deferred)
     drop_events(manager);
     hws_hash_dispose(&manager->names);
     hws_pools_dispose(&manager->pools);
+    hws_tunnels_dispose(&manager->tunnels);
+    hws_sessions_dispose(&manager->sessions);
+    for (i = 0; i < 2; i++)
+        if (manager->tls[i] != NULL)
+            hws_tls_config_release(manager->tls[i]);
+    hws_free(manager->tls_options);
     hws_slab_dispose(&manager->requests);
     hws_slab_dispose(&manager->leases);
     manager->loop->managers--;
@@ -527,6 +568,20 @@ void hws_manager_tell(hws_manager_t *manager, hws_event_type_t type, const char 
         hws_manager_report(manager, &event);
 }
 
+void hws_manager_tell_connect(hws_manager_t *manager, const char *upstream, const char *peer,
+                              bool is_resumed, hws_time_t now)
+{
+    hws_event_t event = {.type = HWS_EVENT_CONNECT,
+                         .at = now,
+                         .upstream = upstream,
+                         .peer = peer,
+                         .reason = "",
+                         .is_resumed = is_resumed};
+
+    if (is_heard(manager, HWS_EVENT_CONNECT))
+        hws_manager_report(manager, &event);
+}
+
 static void tell_events(hws_deferred_t *deferred)
 {
     hws_manager_t *manager = HWS_CONTAINER(deferred, hws_manager_t, tell);
@@ -593,6 +648,8 @@ void hws_stats_add(hws_stats_t *sum, const hws_stats_t *stats)
     sum->created += stats->created;
     for (i = 0; i < HWS_CLOSE_COUNT; i++)
         sum->closed[i] += stats->closed[i];
+    sum->handshakes += stats->handshakes;
+    sum->resumed += stats->resumed;
     sum->reused += stats->reused;
     sum->replayed += stats->replayed;
     sum->requests += stats->requests;

@@ -6,6 +6,8 @@
 #include "base/hash.h"
 #include "io/loop.h"
 #include "pool/pool.h"
+#include "transport/sessions.h"
+#include "transport/tunnel.h"
 
 #include <hawser/upstream.h>
 
@@ -32,6 +34,10 @@ struct hws_manager {
     hws_limits_t limits;
     hws_timeouts_t timeouts;
     hws_reuse_t reuse;
+    hws_tls_options_t *tls_options; /* NULL: the defaults */
+    hws_tls_config_t *tls[2];       /* made of them for http and for raw, when first needed */
+    hws_tunnels_t tunnels;
+    hws_sessions_t sessions;
     uint32_t in_flight; /* calls that are not over */
     uint32_t peak;      /* the most of them since the last trim */
     hws_timer_t trim_timer;
@@ -67,6 +73,9 @@ bool hws_manager_out_of_files(hws_manager_t *manager, hws_time_t now);
 /* Tells an event if anybody listens. */
 void hws_manager_tell(hws_manager_t *manager, hws_event_type_t type, const char *upstream,
                       const char *peer, const char *reason, hws_time_t age, hws_time_t now);
+/* HWS_EVENT_CONNECT. */
+void hws_manager_tell_connect(hws_manager_t *manager, const char *upstream, const char *peer,
+                              bool is_resumed, hws_time_t now);
 void hws_manager_call_begins(hws_manager_t *manager);
 void hws_manager_call_ends(hws_manager_t *manager);
 /* An upstream has gone, or a drain may be over: looks at the next rest. */
@@ -75,6 +84,11 @@ int hws_drain_begin(hws_drain_t *drain, hws_manager_t *manager, const char *name
                     void (*on_done)(void *user, int status), void *user);
 /* Ends a drain: its on_done is called at the next rest. Harmless when there is none. */
 void hws_drain_over(hws_drain_t *drain, hws_manager_t *manager, const char *name, int status);
+
+/* Its own configuration of TLS, made when first needed; held for the caller. It outlives upstreams:
+ * those made behind the scenes come and go, and what can be resumed is kept by configuration. */
+int hws_manager_share_tls(hws_manager_t *manager, bool is_raw, hws_tls_config_t **out,
+                          hws_error_t *why);
 
 /* Adds gauges and counters up; queue_max is the greater. */
 void hws_stats_add(hws_stats_t *sum, const hws_stats_t *stats);

@@ -5,6 +5,7 @@
 #include "peer.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 static hws_upstream_t *upstream_of(const hws_opening_t *opening)
 {
@@ -22,57 +23,153 @@ static void over(hws_opening_t *opening, int status, const char *detail, hws_tim
     hws_upstream_t *upstream = upstream_of(opening);
     hws_peer_t *peer = opening->peer;
     hws_call_t *call = opening->call;
+    hws_phase_t phase = opening->phase;
 
     hws_dial_cancel(&opening->dial);
+    if (opening->tunnel != NULL)
+        opening->tunnel->ops->close(opening->tunnel, true);
     hws_loop_cancel_timer(loop_of(opening), &opening->timer);
     hws_list_remove(&opening->link);
     hws_free(opening);
-    hws_dispatch_opening_over(upstream, peer, call, status, detail, now);
+    hws_dispatch_opening_over(upstream, peer, call, status, phase, detail, now);
 }
 
-static void give_up_dial(hws_opening_t *opening, int status, hws_time_t now)
+static void give_up_dial(hws_opening_t *opening, int status, const char *detail, hws_time_t now)
 {
     opening->peer->pool.dialing--;
     hws_upstream_release_slot(upstream_of(opening));
-    over(opening, status, NULL, now);
+    over(opening, status, detail, now);
 }
 
-static void on_dialed(hws_dial_t *dial, int status, hws_socket_t *socket, hws_time_t now)
+static void set_timer(hws_opening_t *opening, hws_time_t span, hws_time_t now)
 {
-    hws_opening_t *opening = HWS_CONTAINER(dial, hws_opening_t, dial);
+    if (span != HWS_NEVER)
+        hws_loop_set_timer(loop_of(opening), &opening->timer, now + span);
+}
+
+/* ---- a connection ---- */
+
+/* Takes the socket over, which is ready for what the protocol says first. */
+static void establish(hws_opening_t *opening, hws_socket_t *socket, bool is_resumed, hws_time_t now)
+{
     hws_upstream_t *upstream = upstream_of(opening);
     hws_pool_t *pool = &opening->peer->pool;
+    int rc = hws_connection_create(pool, socket, opening, now, &opening->connection);
 
-    if (status == HWS_OK) {
-        status = hws_connection_create(pool, socket, opening, now, &opening->connection);
-        if (status != HWS_OK)
-            socket->ops->close(socket, false);
-    }
-    if (status != HWS_OK) {
-        give_up_dial(opening, status, now);
+    if (rc != HWS_OK) {
+        socket->ops->close(socket, false);
+        give_up_dial(opening, rc, NULL, now);
         return;
     }
+    opening->phase = HWS_PHASE_CONNECT;
     pool->dialing--;
     upstream->stats.created++;
-    hws_manager_tell(upstream->manager, HWS_EVENT_CONNECT, upstream->name, opening->peer->id, "", 0,
-                     now);
+    hws_manager_tell_connect(upstream->manager, upstream->name, opening->peer->id, is_resumed, now);
     if (upstream->setup == NULL || !upstream->owner.rules.is_raw) {
         hws_opening_setup_done(opening, HWS_OK, NULL, now);
         return;
     }
-    status = hws_lease_begin_setup(opening, now);
+    rc = hws_lease_begin_setup(opening, now);
+    if (rc != HWS_OK)
+        hws_opening_setup_done(opening, rc, NULL, now);
+    else
+        set_timer(opening, upstream->owner.rules.timeouts.connect, now);
+}
+
+/* ---- TLS ---- */
+
+static hws_session_key_t session_key(const hws_opening_t *opening)
+{
+    const hws_upstream_t *upstream = upstream_of(opening);
+
+    return (hws_session_key_t){.config = hws_tls_config_id(upstream->tls),
+                               .name = hws_upstream_tls_name(upstream, opening->peer),
+                               .peer = opening->peer->id};
+}
+
+static void keep_session(hws_sessions_t *sessions, const hws_session_key_t *key,
+                         hws_tls_session_t *session, hws_time_t now)
+{
+    if (session != NULL)
+        hws_sessions_put(sessions, key, session, hws_tls_session_is_single_use(session), now);
+}
+
+/* The handshake has ended. Nothing but a verified tunnel ever becomes a connection. */
+static void on_shaken(void *owner, int status, hws_time_t now)
+{
+    hws_opening_t *opening = owner;
+    hws_upstream_t *upstream = upstream_of(opening);
+    hws_sessions_t *sessions = &upstream->manager->sessions;
+    hws_session_key_t key = session_key(opening);
+    hws_socket_t *tunnel = opening->tunnel;
+    hws_tls_t *tls = hws_tunnel_tls(tunnel);
+    bool is_resumed;
+
+    hws_loop_cancel_timer(loop_of(opening), &opening->timer);
+    if (status != HWS_OK) {
+        char detail[HWS_ERROR_DETAIL_MAX + 1];
+
+        /* Should the session have been what the peer did not like, the next one goes without. */
+        hws_sessions_forget(sessions, &key);
+        snprintf(detail, sizeof(detail), "%s", hws_tls_detail(tls));
+        give_up_dial(opening, status, detail, now);
+        return;
+    }
+    is_resumed = hws_tls_is_resumed(tls);
+    if (is_resumed)
+        upstream->stats.resumed++;
+    else
+        upstream->stats.handshakes++;
+    keep_session(sessions, &key, hws_tls_take_session(tls), now);
+    opening->tunnel = NULL;
+    establish(opening, tunnel, is_resumed, now);
+}
+
+static const hws_socket_events_t shaking_events = {on_shaken, NULL, NULL, NULL};
+
+static void start_tls(hws_opening_t *opening, hws_socket_t *socket, hws_time_t now)
+{
+    hws_upstream_t *upstream = upstream_of(opening);
+    hws_session_key_t key = session_key(opening);
+    hws_tls_t *tls;
+    int rc;
+
+    opening->phase = HWS_PHASE_TLS;
+    rc = hws_tls_create(upstream->tls, key.name,
+                        hws_sessions_lend(&upstream->manager->sessions, &key, now), &tls);
+    if (rc == HWS_OK) {
+        rc = hws_tunnel_create(&upstream->manager->tunnels, socket, tls, &shaking_events, opening,
+                               &opening->tunnel);
+        if (rc != HWS_OK)
+            hws_tls_destroy(tls);
+    }
+    if (rc != HWS_OK) {
+        socket->ops->close(socket, true);
+        give_up_dial(opening, rc, NULL, now);
+        return;
+    }
+    set_timer(opening, upstream->owner.rules.timeouts.tls, now);
+}
+
+/* ---- the dial ---- */
+
+static void on_dialed(hws_dial_t *dial, int status, hws_socket_t *socket, hws_time_t now)
+{
+    hws_opening_t *opening = HWS_CONTAINER(dial, hws_opening_t, dial);
+
     if (status != HWS_OK)
-        hws_opening_setup_done(opening, status, NULL, now);
-    else if (upstream->owner.rules.timeouts.connect != HWS_NEVER)
-        hws_loop_set_timer(loop_of(opening), &opening->timer,
-                           now + upstream->owner.rules.timeouts.connect);
+        give_up_dial(opening, status, NULL, now);
+    else if (opening->peer->is_secure)
+        start_tls(opening, socket, now);
+    else
+        establish(opening, socket, false, now);
 }
 
 static void on_timer(hws_timer_t *timer, hws_time_t now)
 {
     hws_opening_t *opening = HWS_CONTAINER(timer, hws_opening_t, timer);
 
-    hws_opening_setup_done(opening, HWS_ERR_TIMEOUT, NULL, now);
+    hws_opening_cancel(opening, HWS_ERR_TIMEOUT, now);
 }
 
 /* A peer's own addresses are all there, and tried in their order until the race is remembered. */
@@ -97,6 +194,7 @@ int hws_opening_start(hws_peer_t *peer, hws_call_t *call, hws_time_t now)
         return HWS_ERR_NOMEM;
     opening->peer = peer;
     opening->call = call;
+    opening->phase = HWS_PHASE_CONNECT;
     hws_queue_set_opening(&peer->upstream->queue, call, opening);
     hws_timer_init(&opening->timer, on_timer);
     hws_list_push_back(&peer->openings, &opening->link);
@@ -137,7 +235,7 @@ void hws_opening_setup_done(hws_opening_t *opening, int status, const char *reas
 void hws_opening_cancel(hws_opening_t *opening, int code, hws_time_t now)
 {
     if (opening->connection == NULL)
-        give_up_dial(opening, code, now);
+        give_up_dial(opening, code, NULL, now);
     else
         hws_opening_setup_done(opening, code, NULL, now);
 }

@@ -1,10 +1,12 @@
 /* opening.h - one attempt to give a peer's pool another connection.
  *
- *   DIALING --connected--> SETUP --the user's setup agrees--> over: the pool has one more
- *      '------------------------- failed, late --------------------------------^ no connection
+ *   DIALING --connected--> TLS --verified--> SETUP --the user's setup agrees--> over: the pool has
+ *      |                    |                  |                                       one more
+ *      '--------------------+-- failed, late --+----------------------------------> over: none
  *
- * SETUP is passed at once where the upstream has no setup. Each of the two may last
- * timeouts.connect. It counts against every cap from its first moment to its last. */
+ * TLS is passed at once where the peer speaks in the clear, SETUP where the upstream has none.
+ * DIALING and SETUP may last timeouts.connect each, TLS timeouts.tls. It counts against every cap
+ * from its first moment to its last. */
 #ifndef HWS_OPENING_H
 #define HWS_OPENING_H
 
@@ -14,12 +16,14 @@
 
 struct hws_opening {
     hws_peer_t *peer;
-    hws_list_t link;  /* in peer->openings */
-    hws_call_t *call; /* that it was begun for or has been given to; NULL: nobody waits */
+    hws_list_t link;   /* in peer->openings */
+    hws_call_t *call;  /* that it was begun for or has been given to; NULL: nobody waits */
+    hws_phase_t phase; /* how far it is, for errors */
     hws_dial_t dial;
+    hws_socket_t *tunnel;         /* while TLS shakes hands */
     hws_connection_t *connection; /* NULL until it is established */
     hws_lease_t *setup;           /* what the user's setup holds, while it does */
-    hws_timer_t timer;            /* of the setup */
+    hws_timer_t timer;            /* of TLS, then of the setup */
 };
 
 /* Begins one for `call`. The caller has taken a place under the caps. HWS_ERR_NOMEM only: every

@@ -9,11 +9,14 @@
 
 #define LONGEST_ID 255
 #define HTTP_PORT 80
+#define HTTPS_PORT 443
 
 typedef struct {
     bool is_http;
+    bool is_secure;
     bool is_unix;
-    hws_slice_t host; /* without brackets; or the path */
+    uint16_t usual_port; /* of the scheme; 0: it has none */
+    hws_slice_t host;    /* without brackets; or the path */
     uint16_t port;
     hws_slice_t authority; /* "host:port" as it was written */
 } place_t;
@@ -109,7 +112,7 @@ static int parse_authority(hws_slice_t text, place_t *place, hws_error_t *why)
     if (place->port == 0)
         return bad(why, text, "the port is missing");
     /* Host leaves the scheme's own port out (RFC 9110, 7.2). */
-    if (place->is_http && place->port == HTTP_PORT && colon != NULL)
+    if (place->port == place->usual_port && colon != NULL)
         place->authority.size = (size_t)(colon - text.data);
     return HWS_OK;
 }
@@ -123,20 +126,23 @@ static int parse_url(hws_slice_t url, place_t *place, hws_error_t *why)
         place->authority = HWS_SLICE("localhost");
         return HWS_OK;
     }
-    if (has_scheme(url, "http://")) {
+    if (has_scheme(url, "http://") || has_scheme(url, "https://")) {
         place->is_http = true;
-        place->port = HTTP_PORT;
-        url = without(url, 7);
+        place->is_secure = has_scheme(url, "https://");
+        place->port = place->usual_port = place->is_secure ? HTTPS_PORT : HTTP_PORT;
+        url = without(url, place->is_secure ? 8 : 7);
         if (url.size > 0 && url.data[url.size - 1] == '/')
             url.size--;
-    } else if (has_scheme(url, "tcp://")) {
+    } else if (has_scheme(url, "tcp://") || has_scheme(url, "tls://")) {
+        place->is_secure = has_scheme(url, "tls://");
         url = without(url, 6);
-    } else if (has_scheme(url, "https://") || has_scheme(url, "tls://") ||
-               has_scheme(url, "h2c://")) {
-        return hws_explain(why, HWS_ERR_UNSUPPORTED, "%.*s: this build speaks http, tcp and unix",
+    } else if (has_scheme(url, "h2c://")) {
+        return hws_explain(why, HWS_ERR_UNSUPPORTED, "%.*s: this build speaks no HTTP/2",
                            (int)(url.size < 60 ? url.size : 60), url.data);
     } else {
-        return bad(why, url, "a peer is http://host:port, tcp://host:port or unix:/path");
+        return bad(why, url,
+                   "a peer is http://host:port, https:, tcp: or tls: likewise, or "
+                   "unix:/path");
     }
     return parse_authority(url, place, why);
 }
@@ -277,6 +283,7 @@ int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_err
     hws_list_init(&peer->openings);
     hws_lanes_init(&peer->avoiders);
     peer->speaks_http = url.is_http;
+    peer->is_secure = url.is_secure;
     peer->weight = options->weight == 0 ? 1 : options->weight;
     peer->priority = options->priority;
     if ((rc = set_addresses(peer, &target, why)) != HWS_OK)
@@ -284,13 +291,14 @@ int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_err
     rc = HWS_ERR_NOMEM;
     peer->authority = lower(copy(url.authority));
     peer->address_text = text_of(&target);
+    peer->host = lower(copy(url.is_unix ? HWS_SLICE("localhost") : url.host));
     peer->locality = copy(options->locality.size > 0 ? options->locality : HWS_SLICE(""));
     if (options->id.size > 0)
         peer->id = copy(options->id);
     else
         peer->id = url.is_unix ? id_of_path(url.host) : text_of(&url);
-    if (peer->authority == NULL || peer->address_text == NULL || peer->locality == NULL ||
-        peer->id == NULL)
+    if (peer->authority == NULL || peer->address_text == NULL || peer->host == NULL ||
+        peer->locality == NULL || peer->id == NULL)
         goto fail;
     *out = peer;
     return HWS_OK;
@@ -309,6 +317,7 @@ void hws_peer_destroy(hws_peer_t *peer)
     hws_free(peer->id);
     hws_free(peer->authority);
     hws_free(peer->address_text);
+    hws_free(peer->host);
     hws_free(peer->locality);
     hws_free(peer);
 }

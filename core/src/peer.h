@@ -26,6 +26,8 @@ struct hws_peer {
     uint32_t address_count;
     hws_winner_t winner; /* of the races between them */
     bool speaks_http;    /* of the scheme; for `auto` */
+    bool is_secure;      /* https, tls */
+    char *host;          /* of the URL, without brackets: whom a certificate must name */
     double weight;
     double credit; /* of the weighted round robin */
     uint32_t priority;

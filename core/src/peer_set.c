@@ -94,7 +94,8 @@ int hws_peer_set_make(const hws_upstream_options_t *options, hws_list_t *peers, 
 static bool same_place(const hws_peer_t *a, const hws_peer_t *b)
 {
     return strcmp(a->address_text, b->address_text) == 0 &&
-           strcmp(a->authority, b->authority) == 0 && a->speaks_http == b->speaks_http;
+           strcmp(a->authority, b->authority) == 0 && a->speaks_http == b->speaks_http &&
+           a->is_secure == b->is_secure;
 }
 
 /* What the user may change of a peer that stays. */

@@ -111,6 +111,81 @@ static void replace_peers(hws_upstream_t *upstream, hws_list_t *fresh, hws_time_
     }
 }
 
+/* ---- TLS ---- */
+
+static const hws_tls_options_t *effective_tls(const hws_upstream_t *upstream)
+{
+    return upstream->tls_options != NULL ? upstream->tls_options : upstream->manager->tls_options;
+}
+
+const char *hws_upstream_tls_name(const hws_upstream_t *upstream, const hws_peer_t *peer)
+{
+    const hws_tls_options_t *options = effective_tls(upstream);
+
+    return options != NULL && options->server_name != NULL ? options->server_name : peer->host;
+}
+
+static bool has_secure(const hws_list_t *peers)
+{
+    HWS_LIST_EACH(link, peers) {
+        if (peer_of(link)->is_secure)
+            return true;
+    }
+    return false;
+}
+
+/* Options are looked at as soon as they are given; the defaults cost too much for who never needs
+ * them. */
+static int make_tls(hws_manager_t *manager, const hws_tls_options_t *given, bool is_raw,
+                    const hws_list_t *peers, hws_tls_options_t **options, hws_tls_config_t **config,
+                    hws_error_t *why)
+{
+    int rc = HWS_OK;
+
+    *options = NULL;
+    *config = NULL;
+    if (given == manager->tls_options)
+        given = NULL;
+    if (given != NULL && (*options = hws_tls_options_copy(given)) == NULL)
+        return HWS_ERR_NOMEM;
+    if (given != NULL)
+        rc = hws_tls_config_for(*options, is_raw, config, why);
+    else if (has_secure(peers))
+        rc = hws_manager_share_tls(manager, is_raw, config, why);
+    if (rc != HWS_OK) {
+        hws_free(*options);
+        *options = NULL;
+    }
+    return rc;
+}
+
+static void drop_tls(hws_upstream_t *upstream)
+{
+    hws_free(upstream->tls_options);
+    if (upstream->tls != NULL)
+        hws_tls_config_release(upstream->tls);
+}
+
+/* For an update; the options that it has are those that hws_upstream_settings() gave. */
+static int renew_tls(hws_upstream_t *upstream, const hws_tls_options_t *given,
+                     const hws_list_t *peers, hws_error_t *why)
+{
+    bool is_raw = upstream->owner.rules.is_raw;
+    hws_tls_options_t *options;
+    hws_tls_config_t *config;
+    int rc;
+
+    if (given == effective_tls(upstream) && (upstream->tls != NULL || !has_secure(peers)))
+        return HWS_OK;
+    rc = make_tls(upstream->manager, given, is_raw, peers, &options, &config, why);
+    if (rc != HWS_OK)
+        return rc;
+    drop_tls(upstream);
+    upstream->tls_options = options;
+    upstream->tls = config;
+    return HWS_OK;
+}
+
 /* ---- life ---- */
 
 static void tidy(hws_deferred_t *deferred);
@@ -118,8 +193,10 @@ static void drain_late(hws_timer_t *timer, hws_time_t now);
 
 void hws_upstream_options_init(hws_upstream_options_t *options, const hws_manager_t *manager)
 {
-    *options = (hws_upstream_options_t){
-        .limits = manager->limits, .timeouts = manager->timeouts, .reuse = manager->reuse};
+    *options = (hws_upstream_options_t){.limits = manager->limits,
+                                        .timeouts = manager->timeouts,
+                                        .reuse = manager->reuse,
+                                        .tls = manager->tls_options};
 }
 
 static void keep_nothing(void *data)
@@ -129,7 +206,9 @@ static void keep_nothing(void *data)
 
 static hws_timeouts_t bounded(const hws_timeouts_t *timeouts)
 {
-    return (hws_timeouts_t){.connect = hws_span_bounded(timeouts->connect),
+    return (hws_timeouts_t){.resolve = hws_span_bounded(timeouts->resolve),
+                            .connect = hws_span_bounded(timeouts->connect),
+                            .tls = hws_span_bounded(timeouts->tls),
                             .queue = hws_span_bounded(timeouts->queue),
                             .request = hws_span_bounded(timeouts->request),
                             .read = hws_span_bounded(timeouts->read),
@@ -179,9 +258,15 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
     if ((rc = check(options, why)) != HWS_OK ||
         (rc = hws_peer_set_make(options, &peers, &is_raw, why)) != HWS_OK)
         return rc;
-    rc = HWS_ERR_NOMEM;
-    if ((upstream = hws_zalloc(sizeof(*upstream))) == NULL)
+    if ((upstream = hws_zalloc(sizeof(*upstream))) == NULL) {
+        rc = HWS_ERR_NOMEM;
         goto fail;
+    }
+    rc = make_tls(manager, options->tls, is_raw, &peers, &upstream->tls_options, &upstream->tls,
+                  why);
+    if (rc != HWS_OK)
+        goto fail;
+    rc = HWS_ERR_NOMEM;
     if ((upstream->name = hws_alloc(options->name.size + 1)) == NULL)
         goto fail;
     memcpy(upstream->name, options->name.data, options->name.size);
@@ -210,8 +295,10 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
 
 fail:
     hws_peer_set_destroy(&peers);
-    if (upstream != NULL)
+    if (upstream != NULL) {
+        drop_tls(upstream);
         hws_free(upstream->name);
+    }
     hws_free(upstream);
     return rc;
 }
@@ -266,6 +353,10 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
     if ((rc = check(options, why)) != HWS_OK ||
         (rc = hws_peer_set_make(&of_same_protocol, &peers, &is_raw, why)) != HWS_OK)
         return rc;
+    if ((rc = renew_tls(upstream, options->tls, &peers, why)) != HWS_OK) {
+        hws_peer_set_destroy(&peers);
+        return rc;
+    }
     apply(upstream, options);
     if (options->peers != NULL)
         replace_peers(upstream, &peers, now);
@@ -401,6 +492,7 @@ static void free_upstream(hws_upstream_t *upstream)
     hws_list_remove(&upstream->starved_link);
     hws_list_remove(&upstream->tidy.link);
     hws_peer_set_dispose(&upstream->peers);
+    drop_tls(upstream);
     hws_free(upstream->name);
     hws_free(upstream);
     hws_manager_tidy(manager);
@@ -492,6 +584,7 @@ void hws_upstream_settings(const hws_upstream_t *upstream, hws_upstream_options_
                                     .limits = upstream->owner.rules.limits,
                                     .timeouts = upstream->owner.rules.timeouts,
                                     .reuse = upstream->owner.rules.reuse,
+                                    .tls = effective_tls(upstream),
                                     .setup = upstream->setup,
                                     .setup_user = upstream->setup_user,
                                     .free_data = upstream->owner.rules.free_data};

@@ -11,6 +11,7 @@
 #include "manager.h"
 #include "peer_set.h"
 #include "queue.h"
+#include "transport/tls.h"
 
 struct hws_upstream {
     hws_pool_owner_t owner; /* the pools' view of it, with limits and timeouts */
@@ -26,12 +27,17 @@ struct hws_upstream {
     bool is_implicit;
     bool is_closed;
     bool is_cutting; /* every call is being ended: nothing is begun for those still there */
+    hws_tls_options_t *tls_options; /* its own; NULL: the manager's */
+    hws_tls_config_t *tls;          /* NULL while nothing has needed one */
     void (*setup)(hws_lease_t *lease, void *user);
     void *setup_user;
     hws_stats_t stats; /* the counters; gauges are filled in when asked */
     hws_drain_t drain;
     hws_deferred_t tidy;
 };
+
+/* Whom the certificate of `peer` must name. */
+const char *hws_upstream_tls_name(const hws_upstream_t *upstream, const hws_peer_t *peer);
 
 int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *options,
                       bool is_implicit, hws_upstream_t **out, hws_error_t *why);

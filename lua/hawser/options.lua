@@ -142,7 +142,9 @@ local limits = fields({
 }, "limits.")
 
 local timeouts = fields({
+  resolve = seconds,
   connect = seconds,
+  tls = seconds,
   queue = seconds,
   request = seconds,
   read = seconds,
@@ -150,6 +152,30 @@ local timeouts = fields({
   lifetime = seconds,
   drain = seconds,
 }, "timeouts.")
+
+local function alpn(value, name)
+  local allowed = "a list of 1 to 16 protocol names of 1 to 255 bytes, the one liked most first"
+  if type(value) ~= "table" then refuse(name, value, allowed) end
+  local checked, count = {}, 0
+  for _ in pairs(value) do count = count + 1 end
+  for i, word in ipairs(value) do
+    checked[i] = text(word, ("%s[%d]"):format(name, i))
+    if #word > 255 then refuse(name, value, allowed) end
+  end
+  if count ~= #checked or count < 1 or count > 16 then refuse(name, value, allowed) end
+  return checked
+end
+
+local tls = fields({
+  ca = text,
+  cert = text,
+  key = text,
+  crl = text,
+  server_name = text,
+  alpn = alpn,
+  min = one_of("1.2", "1.3"),
+  verify = of_type("boolean", "true or false"),
+}, "tls.")
 
 local reuse = one_of("safe", "always", "never")
 
@@ -211,6 +237,7 @@ local check_manager = fields {
   limits = limits,
   timeouts = timeouts,
   reuse = reuse,
+  tls = tls,
   seed = whole(0, 2 ^ 53),
   log = of_type("function", "a function(level, message, fields)"),
 }
@@ -220,6 +247,7 @@ local upstream_checks = {
   limits = limits,
   timeouts = timeouts,
   reuse = reuse,
+  tls = tls,
   setup = setup,
 }
 local check_update = fields(upstream_checks)

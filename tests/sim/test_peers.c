@@ -416,7 +416,7 @@ static void malformed_origins_are_refused(void **state)
         {"http://[]:80/", HWS_ERR_BAD_URL},
         {"http://user:secret@10.0.0.1/", HWS_ERR_BAD_URL},
         {"ftp://10.0.0.1/", HWS_ERR_BAD_URL},
-        {"https://10.0.0.1/", HWS_ERR_UNSUPPORTED},
+        {"h2c://10.0.0.1/", HWS_ERR_UNSUPPORTED},
         {"tcp://10.0.0.1:1", HWS_ERR_UNSUPPORTED},
         {"http://example.org/", HWS_ERR_NAME},
         {"http://10.0.0.256/", HWS_ERR_NAME},

@@ -11,6 +11,7 @@
 #define HAWSER_MANAGER_H
 
 #include <hawser/loop.h>
+#include <hawser/tls.h>
 
 typedef struct hws_manager hws_manager_t;
 typedef struct hws_upstream hws_upstream_t;
@@ -31,7 +32,9 @@ typedef struct {
 
 /* Spans; HWS_NEVER switches one off. */
 typedef struct {
+    hws_time_t resolve;  /* 5 s: looking a name up */
     hws_time_t connect;  /* 3 s: a dial; and anew the setup of a raw connection */
+    hws_time_t tls;      /* 5 s: a handshake */
     hws_time_t queue;    /* 5 s: waiting without a dial of its own under way */
     hws_time_t request;  /* 30 s: a whole call; when streaming, up to the headers */
     hws_time_t read;     /* 30 s: any silent wait for bytes */
@@ -70,6 +73,7 @@ typedef struct {
     const char *reason; /* a word of hws_close_reason_name(), or what the list above says, or "" */
     const char *text;   /* details: where a lease was acquired, what an error said; or "" */
     hws_time_t age;     /* close, stale_reuse: how long the connection had been idle; else 0 */
+    bool is_resumed;    /* connect: over TLS, with a session of an earlier one */
 } hws_event_t;
 
 HWS_API const char *hws_event_name(hws_event_type_t type);
@@ -104,11 +108,13 @@ typedef struct {
     uint32_t queue_max; /* the most that ever waited */
     uint64_t created;   /* established so far */
     uint64_t closed[HWS_CLOSE_COUNT];
-    uint64_t reused;   /* exchanges begun on a connection that had served before */
-    uint64_t replayed; /* went again, uncounted, because a reused connection was dead */
-    uint64_t requests; /* begun: requests and acquisitions */
-    uint64_t ok;       /* ended well; a lease when it is released */
-    uint64_t failed;   /* ended with an error, cancelled ones included */
+    uint64_t handshakes; /* of TLS, in full */
+    uint64_t resumed;    /* of TLS, with the session of an earlier one */
+    uint64_t reused;     /* exchanges begun on a connection that had served before */
+    uint64_t replayed;   /* went again, uncounted, because a reused connection was dead */
+    uint64_t requests;   /* begun: requests and acquisitions */
+    uint64_t ok;         /* ended well; a lease when it is released */
+    uint64_t failed;     /* ended with an error, cancelled ones included */
 } hws_stats_t;
 
 typedef struct {
@@ -116,6 +122,7 @@ typedef struct {
     hws_limits_t limits;      /* of upstreams made behind the scenes */
     hws_timeouts_t timeouts;
     hws_reuse_t reuse;
+    const hws_tls_options_t *tls; /* NULL: the defaults */
     bool has_seed;
     uint64_t seed; /* repeats every decision; without it, the system's entropy */
     /* Told only what hws_manager_listen() asked for; may be NULL. */

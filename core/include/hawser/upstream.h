@@ -7,7 +7,7 @@
 
 /* One address behind an upstream. Slices are copied. */
 typedef struct {
-    hws_slice_t url;      /* "http://host:port", "tcp://host:port", "unix:/path" */
+    hws_slice_t url;      /* "http://host:port"; https: tcp: tls: likewise; "unix:/path" */
     hws_slice_t id;       /* empty: "host:port", or the path with "/" as "%2F" */
     hws_slice_t address;  /* where to connect instead: "host:port" or "unix:/path"; empty: url */
     hws_slice_t locality; /* carried for balancers; may be empty */
@@ -16,7 +16,7 @@ typedef struct {
 } hws_peer_options_t;
 
 typedef enum {
-    HWS_PROTOCOL_AUTO, /* http1 for http:, raw for tcp: and unix: */
+    HWS_PROTOCOL_AUTO, /* http1 for http: and https:, raw for tcp:, tls: and unix: */
     HWS_PROTOCOL_HTTP1,
     HWS_PROTOCOL_RAW
 } hws_protocol_t;
@@ -29,6 +29,7 @@ typedef struct {
     hws_limits_t limits;
     hws_timeouts_t timeouts;
     hws_reuse_t reuse;
+    const hws_tls_options_t *tls; /* NULL: the manager's */
     /* Raw only: prepares each new connection before its first use. Gets a lease of it, which it
      * ends with hws_lease_setup_done(). NULL: connections are ready at once. */
     void (*setup)(hws_lease_t *lease, void *user);
@@ -41,11 +42,11 @@ typedef struct {
 /* Everything from the manager's defaults; name and peers empty. */
 HWS_API void hws_upstream_options_init(hws_upstream_options_t *options,
                                        const hws_manager_t *manager);
-/* HWS_ERR_INVALID, HWS_ERR_BAD_URL, HWS_ERR_NAME, HWS_ERR_UNSUPPORTED with `why->detail`,
+/* HWS_ERR_INVALID, HWS_ERR_BAD_URL, HWS_ERR_UNSUPPORTED, HWS_ERR_TLS_OPTIONS with `why->detail`,
  * HWS_ERR_NOMEM, HWS_ERR_CLOSED. The manager owns it. */
 HWS_API int hws_upstream_create(hws_manager_t *manager, const hws_upstream_options_t *options,
                                 hws_upstream_t **out, hws_error_t *why);
-/* Changes limits, timeouts, reuse, setup and, with `peers` not NULL, the set of peers; what stays
+/* Changes limits, timeouts, reuse, tls (for new connections), setup and, with `peers` not NULL, the set of peers; what stays
  * keeps its connections, what is removed finishes its work. The rest of `options` is ignored.
  * On an error nothing has changed. */
 HWS_API int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *options,

@@ -12,29 +12,21 @@
 
 #include "base/buffer.h"
 
-#include <hawser/error.h>
+#include <hawser/tls.h>
 
 typedef struct hws_tls_config hws_tls_config_t;   /* what is verified and offered; counted */
 typedef struct hws_tls_session hws_tls_session_t; /* what can be resumed; immutable */
 typedef struct hws_tls hws_tls_t;                 /* one connection */
 
-typedef enum { HWS_TLS_1_2, HWS_TLS_1_3 } hws_tls_version_t;
+/* In a block of its own, to be freed with hws_free(); NULL when out of memory. */
+hws_tls_options_t *hws_tls_options_copy(const hws_tls_options_t *options);
 
-/* Each of ca, cert, key, crl is a file's path or PEM text ("-----BEGIN" in it). Borrowed. */
-typedef struct {
-    hws_slice_t ca;   /* empty: the system's roots */
-    hws_slice_t cert; /* of ours, with its chain; empty: none */
-    hws_slice_t key;
-    hws_slice_t crl;
-    const char *const *alpn; /* names in order of preference, ended by NULL; NULL: none offered */
-    hws_tls_version_t min;
-    bool verify; /* false: neither chain nor identity is looked at */
-} hws_tls_options_t;
+/* A configuration of `options` (NULL: the defaults), which offers http/1.1 unless they say what, or
+ * nothing where what is spoken is raw. As hws_tls_config_create(). */
+int hws_tls_config_for(const hws_tls_options_t *options, bool is_raw, hws_tls_config_t **out,
+                       hws_error_t *why);
 
-/* "mbedTLS 2.28.3" */
-const char *hws_tls_engine(void);
-
-/* On a code `why->detail` says which option was wrong and how (hws_explain). */
+/* `options->server_name` is not looked at. On a code `why->detail` says which option was wrong and how (hws_explain). */
 int hws_tls_config_create(const hws_tls_options_t *options, hws_tls_config_t **out,
                           hws_error_t *why);
 void hws_tls_config_hold(hws_tls_config_t *config);
