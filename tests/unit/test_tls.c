@@ -188,6 +188,8 @@ static void a_connection_is_made_used_and_closed(void **state)
     hws_tls_close(talk.near, &talk.to_far);
     far_turn(&talk);
     assert_true(tls_far_is_closed(talk.far));
+    hws_tls_close(talk.near, &talk.to_far);
+    assert_true(hws_buffer_is_empty(&talk.to_far));
     tls_far_send(talk.far, "last", 4, &talk.to_near);
     tls_far_close(talk.far, &talk.to_near);
     assert_int_equal(read_all(&talk), HWS_END);

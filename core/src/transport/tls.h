@@ -49,7 +49,8 @@ int hws_tls_handshake(hws_tls_t *tls, hws_slice_t *in, hws_buffer_t *out);
 int hws_tls_read(hws_tls_t *tls, hws_slice_t *in, hws_buffer_t *plain, hws_buffer_t *out);
 /* Encrypts all of `data` behind `out`: all or a code. */
 int hws_tls_write(hws_tls_t *tls, hws_slice_t data, hws_buffer_t *out);
-/* Appends close_notify. */
+/* Appends close_notify, once; nothing is written after it. Harmless before the handshake is over, and
+ * after a failure. */
 void hws_tls_close(hws_tls_t *tls, hws_buffer_t *out);
 
 /* After the handshake. */
