@@ -230,6 +230,54 @@ static void every_split_of_what_comes_gives_the_same(void **state)
     }
 }
 
+/* Cuts what comes into records of `most` bytes of data, as far as it is in the clear. */
+static void cut_records(hws_buffer_t *buffer, size_t most)
+{
+    hws_buffer_t cut = {NULL, 0, 0, 0};
+
+    while (!hws_buffer_is_empty(buffer)) {
+        const unsigned char *bytes = (const unsigned char *)hws_buffer_bytes(buffer);
+        size_t size = (size_t)bytes[3] << 8 | bytes[4];
+        size_t at;
+
+        for (at = 0; at < size; at += most) {
+            size_t n = size - at < most ? size - at : most;
+            const char header[] = {22, 3, 3, (char)(n >> 8), (char)(n & 0xff)};
+
+            assert_int_equal(bytes[0], 22);
+            assert_int_equal(hws_buffer_append(&cut, header, sizeof(header)), HWS_OK);
+            assert_int_equal(hws_buffer_append(&cut, bytes + 5 + at, n), HWS_OK);
+        }
+        hws_buffer_consume(buffer, 5 + size);
+    }
+    hws_buffer_dispose(buffer);
+    *buffer = cut;
+}
+
+static void a_handshake_may_come_in_small_records(void **state)
+{
+    static const size_t sizes[] = {1, 5, 100, 512};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        talk_t talk;
+        int rc;
+
+        begin(&talk, &good);
+        tls_far_accept(talk.far);
+        assert_int_equal(hws_tls_create(talk.config, "localhost", NULL, &talk.near), HWS_OK);
+        assert_int_equal(near_turn(&talk, false), HWS_AGAIN);
+        far_turn(&talk);
+        cut_records(&talk.to_near, sizes[i]);
+        rc = shake(&talk);
+        if (rc != HWS_OK)
+            fail_msg("%zu: %s %s", sizes[i], hws_error_name(rc), hws_tls_detail(talk.near));
+        exchange(&talk);
+        end(&talk);
+    }
+}
+
 static void data_that_comes_with_the_last_of_the_handshake_is_left_for_read(void **state)
 {
     talk_t talk;
@@ -1025,6 +1073,7 @@ int main(void)
         cmocka_unit_test(a_connection_is_made_used_and_closed),
         cmocka_unit_test(no_alpn_in_common_is_none),
         cmocka_unit_test(every_split_of_what_comes_gives_the_same),
+        cmocka_unit_test(a_handshake_may_come_in_small_records),
         cmocka_unit_test(data_that_comes_with_the_last_of_the_handshake_is_left_for_read),
         cmocka_unit_test(much_data_goes_in_many_records),
         cmocka_unit_test(certificates_are_judged),

@@ -12,6 +12,7 @@
 #include "transport/identity.h"
 #include "transport/roots.h"
 #include "transport/tls_alert.h"
+#include "transport/tls_joiner.h"
 #include "transport/tls_keylog.h"
 #include "transport/tls_san.h"
 
@@ -96,6 +97,7 @@ struct hws_tls {
     hws_identity_t identity;
     hws_slice_t *in; /* for the time of one call */
     hws_buffer_t *out;
+    hws_joiner_t joiner;   /* between `in` and mbedTLS, during the handshake */
     int over;              /* what ended it: HWS_END or a code; 0 while it goes on */
     unsigned heard;        /* of the first two bytes */
     bool is_offered;       /* a session, to be resumed */
@@ -116,11 +118,16 @@ const char *hws_tls_engine(void)
     return "mbedTLS " MBEDTLS_VERSION_STRING;
 }
 
+static size_t min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static int draw_random(void *context, unsigned char *bytes, size_t size)
 {
     (void)context;
     while (size > 0) {
-        size_t n = size < 256 ? size : 256; /* the most that getentropy(3) gives */
+        size_t n = min(size, 256); /* the most that getentropy(3) gives */
 
         if (getentropy(bytes, n) != 0)
             return MBEDTLS_ERR_SSL_NO_RNG;
@@ -889,10 +896,6 @@ static int code_of(hws_tls_t *tls, int ret)
     if (ret == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED || ret == MBEDTLS_ERR_X509_FATAL_ERROR ||
         (ret == BAD_CERTIFICATE && mbedtls_ssl_get_verify_result(&tls->ssl) != 0))
         return judge(tls);
-#if MBEDTLS_VERSION_NUMBER < 0x03000000
-    if (ret == MBEDTLS_ERR_SSL_FEATURE_UNAVAILABLE)
-        tell(tls, "maybe a handshake message in several records (not in mbedTLS 2.28): ");
-#endif
     mbedtls_strerror(ret, text, sizeof(text));
     tell(tls, "%s", text);
     if (is_about_certificates(ret) || ret == BAD_CERTIFICATE)
@@ -924,11 +927,20 @@ static int fail(hws_tls_t *tls, int code)
 static int take_bytes(void *context, unsigned char *to, size_t size)
 {
     hws_tls_t *tls = context;
+    hws_buffer_t *joined = &tls->joiner.ready;
     hws_slice_t *in = tls->in;
 
+    if (in != NULL && hws_joiner_pull(&tls->joiner, in) != HWS_OK)
+        return MBEDTLS_ERR_SSL_ALLOC_FAILED;
+    if (!hws_buffer_is_empty(joined)) {
+        size = min(size, hws_buffer_size(joined));
+        memcpy(to, hws_buffer_bytes(joined), size);
+        hws_buffer_consume(joined, size);
+        return (int)size;
+    }
     if (in == NULL || in->size == 0)
         return MBEDTLS_ERR_SSL_WANT_READ;
-    size = size < in->size ? size : in->size;
+    size = min(size, in->size);
     memcpy(to, in->data, size);
     in->data += size;
     in->size -= size;
@@ -1005,6 +1017,7 @@ void hws_tls_destroy(hws_tls_t *tls)
     if (tls == NULL)
         return;
     mbedtls_ssl_free(&tls->ssl);
+    hws_joiner_dispose(&tls->joiner);
     hws_tls_config_release(tls->config);
     hws_free(tls);
 }
@@ -1099,6 +1112,12 @@ int hws_tls_handshake(hws_tls_t *tls, hws_slice_t *in, hws_buffer_t *out)
         return HWS_AGAIN;
     if (ret != 0)
         return fail(tls, code_of(tls, ret));
+    if (!hws_buffer_is_empty(&tls->joiner.ready)) {
+        tell(tls, "messages in the clear behind the handshake");
+        return fail(tls, HWS_ERR_TLS);
+    }
+    tls->joiner.is_through = true;
+    hws_joiner_dispose(&tls->joiner);
     name_cipher(tls);
     forget_certificate(tls);
     return HWS_OK;
@@ -1129,7 +1148,7 @@ int hws_tls_read(hws_tls_t *tls, hws_slice_t *in, hws_buffer_t *plain, hws_buffe
     lend(tls, in, out);
     while (ret == 0) {
         size_t before = in->size;
-        size_t room = before < RECORD_SIZE ? before : RECORD_SIZE;
+        size_t room = min(before, RECORD_SIZE);
 
         ret = read_some(tls, room > 0 ? room : 1, plain);
 #if defined(HAS_TLS_1_3)
