@@ -423,6 +423,22 @@ static void a_revocation_list_is_heeded(void **state)
         check_certificate(&cases[i], &options);
 }
 
+static void a_certificate_that_is_trusted_itself_needs_no_root_but_the_name(void **state)
+{
+    static const certificate_case_t cases[] = {
+        {"self", NULL, "localhost", HWS_OK, ""},
+        {"self", NULL, "other.test", HWS_ERR_CERT_NAME, "it names localhost"},
+        {"good", NULL, "localhost", HWS_ERR_CERT_UNTRUSTED, ""},
+    };
+    hws_tls_options_t options = trusting();
+    size_t i;
+
+    (void)state;
+    options.ca = HWS_SLICE(FILE_OF("self.pem"));
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        check_certificate(&cases[i], &options);
+}
+
 static void nothing_is_looked_at_where_nothing_is_verified(void **state)
 {
     static const certificate_case_t cases[] = {
@@ -1078,6 +1094,7 @@ int main(void)
         cmocka_unit_test(much_data_goes_in_many_records),
         cmocka_unit_test(certificates_are_judged),
         cmocka_unit_test(a_revocation_list_is_heeded),
+        cmocka_unit_test(a_certificate_that_is_trusted_itself_needs_no_root_but_the_name),
         cmocka_unit_test(nothing_is_looked_at_where_nothing_is_verified),
         cmocka_unit_test(an_address_is_not_sent_as_sni),
         cmocka_unit_test(the_system_s_roots_are_used_where_no_ca_is_given),

@@ -19,6 +19,9 @@
     MBEDTLS_VERSION_NUMBER >= 0x04000000
 #error "mbedTLS 2.28 is needed, or 3.2 and later of 3.x"
 #endif
+#if !defined(MBEDTLS_HAVE_TIME_DATE)
+#error "this mbedTLS does not look at the dates of certificates (MBEDTLS_HAVE_TIME_DATE)"
+#endif
 
 /* What differs between the generations, but for calls that take other arguments. */
 #if MBEDTLS_VERSION_NUMBER < 0x03000000
