@@ -122,10 +122,30 @@ static void a_path_is_not_empty_and_holds_no_nul(void **state)
     assert_int_equal(((char *)&address)[0], 'x');
 }
 
+static void an_ip_becomes_the_address_of_a_socket(void **state)
+{
+    static const char *const texts[] = {"10.0.0.1", "2001:db8::1"};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        hws_address_t direct;
+        hws_address_t made;
+        hws_ip_t ip;
+
+        assert_int_equal(hws_ip_from_text(slice(texts[i]), &ip), HWS_OK);
+        hws_address_of_ip(&ip, 443, &made);
+        assert_int_equal(hws_address_from_ip(slice(texts[i]), 443, &direct), HWS_OK);
+        assert_int_equal(made.size, direct.size);
+        assert_memory_equal(&made.as, &direct.as, direct.size);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(literal_addresses_are_read),
+        cmocka_unit_test(an_ip_becomes_the_address_of_a_socket),
         cmocka_unit_test(what_is_no_literal_address_is_a_name),
         cmocka_unit_test(only_the_slice_is_read),
         cmocka_unit_test(a_path_may_be_as_long_as_the_system_takes),

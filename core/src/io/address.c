@@ -3,30 +3,58 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-int hws_address_from_ip(hws_slice_t text, uint16_t port, hws_address_t *out)
+hws_ip_t hws_ip_make(int family, const void *bytes)
+{
+    hws_ip_t ip = {.family = (uint8_t)family};
+
+    memcpy(ip.bytes, bytes, family == AF_INET ? sizeof(struct in_addr) : sizeof(struct in6_addr));
+    return ip;
+}
+
+int hws_ip_from_text(hws_slice_t text, hws_ip_t *out)
 {
     char literal[INET6_ADDRSTRLEN];
-    hws_address_t address;
+    struct in6_addr bytes; /* room for either */
+    int family = AF_INET;
 
     if (text.size == 0 || text.size >= sizeof(literal) ||
         memchr(text.data, '\0', text.size) != NULL)
         return HWS_ERR_NAME;
     memcpy(literal, text.data, text.size);
     literal[text.size] = '\0';
-    memset(&address, 0, sizeof(address));
-    if (inet_pton(AF_INET, literal, &address.as.v4.sin_addr) == 1) {
-        address.as.v4.sin_family = AF_INET;
-        address.as.v4.sin_port = htons(port);
-        address.size = sizeof(address.as.v4);
-    } else if (inet_pton(AF_INET6, literal, &address.as.v6.sin6_addr) == 1) {
-        address.as.v6.sin6_family = AF_INET6;
-        address.as.v6.sin6_port = htons(port);
-        address.size = sizeof(address.as.v6);
-    } else {
-        return HWS_ERR_NAME;
+    if (inet_pton(family, literal, &bytes) != 1) {
+        family = AF_INET6;
+        if (inet_pton(family, literal, &bytes) != 1)
+            return HWS_ERR_NAME;
     }
-    *out = address;
+    *out = hws_ip_make(family, &bytes);
     return HWS_OK;
+}
+
+void hws_address_of_ip(const hws_ip_t *ip, uint16_t port, hws_address_t *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (ip->family == AF_INET) {
+        out->as.v4.sin_family = AF_INET;
+        out->as.v4.sin_port = htons(port);
+        memcpy(&out->as.v4.sin_addr, ip->bytes, sizeof(out->as.v4.sin_addr));
+        out->size = sizeof(out->as.v4);
+    } else {
+        out->as.v6.sin6_family = AF_INET6;
+        out->as.v6.sin6_port = htons(port);
+        memcpy(&out->as.v6.sin6_addr, ip->bytes, sizeof(out->as.v6.sin6_addr));
+        out->size = sizeof(out->as.v6);
+    }
+}
+
+int hws_address_from_ip(hws_slice_t text, uint16_t port, hws_address_t *out)
+{
+    hws_ip_t ip;
+    int rc = hws_ip_from_text(text, &ip);
+
+    if (rc == HWS_OK)
+        hws_address_of_ip(&ip, port, out);
+    return rc;
 }
 
 int hws_address_from_path(hws_slice_t path, hws_address_t *out)

@@ -18,6 +18,19 @@ typedef struct {
     socklen_t size;
 } hws_address_t;
 
+/* An address of a host, as look-ups find it: without a port, and a sixth of an hws_address_t. */
+typedef struct {
+    uint8_t family;    /* AF_INET or AF_INET6 */
+    uint8_t bytes[16]; /* in network order; of IPv4 the first 4, the rest is 0 */
+} hws_ip_t;
+
+/* `family` is AF_INET with 4 bytes behind it, or AF_INET6 with 16. */
+hws_ip_t hws_ip_make(int family, const void *bytes);
+/* From "127.0.0.1" or "::1" (no brackets, no zone). HWS_ERR_NAME when it is neither. */
+int hws_ip_from_text(hws_slice_t text, hws_ip_t *out);
+/* What a socket at that host and port connects to. */
+void hws_address_of_ip(const hws_ip_t *ip, uint16_t port, hws_address_t *out);
+
 /* From "127.0.0.1" or "::1" (no brackets, no zone). HWS_ERR_NAME when it is neither. */
 int hws_address_from_ip(hws_slice_t text, uint16_t port, hws_address_t *out);
 /* From a path. HWS_ERR_BAD_URL when it is empty, holds a NUL or is too long for the system. */
