@@ -18,6 +18,8 @@
 
 typedef struct hws_io hws_io_t;
 typedef struct hws_socket hws_socket_t;
+typedef struct hws_names hws_names_t;
+typedef struct hws_question hws_question_t;
 
 /* Inputs of one socket, told to the `owner` that hws_io_connect() was given. */
 typedef struct {
@@ -30,6 +32,27 @@ typedef struct {
     /* What hws_io_flush() took has left (HWS_OK), or it never will. */
     void (*on_flush)(void *owner, int status, hws_time_t now);
 } hws_socket_events_t;
+
+/* Whom to ask for the addresses of names. All zeros: as the system is configured. */
+typedef struct {
+    const hws_address_t *servers; /* in the order in which they are tried, at most 16 */
+    uint32_t server_count;        /* 0: those of the system */
+    const char *const *search;    /* domains that a short name is tried in, at most 16 */
+    uint32_t search_count;
+    bool has_search;     /* `search` counts, also when it is empty; else the system's are taken */
+    hws_time_t patience; /* all tries together take less, above 0 */
+} hws_names_options_t;
+
+/* More addresses than this of one name and family are left out. */
+#define HWS_ANSWER_ADDRESSES 256
+
+/* The addresses of one family that a name has. */
+typedef struct {
+    int status;          /* HWS_OK: at least one. Else HWS_ERR_NXDOMAIN, HWS_ERR_NODATA... */
+    const hws_ip_t *ips; /* in the server's order; they last until on_answer returns */
+    uint32_t count;
+    uint32_t ttl; /* seconds that they may be kept, the shortest on the way to them; with HWS_OK */
+} hws_answer_t;
 
 /* What can be done with a connected socket. The worlds' sockets are not the only ones: a filter that
  * stands on a socket (transport/tunnel.h) is a socket too. */
@@ -76,6 +99,17 @@ typedef struct {
      * 60 s; reading is off. On failure nothing was begun and `*out` is untouched. */
     int (*connect)(hws_io_t *io, const hws_address_t *address, const hws_socket_events_t *events,
                    void *owner, hws_socket_t **out);
+
+    /* The names of one configuration, which is copied. No question may be open when it goes. */
+    int (*names_create)(hws_io_t *io, const hws_names_options_t *options, hws_names_t **out);
+    void (*names_destroy)(hws_names_t *names);
+    /* Asks for the addresses of `name` (not a literal one) of one family, AF_INET or AF_INET6.
+     * on_answer tells once; any number may be asked at once. On failure nothing was begun. */
+    int (*ask)(hws_names_t *names, const char *name, int family,
+               void (*on_answer)(void *owner, const hws_answer_t *answer, hws_time_t now),
+               void *owner, hws_question_t **out);
+    /* Forgets a question: on_answer is not called. Not after it was. */
+    void (*unask)(hws_question_t *question);
 
     /* Arms the one timer: on_timer at `at` or a little later. Again moves it; HWS_NEVER disarms. */
     void (*arm)(hws_io_t *io, hws_time_t at);

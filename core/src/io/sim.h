@@ -10,7 +10,12 @@
  *     listener->options.latency_max = HWS_MS(20);         may change at any time
  *
  * A peer is a script: callbacks of the listener, which act on their end of the connection (`conn`)
- * through the functions below. None of these calls back before it returns. */
+ * through the functions below. None of these calls back before it returns.
+ *
+ *     hws_sim_name(sim, "db.test", AF_INET, "10.0.0.1 10.0.0.2", &record);
+ *     record->ttl = 60;                                   may change at any time as well
+ *
+ * There is one name server, whoever is asked; what it has no record of does not exist. */
 #ifndef HWS_IO_SIM_H
 #define HWS_IO_SIM_H
 
@@ -85,6 +90,25 @@ struct hws_sim_conn {
     bool has_ended; /* on_end was told */
 };
 
+#define HWS_SIM_IPS 16
+
+/* What the name server says of one name and family, at the moment in which it answers. */
+typedef struct {
+    int status; /* HWS_OK: the addresses; HWS_ERR_NODATA when there are none */
+    hws_ip_t ips[HWS_SIM_IPS];
+    uint32_t count;
+    uint32_t ttl;
+    hws_time_t latency_min; /* of the answer, an even random choice of min..max */
+    hws_time_t latency_max;
+    bool is_silent; /* HWS_ERR_DNS_TIMEOUT when patience is over */
+    uint64_t asked; /* questions so far */
+
+    /* private */
+    hws_list_t link;
+    const char *name;
+    int family;
+} hws_sim_name_t;
+
 /* A world for hws_loop_create_on(); its `destroy` frees everything that is made here. */
 int hws_sim_create(uint64_t seed, hws_sim_t **out);
 hws_io_t *hws_sim_io(hws_sim_t *sim);
@@ -104,6 +128,13 @@ int hws_sim_send(hws_sim_conn_t *conn, const char *data, size_t size);
 void hws_sim_close(hws_sim_conn_t *conn, hws_sim_close_t how);
 /* While paused, the peer takes no bytes: the window fills. */
 void hws_sim_pause(hws_sim_conn_t *conn, bool on);
+
+/* A new record, of HWS_OK and TTL 0, or the one that is there with new addresses: literal ones of
+ * `family` in one string, separated by blanks. `name` lives as long as the world. */
+int hws_sim_name(hws_sim_t *sim, const char *name, int family, const char *ips,
+                 hws_sim_name_t **out);
+/* Questions asked, and neither answered nor forgotten. */
+uint32_t hws_sim_open_questions(const hws_sim_t *sim);
 
 /* The next `count` connects return `code` at once. */
 void hws_sim_fail_connects(hws_sim_t *sim, uint32_t count, int code);
