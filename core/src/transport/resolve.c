@@ -248,7 +248,7 @@ static entry_t *find_entry(hws_resolver_t *resolver, const char *name, size_t si
 
 /* Questions ----------------------------------------------------------------------------------- */
 
-static void on_answer(void *owner, const hws_answer_t *answer, hws_time_t now)
+static void take_answer(void *owner, const hws_answer_t *answer, hws_time_t now)
 {
     record_t *record = owner;
     hws_loop_t *loop = record->entry->resolver->loop;
@@ -269,7 +269,7 @@ static void ask(record_t *record, hws_time_t now)
     entry_t *entry = record->entry;
     hws_resolver_t *resolver = entry->resolver;
     int rc = resolver->loop->io->ops->ask(resolver->names, entry->name, families[record->family],
-                                          on_answer, record, &record->question);
+                                          take_answer, record, &record->question);
 
     if (rc != HWS_OK) {
         keep_failure(record, rc, now);
@@ -329,8 +329,8 @@ static int fail_both(hws_resolution_t *resolution, int status)
 
 int hws_resolution_start(hws_resolution_t *resolution, hws_resolver_t *resolver, hws_slice_t name,
                          hws_time_t now,
-                         void (*on_resolved)(hws_resolution_t *resolution, hws_family_t family,
-                                             hws_time_t now))
+                         void (*on_answer)(hws_resolution_t *resolution, hws_family_t family,
+                                           hws_time_t now))
 {
     char key[NAME_MAX_SIZE];
     size_t size = make_key(name, key);
@@ -338,7 +338,7 @@ int hws_resolution_start(hws_resolution_t *resolution, hws_resolver_t *resolver,
     int family;
 
     resolver->lookups++;
-    resolution->on_answer = on_resolved;
+    resolution->on_answer = on_answer;
     for (family = 0; family < HWS_FAMILIES; family++) {
         hws_list_init(&resolution->links[family]);
         resolution->found[family] = (hws_resolved_t){.status = HWS_AGAIN};
