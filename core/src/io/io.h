@@ -41,6 +41,8 @@ typedef struct {
     uint32_t search_count;
     bool has_search;     /* `search` counts, also when it is empty; else the system's are taken */
     hws_time_t patience; /* all tries together take less, above 0 */
+    const char *hosts_path;  /* NULL: /etc/hosts */
+    const char *config_path; /* NULL: /etc/resolv.conf */
 } hws_names_options_t;
 
 /* More addresses than this of one name and family are left out. */

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "io/process.h"
+#include "io/uv_dns.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -56,6 +57,7 @@ typedef struct {
     hws_time_t polled_at;
     uint64_t read_at; /* the clock, in ns, as it was read last */
     hws_slab_t sockets;
+    hws_dns_t dns;
     size_t watched_count; /* sockets that libuv watches */
     bool had_input;       /* in this turn */
     bool is_woken;
@@ -559,6 +561,24 @@ static void fire_if_due(world_t *world)
     rest(world);
 }
 
+/* Names ------------------------------------------------------------------------------------- */
+
+static int names_create(hws_io_t *io, const hws_names_options_t *options, hws_names_t **out)
+{
+    return hws_dns_names_create(&world_of(io)->dns, options, out);
+}
+
+/* What is asked by those who are told, and known at once, waits for the next turn. */
+static void tell_answers(world_t *world)
+{
+    size_t count;
+
+    for (count = world->dns.answered_count; count > 0 && world->dns.answered_count > 0; count--) {
+        hws_dns_tell(&world->dns, begin_input(world));
+        rest(world);
+    }
+}
+
 /* Turns ------------------------------------------------------------------------------------- */
 
 static void ask_rest(hws_io_t *io)
@@ -568,7 +588,7 @@ static void ask_rest(hws_io_t *io)
 
 static bool may_bring_input(const world_t *world)
 {
-    return world->watched_count > 0 || world->armed_at != HWS_NEVER;
+    return world->watched_count > 0 || world->armed_at != HWS_NEVER || world->dns.open > 0;
 }
 
 static int run_loop(hws_io_t *io, hws_run_t mode)
@@ -584,13 +604,18 @@ static int run_loop(hws_io_t *io, hws_run_t mode)
         wait = false;
     }
     if (wait && !may_bring_input(world)) {
+        world->has_news = false;
+        world->dns.has_news = false;
         uv_run(&world->loop, UV_RUN_NOWAIT); /* lets closed sockets go */
         return HWS_END;
     }
+    wait = wait && world->dns.answered_count == 0;
     do {
         world->had_input = false;
         world->has_news = false;
+        world->dns.has_news = false;
         uv_run(&world->loop, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+        tell_answers(world);
         if (!world->had_input)
             world->polled_at = read_clock(world);
         fire_if_due(world);
@@ -608,7 +633,7 @@ static hws_time_t loop_timeout(hws_io_t *io)
     world_t *world = world_of(io);
     int ms;
 
-    if (world->is_woken || world->has_news)
+    if (world->is_woken || world->has_news || world->dns.has_news || world->dns.answered_count > 0)
         return 0;
     if (!uv_loop_alive(&world->loop))
         return HWS_NEVER;
@@ -653,6 +678,10 @@ static const hws_io_ops_t ops = {
     .recent = clock_recent,
     .entropy = fill_random,
     .connect = socket_connect,
+    .names_create = names_create,
+    .names_destroy = hws_dns_names_destroy,
+    .ask = hws_dns_ask,
+    .unask = hws_dns_unask,
     .arm = arm_timer,
     .wake = ask_rest,
     .run = run_loop,
@@ -677,6 +706,7 @@ int hws_io_uv_create(hws_io_t **out)
     }
     uv_timer_init(&world->loop, &world->timer);
     world->loop.data = world;
+    hws_dns_init(&world->dns, &world->loop);
     world->io.ops = &ops;
     world->timer_at = HWS_NEVER;
     world->armed_at = HWS_NEVER;
