@@ -366,6 +366,19 @@ static void a_configuration_that_changed_holds_for_what_is_asked_then(void **sta
     fixture.loop->io->ops->names_destroy(names);
 }
 
+static void the_configuration_of_the_system_can_be_used(void **state)
+{
+    const hws_names_options_t options = {.patience = PATIENCE};
+    hws_names_t *names = make_names_of(&options);
+    told_t told;
+
+    (void)state;
+    ask_of(names, &told, "localhost", AF_INET6);
+    wait_for(&told);
+    assert_int_equal(told.status, HWS_OK);
+    fixture.loop->io->ops->names_destroy(names);
+}
+
 static void a_short_name_is_tried_in_the_search_domains(void **state)
 {
     static const char *const search[] = {"nx.test", "test"};
@@ -666,6 +679,7 @@ int main(void)
         TEST(localhost_and_the_hosts_file_need_no_server),
         TEST(a_hosts_file_that_changed_is_read_again),
         TEST(a_configuration_that_changed_holds_for_what_is_asked_then),
+        TEST(the_configuration_of_the_system_can_be_used),
         TEST(a_short_name_is_tried_in_the_search_domains),
         TEST(a_thousand_names_at_once_are_answered),
         TEST(a_question_that_was_given_up_is_not_answered),

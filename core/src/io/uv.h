@@ -5,7 +5,7 @@
 #include "io/io.h"
 
 /* HWS_ERR_TOO_MANY_FILES when no descriptor is left for it: it needs a few. A run waits for the
- * timer and for sockets that connect, are read, or flush; a socket that is merely open brings no
+ * timer, for sockets that connect, are read, or flush, and for questions; a socket that is merely open brings no
  * input, and does not keep a run waiting. */
 int hws_io_uv_create(hws_io_t **out);
 
