@@ -5,7 +5,7 @@
  *               |  are out         knows    when c-ares is not on the stack
  *               '----------------------^ localhost, the hosts file: known at once
  *
- * One hws_names_t is one configuration, and holds the c-ares channel for it. When the file that
+ * One hws_names_t is one configuration, and holds a channel for it (io/uv_dns_channel.h). When the file that
  * configures the system changes, a new channel is made; the old one stays until its last answer.
  * The files are looked at when something is asked, at most once per second.
  *
@@ -15,6 +15,7 @@
 
 #include "base/list.h"
 #include "io/io.h"
+#include "io/process.h"
 
 #include <uv.h>
 
@@ -27,6 +28,12 @@ typedef struct {
     bool has_news;         /* for the system's poll set, which libuv tells it only in a turn */
     uint32_t generation;   /* of the process that made it */
 } hws_dns_t;
+
+/* A forked child shares the poll set of its parent, and must not touch it. */
+static inline bool hws_dns_is_forked(const hws_dns_t *dns)
+{
+    return dns->generation != hws_process_generation();
+}
 
 void hws_dns_init(hws_dns_t *dns, uv_loop_t *loop);
 
