@@ -8,11 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -589,6 +590,76 @@ static void each_allocation_may_fail(void **state)
     }
 }
 
+static void without_a_descriptor_left_a_look_up_says_so_and_works_later(void **state)
+{
+    struct rlimit before;
+    struct rlimit none;
+    int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+    told_t *told;
+
+    (void)state;
+    close(fd);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)fd;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    told = look_up("plain.test", AF_INET);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(told->status, HWS_ERR_TOO_MANY_FILES);
+    assert_int_equal(look_up("plain.test", AF_INET)->status, HWS_OK);
+}
+
+typedef struct {
+    hws_address_t server;
+    unsigned answered;
+} look_ups_t;
+
+static void count_answer(void *owner, const hws_answer_t *answer, hws_time_t now)
+{
+    look_ups_t *look_ups = owner;
+
+    (void)now;
+    look_ups->answered += answer->status == HWS_OK;
+}
+
+static void *look_up_on_a_thread(void *user)
+{
+    look_ups_t *look_ups = user;
+    const hws_names_options_t options = make_options(&look_ups->server, 1, PATIENCE);
+    hws_loop_t *loop;
+    hws_names_t *names;
+    hws_question_t *question;
+
+    if (hws_loop_create(&loop) != HWS_OK)
+        return NULL;
+    if (loop->io->ops->names_create(loop->io, &options, &names) == HWS_OK) {
+        for (int i = 0; i < 100; i++)
+            (void)loop->io->ops->ask(names, "plain.test", i % 2 == 0 ? AF_INET : AF_INET6,
+                                     count_answer, look_ups, &question);
+        while (hws_loop_run(loop, true) != HWS_END)
+            ;
+        loop->io->ops->names_destroy(names);
+    }
+    hws_loop_destroy(loop);
+    return NULL;
+}
+
+static void each_thread_may_have_a_loop_of_its_own(void **state)
+{
+    look_ups_t look_ups[4];
+    pthread_t threads[4];
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        look_ups[i] = (look_ups_t){.server = name_server_address(fixture.server)};
+        assert_int_equal(pthread_create(&threads[i], NULL, look_up_on_a_thread, &look_ups[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(look_ups[i].answered, 100);
+    }
+}
+
 /* dnsmasq ------------------------------------------------------------------------------------- */
 
 static uint16_t free_port(void)
@@ -689,6 +760,8 @@ int main(void)
         TEST(a_host_loop_is_told_when_to_come),
         TEST(a_forked_child_leaves_the_questions_of_its_parent_alone),
         TEST(each_allocation_may_fail),
+        TEST(without_a_descriptor_left_a_look_up_says_so_and_works_later),
+        TEST(each_thread_may_have_a_loop_of_its_own),
         TEST(dnsmasq_is_understood),
     };
 

@@ -35,7 +35,7 @@ typedef struct {
 
 /* Whom to ask for the addresses of names. All zeros: as the system is configured. */
 typedef struct {
-    const hws_address_t *servers; /* in the order in which they are tried, at most 16 */
+    const hws_address_t *servers; /* in their order, at most 16; of port 0 at 53 */
     uint32_t server_count;        /* 0: those of the system */
     const char *const *search;    /* domains that a short name is tried in, at most 16 */
     uint32_t search_count;
