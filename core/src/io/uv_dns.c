@@ -217,18 +217,27 @@ static void look_at_files(hws_names_t *names)
 
 /* Operations -------------------------------------------------------------------------------- */
 
+/* Of an empty file nothing is known. */
+static uint32_t find_in_hosts(const hws_question_t *question, hws_ip_t *ips, bool *is_known)
+{
+    const hws_buffer_t *hosts = &question->names->hosts;
+    hws_slice_t text = {0};
+
+    if (!hws_buffer_is_empty(hosts))
+        text = (hws_slice_t){hws_buffer_bytes(hosts), hws_buffer_size(hosts)};
+    return hws_hosts_find(text, question->name, question->family, ips, HWS_ANSWER_ADDRESSES,
+                          is_known);
+}
+
 /* Whether the question is answered without a name server. */
 static bool answer_at_once(hws_question_t *question)
 {
-    hws_names_t *names = question->names;
-    hws_slice_t text = {hws_buffer_bytes(&names->hosts), hws_buffer_size(&names->hosts)};
     hws_ip_t ips[HWS_ANSWER_ADDRESSES];
     hws_answer_t answer = {.status = HWS_OK, .ips = ips, .count = 1};
     bool is_known = true;
 
     if (!hws_hosts_is_local(question->name, question->family, ips))
-        answer.count = hws_hosts_find(text, question->name, question->family, ips,
-                                      HWS_ANSWER_ADDRESSES, &is_known);
+        answer.count = find_in_hosts(question, ips, &is_known);
     if (answer.count == 0)
         answer.status = HWS_ERR_NODATA;
     if (is_known)
