@@ -86,7 +86,8 @@ static void push_table(lua_State *L)
     lua_setfield(L, -2, "handlers");
 }
 
-static void read_options(lua_State *L, hws_manager_options_t *options, hwl_tls_t *room)
+static void read_options(lua_State *L, hws_manager_options_t *options, hwl_tls_t *room,
+                         hwl_dns_t *dns)
 {
     lua_getfield(L, -1, "max_connections");
     if (!lua_isnil(L, -1))
@@ -104,6 +105,7 @@ static void read_options(lua_State *L, hws_manager_options_t *options, hwl_tls_t
     hwl_options_timeouts(L, &options->timeouts);
     hwl_options_reuse(L, &options->reuse);
     hwl_options_tls(L, room, &options->tls);
+    hwl_options_dns(L, dns, &options->dns);
 }
 
 /* Makes a manager from the checked options on top of the stack, and pushes it; or nil and why. */
@@ -111,6 +113,7 @@ static int make(lua_State *L, hwl_t *lua)
 {
     hws_manager_options_t options;
     hwl_tls_t room;
+    hwl_dns_t dns;
     hws_error_t why = {.code = HWS_OK};
     hwl_manager_t **handle;
     hwl_manager_t *manager;
@@ -119,7 +122,7 @@ static int make(lua_State *L, hwl_t *lua)
 
     hwl_loop(L, lua);
     hws_manager_options_init(&options);
-    read_options(L, &options, &room);
+    read_options(L, &options, &room, &dns);
     handle = hwl_new(L, lua, HWL_MANAGER, sizeof(*handle), 1);
     *handle = NULL;
     push_table(L);

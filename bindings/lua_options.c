@@ -93,23 +93,25 @@ static void get_slice(lua_State *L, const char *field, hws_slice_t *out)
         *out = slice;
 }
 
-/* The names of the list in field `alpn`; they last as the list does. */
-static void get_alpn(lua_State *L, hwl_tls_t *room)
+/* The strings of the list in that field, into `out`, ended by NULL; they last as the list does.
+ * False when there is no list. */
+static bool get_list(lua_State *L, const char *field, const char **out, size_t most)
 {
+    bool has_it;
     size_t count;
     size_t i;
 
-    lua_getfield(L, -1, "alpn");
-    count = lua_istable(L, -1) ? lua_rawlen(L, -1) : 0;
-    for (i = 0; i < count && i < HWL_MOST_ALPN; i++) {
+    lua_getfield(L, -1, field);
+    has_it = lua_istable(L, -1);
+    count = has_it ? lua_rawlen(L, -1) : 0;
+    for (i = 0; i < count && i < most; i++) {
         lua_rawgeti(L, -1, (int)i + 1);
-        room->alpn[i] = lua_tostring(L, -1);
+        out[i] = lua_tostring(L, -1);
         lua_pop(L, 1);
     }
-    room->alpn[i] = NULL;
-    if (lua_istable(L, -1))
-        room->options.alpn = room->alpn;
+    out[i] = NULL;
     lua_pop(L, 1);
+    return has_it;
 }
 
 void hwl_options_tls(lua_State *L, hwl_tls_t *room, const hws_tls_options_t **tls)
@@ -133,8 +135,28 @@ void hwl_options_tls(lua_State *L, hwl_tls_t *room, const hws_tls_options_t **tl
         if (!lua_isnil(L, -1))
             room->options.verify = lua_toboolean(L, -1) != 0;
         lua_pop(L, 1);
-        get_alpn(L, room);
+        if (get_list(L, "alpn", room->alpn, HWL_MOST_ALPN))
+            room->options.alpn = room->alpn;
         *tls = &room->options;
+    }
+    lua_pop(L, 1);
+}
+
+void hwl_options_dns(lua_State *L, hwl_dns_t *room, const hws_dns_options_t **dns)
+{
+    lua_getfield(L, -1, "dns");
+    if (!lua_isnil(L, -1)) {
+        if (*dns != NULL)
+            room->options = **dns;
+        else
+            hws_dns_options_init(&room->options);
+        if (get_list(L, "servers", room->servers, HWL_MOST_NAMES))
+            room->options.servers = room->servers;
+        if (get_list(L, "search", room->search, HWL_MOST_NAMES))
+            room->options.search = room->search;
+        get_span(L, "ttl_min", &room->options.ttl_min);
+        get_span(L, "ttl_max", &room->options.ttl_max);
+        *dns = &room->options;
     }
     lua_pop(L, 1);
 }

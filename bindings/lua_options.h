@@ -16,12 +16,22 @@ typedef struct {
     const char *alpn[HWL_MOST_ALPN + 1];
 } hwl_tls_t;
 
+#define HWL_MOST_NAMES 16
+
+/* The same for those of names. */
+typedef struct {
+    hws_dns_options_t options;
+    const char *servers[HWL_MOST_NAMES + 1];
+    const char *search[HWL_MOST_NAMES + 1];
+} hwl_dns_t;
+
 /* Take over what the table on top of the stack has; leave the rest as it is. */
 void hwl_options_limits(lua_State *L, hws_limits_t *limits);
 void hwl_options_timeouts(lua_State *L, hws_timeouts_t *timeouts);
 void hwl_options_reuse(lua_State *L, hws_reuse_t *reuse);
-/* Field by field; `*tls` then points to `room`, which points into the table. */
+/* Field by field; `*tls` and `*dns` then point to `room`, which points into the table. */
 void hwl_options_tls(lua_State *L, hwl_tls_t *room, const hws_tls_options_t **tls);
+void hwl_options_dns(lua_State *L, hwl_dns_t *room, const hws_dns_options_t **dns);
 
 /* The string in that field of the table on top, empty when there is none. It lives as long as the
  * table holds it. */

@@ -48,7 +48,7 @@ static void read_peers(lua_State *L, hws_upstream_options_t *options)
 
 /* From the checked options at `checked`; peers point into them. */
 static void read_options(lua_State *L, int checked, hws_upstream_options_t *options,
-                         hwl_tls_t *room)
+                         hwl_tls_t *room, hwl_dns_t *dns)
 {
     hws_slice_t protocol;
 
@@ -62,6 +62,7 @@ static void read_options(lua_State *L, int checked, hws_upstream_options_t *opti
     hwl_options_timeouts(L, &options->timeouts);
     hwl_options_reuse(L, &options->reuse);
     hwl_options_tls(L, room, &options->tls);
+    hwl_options_dns(L, dns, &options->dns);
     lua_getfield(L, -1, "setup");
     if (!lua_isnil(L, -1))
         options->setup = lua_isfunction(L, -1) ? hwl_lease_setup : NULL;
@@ -121,6 +122,7 @@ static int create(lua_State *L, hwl_manager_t *manager)
 {
     hws_upstream_options_t options;
     hwl_tls_t room;
+    hwl_dns_t dns;
     hws_error_t why = {.code = HWS_OK};
     hwl_upstream_t *upstream;
     hws_upstream_t *core;
@@ -134,7 +136,7 @@ static int create(lua_State *L, hwl_manager_t *manager)
     options.name.data = lua_tolstring(L, 2, &options.name.size);
     options.setup_user = manager;
     options.free_data = hwl_lease_free_data;
-    read_options(L, 4, &options, &room);
+    read_options(L, 4, &options, &room, &dns);
     /* All that Lua could fail in comes before the core's part, which could not be taken back. */
     upstream = push_new(L, manager);
     self = lua_gettop(L) - 1;
@@ -209,6 +211,7 @@ static int update(lua_State *L)
     hwl_upstream_t *upstream = hwl_self(L, HWL_UPSTREAM);
     hws_upstream_options_t options;
     hwl_tls_t room;
+    hwl_dns_t dns;
     hws_error_t why = {.code = HWS_OK};
     int rc;
 
@@ -219,7 +222,7 @@ static int update(lua_State *L)
     if (!is_usable(L, upstream))
         return 2;
     hws_upstream_settings(upstream->core, &options);
-    read_options(L, 3, &options, &room);
+    read_options(L, 3, &options, &room, &dns);
     if ((rc = hws_upstream_update(upstream->core, &options, &why)) != HWS_OK)
         return hwl_options_fail(L, upstream->manager->lua, rc, &why);
     hwl_get_table(L, 1);

@@ -134,6 +134,27 @@ static int set_tls(hws_manager_t *manager, const hws_tls_options_t *options, hws
     return hws_tls_config_for(manager->tls_options, false, &manager->tls[false], why);
 }
 
+static void drop_tls(hws_manager_t *manager)
+{
+    size_t i;
+
+    for (i = 0; i < 2; i++)
+        if (manager->tls[i] != NULL)
+            hws_tls_config_release(manager->tls[i]);
+    hws_free(manager->tls_options);
+}
+
+int hws_manager_lookup(hws_manager_t *manager, hws_lookup_t **out)
+{
+    int rc = HWS_OK;
+
+    if (manager->lookup == NULL)
+        rc = hws_lookup_create(manager->loop, manager->dns_options, manager->timeouts.resolve,
+                               &manager->lookup);
+    *out = manager->lookup;
+    return rc;
+}
+
 int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, hws_manager_t **out,
                        hws_error_t *why)
 {
@@ -153,8 +174,10 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
         return rc;
     if ((manager = hws_zalloc(sizeof(*manager))) == NULL)
         return HWS_ERR_NOMEM;
-    if (options->tls != NULL && (rc = set_tls(manager, options->tls, why)) != HWS_OK) {
-        hws_free(manager->tls_options);
+    if ((options->tls != NULL && (rc = set_tls(manager, options->tls, why)) != HWS_OK) ||
+        (options->dns != NULL &&
+         (rc = hws_dns_options_copy(options->dns, &manager->dns_options, why)) != HWS_OK)) {
+        drop_tls(manager);
         hws_free(manager);
         return rc;
     }
@@ -236,7 +259,6 @@ static bool is_drained(const hws_manager_t *manager)
 static void tidy(hws_deferred_t *deferred)
 {
     hws_manager_t *manager = HWS_CONTAINER(deferred, hws_manager_t, tidy);
-    size_t i;
 
     if (is_drained(manager))
         hws_drain_over(&manager->drain, manager, "", HWS_OK);
@@ -250,10 +272,9 @@ static void tidy(hws_deferred_t *deferred)
     hws_pools_dispose(&manager->pools);
     hws_tunnels_dispose(&manager->tunnels);
     hws_sessions_dispose(&manager->sessions);
-    for (i = 0; i < 2; i++)
-        if (manager->tls[i] != NULL)
-            hws_tls_config_release(manager->tls[i]);
-    hws_free(manager->tls_options);
+    drop_tls(manager);
+    hws_lookup_release(manager->lookup);
+    hws_free(manager->dns_options);
     hws_slab_dispose(&manager->requests);
     hws_slab_dispose(&manager->leases);
     manager->loop->managers--;
@@ -683,7 +704,8 @@ static int make_origin(hws_manager_t *manager, hws_slice_t origin, hws_upstream_
 
     if (origin.size == 0 || origin.size > LONGEST_ORIGIN)
         return hws_explain(why, HWS_ERR_BAD_URL,
-                           "a URL begins with http://host, of at most %d bytes", LONGEST_ORIGIN);
+                           "a URL begins with https://host, or http:, of at most %d bytes",
+                           LONGEST_ORIGIN);
     hws_upstream_options_init(&options, manager);
     options.name = origin;
     options.peers = &peer;
@@ -740,8 +762,10 @@ int hws_manager_origin(hws_manager_t *manager, hws_slice_t url, hws_upstream_t *
     if (memchr(url.data, '@', size) != NULL)
         return hws_explain(why, HWS_ERR_BAD_URL,
                            "credentials in a URL are refused: use an Authorization header");
-    if (found == NULL && size >= 6 && memcmp(origin.data, "tcp://", 6) == 0)
-        return hws_explain(why, HWS_ERR_UNSUPPORTED, "tcp:// has no requests: acquire a lease");
+    if (found == NULL && size >= 6 &&
+        (memcmp(origin.data, "tcp://", 6) == 0 || memcmp(origin.data, "tls://", 6) == 0))
+        return hws_explain(why, HWS_ERR_UNSUPPORTED, "%.6s has no requests: acquire a lease",
+                           origin.data);
     if (found == NULL && (rc = make_origin(manager, origin, &found, why)) != HWS_OK)
         return rc;
     *upstream = found;

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "io/loop.h"
+#include "names.h"
 #include "pool/pool.h"
 #include "transport/sessions.h"
 #include "transport/tunnel.h"
@@ -36,6 +37,8 @@ struct hws_manager {
     hws_reuse_t reuse;
     hws_tls_options_t *tls_options; /* NULL: the defaults */
     hws_tls_config_t *tls[2];       /* made of them for http and for raw, when first needed */
+    hws_dns_options_t *dns_options; /* NULL: the defaults */
+    hws_lookup_t *lookup;           /* NULL while no name was looked up */
     hws_tunnels_t tunnels;
     hws_sessions_t sessions;
     uint32_t in_flight; /* calls that are not over */
@@ -89,6 +92,9 @@ void hws_drain_over(hws_drain_t *drain, hws_manager_t *manager, const char *name
  * those made behind the scenes come and go, and what can be resumed is kept by configuration. */
 int hws_manager_share_tls(hws_manager_t *manager, bool is_raw, hws_tls_config_t **out,
                           hws_error_t *why);
+
+/* Who looks names up, made when first needed; HWS_ERR_NOMEM, HWS_ERR_DNS. */
+int hws_manager_lookup(hws_manager_t *manager, hws_lookup_t **out);
 
 /* Adds gauges and counters up; queue_max is the greater. */
 void hws_stats_add(hws_stats_t *sum, const hws_stats_t *stats);

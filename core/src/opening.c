@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 static hws_upstream_t *upstream_of(const hws_opening_t *opening)
 {
@@ -17,6 +18,15 @@ static hws_loop_t *loop_of(const hws_opening_t *opening)
     return upstream_of(opening)->manager->loop;
 }
 
+static void stop_lookup(hws_opening_t *opening)
+{
+    if (opening->lookup == NULL)
+        return;
+    hws_resolution_cancel(&opening->resolution);
+    hws_lookup_release(opening->lookup);
+    opening->lookup = NULL;
+}
+
 /* The one ending. Its place under the caps belongs to the connection, once there is one. */
 static void over(hws_opening_t *opening, int status, const char *detail, hws_time_t now)
 {
@@ -25,6 +35,7 @@ static void over(hws_opening_t *opening, int status, const char *detail, hws_tim
     hws_call_t *call = opening->call;
     hws_phase_t phase = opening->phase;
 
+    stop_lookup(opening);
     hws_dial_cancel(&opening->dial);
     if (opening->tunnel != NULL)
         opening->tunnel->ops->close(opening->tunnel, true);
@@ -157,6 +168,7 @@ static void on_dialed(hws_dial_t *dial, int status, hws_socket_t *socket, hws_ti
 {
     hws_opening_t *opening = HWS_CONTAINER(dial, hws_opening_t, dial);
 
+    stop_lookup(opening);
     if (status != HWS_OK)
         give_up_dial(opening, status, NULL, now);
     else if (opening->peer->is_secure)
@@ -172,16 +184,74 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
     hws_opening_cancel(opening, HWS_ERR_TIMEOUT, now);
 }
 
+/* ---- addresses ---- */
+
+static void offer(hws_opening_t *opening, hws_family_t family, hws_time_t now)
+{
+    const hws_resolved_t *found = &opening->resolution.found[family];
+    hws_address_t addresses[HWS_DIAL_ADDRESSES];
+    uint32_t count = found->count < HWS_DIAL_ADDRESSES ? found->count : HWS_DIAL_ADDRESSES;
+    uint32_t i;
+
+    if (found->status != HWS_OK)
+        return;
+    for (i = 0; i < count; i++)
+        hws_address_of_ip(&found->ips[i], opening->peer->port, &addresses[i]);
+    /* From here on it is the dial that takes time; what is still out has its own patience. */
+    hws_loop_cancel_timer(loop_of(opening), &opening->timer);
+    opening->phase = HWS_PHASE_CONNECT;
+    hws_dial_offer(&opening->dial, addresses, count, now);
+}
+
+static void look_whether_all(hws_opening_t *opening, hws_time_t now)
+{
+    if (!hws_resolution_waits_for(&opening->resolution, HWS_IPV6) &&
+        !hws_resolution_waits_for(&opening->resolution, HWS_IPV4))
+        hws_dial_no_more(&opening->dial, hws_resolution_status(&opening->resolution), now);
+}
+
+static void on_answer(hws_resolution_t *resolution, hws_family_t family, hws_time_t now)
+{
+    hws_opening_t *opening = HWS_CONTAINER(resolution, hws_opening_t, resolution);
+
+    offer(opening, family, now);
+    look_whether_all(opening, now);
+}
+
+static void look_up(hws_opening_t *opening, hws_time_t now)
+{
+    const char *name = opening->peer->name;
+    int rc = hws_upstream_lookup(upstream_of(opening), &opening->lookup);
+
+    if (rc != HWS_OK) {
+        hws_dial_no_more(&opening->dial, rc, now);
+        return;
+    }
+    opening->phase = HWS_PHASE_RESOLVE;
+    set_timer(opening, upstream_of(opening)->owner.rules.timeouts.resolve, now);
+    (void)hws_resolution_start(&opening->resolution, &opening->lookup->resolver,
+                               (hws_slice_t){name, strlen(name)}, now, on_answer);
+    offer(opening, HWS_IPV6, now);
+    offer(opening, HWS_IPV4, now);
+    look_whether_all(opening, now);
+}
+
 /* A peer's own addresses are all there, and tried in their order until the race is remembered. */
 static void start_dial(hws_opening_t *opening, hws_time_t now)
 {
     hws_peer_t *peer = opening->peer;
     hws_dial_options_t options = {.span = peer->upstream->owner.rules.timeouts.connect,
-                                  .first = hws_dial_family(&peer->addresses[0]),
+                                  .first = HWS_IPV6,
                                   .winner = &peer->winner,
                                   .on_done = on_dialed};
 
+    if (peer->name == NULL)
+        options.first = hws_dial_family(&peer->addresses[0]);
     hws_dial_start(&opening->dial, loop_of(opening), &options, now);
+    if (peer->name != NULL) {
+        look_up(opening, now);
+        return;
+    }
     hws_dial_offer(&opening->dial, peer->addresses, peer->address_count, now);
     hws_dial_no_more(&opening->dial, HWS_OK, now);
 }

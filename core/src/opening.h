@@ -1,29 +1,32 @@
 /* opening.h - one attempt to give a peer's pool another connection.
  *
- *   DIALING --connected--> TLS --verified--> SETUP --the user's setup agrees--> over: the pool has
- *      |                    |                  |                                       one more
- *      '--------------------+-- failed, late --+----------------------------------> over: none
+ *   RESOLVING --addresses--> DIALING --connected--> TLS --verified--> SETUP --agrees--> over: the
+ *       |                       |                    |                 |            pool has one more
+ *       '-----------------------+--- failed, late ---+-----------------+--------> over: none
  *
- * TLS is passed at once where the peer speaks in the clear, SETUP where the upstream has none.
- * DIALING and SETUP may last timeouts.connect each, TLS timeouts.tls. It counts against every cap
- * from its first moment to its last. */
+ * RESOLVING is passed at once where the address is known, TLS where the peer speaks in the clear,
+ * SETUP where the upstream has none. They last timeouts.resolve, .connect, .tls and .connect at
+ * most. It counts against every cap from its first moment to its last. */
 #ifndef HWS_OPENING_H
 #define HWS_OPENING_H
 
 #include "call.h"
+#include "names.h"
 #include "pool/connection.h"
 #include "transport/dial.h"
 
 struct hws_opening {
     hws_peer_t *peer;
-    hws_list_t link;   /* in peer->openings */
-    hws_call_t *call;  /* that it was begun for or has been given to; NULL: nobody waits */
-    hws_phase_t phase; /* how far it is, for errors */
+    hws_list_t link;      /* in peer->openings */
+    hws_call_t *call;     /* that it was begun for or has been given to; NULL: nobody waits */
+    hws_phase_t phase;    /* how far it is, for errors */
+    hws_lookup_t *lookup; /* held while names are looked up; else NULL */
+    hws_resolution_t resolution;
     hws_dial_t dial;
     hws_socket_t *tunnel;         /* while TLS shakes hands */
     hws_connection_t *connection; /* NULL until it is established */
     hws_lease_t *setup;           /* what the user's setup holds, while it does */
-    hws_timer_t timer;            /* of TLS, then of the setup */
+    hws_timer_t timer;            /* of RESOLVING, then of TLS, then of SETUP */
 };
 
 /* Begins one for `call`. The caller has taken a place under the caps. HWS_ERR_NOMEM only: every

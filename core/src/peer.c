@@ -1,6 +1,7 @@
 #include "peer.h"
 
 #include "manager.h"
+#include "names.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -92,6 +93,8 @@ static int parse_authority(hws_slice_t text, place_t *place, hws_error_t *why)
         if (close == NULL)
             return bad(why, text, "no ] after the IPv6 address");
         place->host = (hws_slice_t){text.data + 1, (size_t)(close - text.data) - 1};
+        if (memchr(place->host.data, ':', place->host.size) == NULL)
+            return bad(why, text, "brackets are for IPv6 addresses");
         colon = close + 1 < end ? close + 1 : NULL;
         if (colon != NULL && *colon != ':')
             return bad(why, text, "a port follows the address as :port");
@@ -147,6 +150,29 @@ static int parse_url(hws_slice_t url, place_t *place, hws_error_t *why)
     return parse_authority(url, place, why);
 }
 
+static char *copy(hws_slice_t text)
+{
+    char *string = hws_alloc(text.size + 1);
+
+    if (string == NULL)
+        return NULL;
+    if (text.size > 0)
+        memcpy(string, text.data, text.size);
+    string[text.size] = '\0';
+    return string;
+}
+
+/* Host names are case-insensitive too (RFC 3986, 3.2.2): one of them has one id. */
+static char *lower(char *text)
+{
+    char *at;
+
+    for (at = text; at != NULL && *at != '\0'; at++)
+        if (*at >= 'A' && *at <= 'Z')
+            *at = (char)(*at - 'A' + 'a');
+    return text;
+}
+
 static int set_addresses(hws_peer_t *peer, const place_t *place, hws_error_t *why)
 {
     static const hws_slice_t loopback[] = {{"127.0.0.1", 9}, {"::1", 3}};
@@ -169,32 +195,12 @@ static int set_addresses(hws_peer_t *peer, const place_t *place, hws_error_t *wh
     peer->address_count = 1;
     if (hws_address_from_ip(place->host, place->port, &peer->addresses[0]) == HWS_OK)
         return HWS_OK;
-    return hws_explain(why, HWS_ERR_NAME,
-                       "%.*s: names are not resolved yet, give an address or localhost",
-                       (int)(place->host.size < 40 ? place->host.size : 40), place->host.data);
-}
-
-static char *copy(hws_slice_t text)
-{
-    char *string = hws_alloc(text.size + 1);
-
-    if (string == NULL)
-        return NULL;
-    if (text.size > 0)
-        memcpy(string, text.data, text.size);
-    string[text.size] = '\0';
-    return string;
-}
-
-/* Host names are case-insensitive too (RFC 3986, 3.2.2): one of them has one id. */
-static char *lower(char *text)
-{
-    char *at;
-
-    for (at = text; at != NULL && *at != '\0'; at++)
-        if (*at >= 'A' && *at <= 'Z')
-            *at = (char)(*at - 'A' + 'a');
-    return text;
+    peer->address_count = 0;
+    if (!hws_names_is_name(place->host))
+        return bad(why, place->host, "neither an address nor a host name");
+    peer->name = lower(copy(place->host));
+    peer->port = place->port;
+    return peer->name != NULL ? HWS_OK : HWS_ERR_NOMEM;
 }
 
 /* A path with every "/" as "%2F", because ids hold no "/". */
@@ -318,6 +324,7 @@ void hws_peer_destroy(hws_peer_t *peer)
     hws_free(peer->authority);
     hws_free(peer->address_text);
     hws_free(peer->host);
+    hws_free(peer->name);
     hws_free(peer->locality);
     hws_free(peer);
 }

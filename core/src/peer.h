@@ -27,7 +27,9 @@ struct hws_peer {
     hws_winner_t winner; /* of the races between them */
     bool speaks_http;    /* of the scheme; for `auto` */
     bool is_secure;      /* https, tls */
-    char *host;          /* of the URL, without brackets: whom a certificate must name */
+    char *name;          /* to be looked up for addresses, with `port`; NULL: they are known */
+    uint16_t port;
+    char *host; /* of the URL, without brackets: whom a certificate must name */
     double weight;
     double credit; /* of the weighted round robin */
     uint32_t priority;

@@ -196,7 +196,8 @@ void hws_upstream_options_init(hws_upstream_options_t *options, const hws_manage
     *options = (hws_upstream_options_t){.limits = manager->limits,
                                         .timeouts = manager->timeouts,
                                         .reuse = manager->reuse,
-                                        .tls = manager->tls_options};
+                                        .tls = manager->tls_options,
+                                        .dns = manager->dns_options};
 }
 
 static void keep_nothing(void *data)
@@ -226,6 +227,36 @@ static void apply(hws_upstream_t *upstream, const hws_upstream_options_t *option
     upstream->setup_user = options->setup_user;
     upstream->owner.rules.free_data =
         options->free_data != NULL ? options->free_data : keep_nothing;
+}
+
+/* ---- names ---- */
+
+static int make_lookup(const hws_manager_t *manager, const hws_upstream_options_t *options,
+                       hws_lookup_t **out, hws_error_t *why)
+{
+    hws_dns_options_t *checked;
+    int rc;
+
+    *out = NULL;
+    if (options->dns == NULL || options->dns == manager->dns_options)
+        return HWS_OK;
+    if ((rc = hws_dns_options_copy(options->dns, &checked, why)) != HWS_OK)
+        return rc;
+    rc = hws_lookup_create(manager->loop, checked, options->timeouts.resolve, out);
+    hws_free(checked);
+    return rc;
+}
+
+int hws_upstream_lookup(hws_upstream_t *upstream, hws_lookup_t **out)
+{
+    int rc = HWS_OK;
+
+    *out = upstream->lookup;
+    if (*out == NULL)
+        rc = hws_manager_lookup(upstream->manager, out);
+    if (rc == HWS_OK)
+        hws_lookup_hold(*out);
+    return rc;
 }
 
 static int check(const hws_upstream_options_t *options, hws_error_t *why)
@@ -264,7 +295,7 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
     }
     rc = make_tls(manager, options->tls, is_raw, &peers, &upstream->tls_options, &upstream->tls,
                   why);
-    if (rc != HWS_OK)
+    if (rc != HWS_OK || (rc = make_lookup(manager, options, &upstream->lookup, why)) != HWS_OK)
         goto fail;
     rc = HWS_ERR_NOMEM;
     if ((upstream->name = hws_alloc(options->name.size + 1)) == NULL)
@@ -297,6 +328,7 @@ fail:
     hws_peer_set_destroy(&peers);
     if (upstream != NULL) {
         drop_tls(upstream);
+        hws_lookup_release(upstream->lookup);
         hws_free(upstream->name);
     }
     hws_free(upstream);
@@ -341,6 +373,7 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
 {
     hws_time_t now = hws_loop_now(upstream->manager->loop);
     hws_upstream_options_t of_same_protocol = *options;
+    hws_lookup_t *lookup = NULL;
     hws_list_t peers;
     bool is_raw = upstream->owner.rules.is_raw;
     int rc;
@@ -353,9 +386,15 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
     if ((rc = check(options, why)) != HWS_OK ||
         (rc = hws_peer_set_make(&of_same_protocol, &peers, &is_raw, why)) != HWS_OK)
         return rc;
-    if ((rc = renew_tls(upstream, options->tls, &peers, why)) != HWS_OK) {
+    if ((rc = make_lookup(upstream->manager, options, &lookup, why)) != HWS_OK ||
+        (rc = renew_tls(upstream, options->tls, &peers, why)) != HWS_OK) {
+        hws_lookup_release(lookup);
         hws_peer_set_destroy(&peers);
         return rc;
+    }
+    if (lookup != NULL) {
+        hws_lookup_release(upstream->lookup);
+        upstream->lookup = lookup;
     }
     apply(upstream, options);
     if (options->peers != NULL)
@@ -493,6 +532,7 @@ static void free_upstream(hws_upstream_t *upstream)
     hws_list_remove(&upstream->tidy.link);
     hws_peer_set_dispose(&upstream->peers);
     drop_tls(upstream);
+    hws_lookup_release(upstream->lookup);
     hws_free(upstream->name);
     hws_free(upstream);
     hws_manager_tidy(manager);

@@ -29,6 +29,7 @@ struct hws_upstream {
     bool is_cutting; /* every call is being ended: nothing is begun for those still there */
     hws_tls_options_t *tls_options; /* its own; NULL: the manager's */
     hws_tls_config_t *tls;          /* NULL while nothing has needed one */
+    hws_lookup_t *lookup;           /* its own; NULL: the manager's */
     void (*setup)(hws_lease_t *lease, void *user);
     void *setup_user;
     hws_stats_t stats; /* the counters; gauges are filled in when asked */
@@ -36,6 +37,8 @@ struct hws_upstream {
     hws_deferred_t tidy;
 };
 
+/* Who looks its names up, held for the caller. HWS_ERR_NOMEM, HWS_ERR_DNS. */
+int hws_upstream_lookup(hws_upstream_t *upstream, hws_lookup_t **out);
 /* Whom the certificate of `peer` must name. */
 const char *hws_upstream_tls_name(const hws_upstream_t *upstream, const hws_peer_t *peer);
 

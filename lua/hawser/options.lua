@@ -78,6 +78,11 @@ local function seconds(value, name)
   return value
 end
 
+local function positive(value, name)
+  if value == false then refuse(name, value, "a number of seconds above 0, at most 1e9") end
+  return seconds(value, name)
+end
+
 local function whole(least, most)
   local allowed = ("a whole number, %.0f to %.0f"):format(least, most)
   return function(value, name)
@@ -153,18 +158,32 @@ local timeouts = fields({
   drain = seconds,
 }, "timeouts.")
 
-local function alpn(value, name)
-  local allowed = "a list of 1 to 16 protocol names of 1 to 255 bytes, the one liked most first"
+local function list(value, name, allowed, least)
   if type(value) ~= "table" then refuse(name, value, allowed) end
   local checked, count = {}, 0
   for _ in pairs(value) do count = count + 1 end
-  for i, word in ipairs(value) do
-    checked[i] = text(word, ("%s[%d]"):format(name, i))
-    if #word > 255 then refuse(name, value, allowed) end
-  end
-  if count ~= #checked or count < 1 or count > 16 then refuse(name, value, allowed) end
+  for i, word in ipairs(value) do checked[i] = text(word, ("%s[%d]"):format(name, i)) end
+  if count ~= #checked or count < least or count > 16 then refuse(name, value, allowed) end
   return checked
 end
+
+local function alpn(value, name)
+  local allowed = "a list of 1 to 16 protocol names of 1 to 255 bytes, the one liked most first"
+  local checked = list(value, name, allowed, 1)
+  for _, word in ipairs(checked) do
+    if #word > 255 then refuse(name, value, allowed) end
+  end
+  return checked
+end
+
+local dns = fields({
+  servers = function(value, name)
+    return list(value, name, "a list of 1 to 16 addresses, each perhaps with :port", 1)
+  end,
+  search = function(value, name) return list(value, name, "a list of at most 16 domains", 0) end,
+  ttl_min = positive,
+  ttl_max = positive,
+}, "dns.")
 
 local tls = fields({
   ca = text,
@@ -238,6 +257,7 @@ local check_manager = fields {
   timeouts = timeouts,
   reuse = reuse,
   tls = tls,
+  dns = dns,
   seed = whole(0, 2 ^ 53),
   log = of_type("function", "a function(level, message, fields)"),
 }
@@ -248,6 +268,7 @@ local upstream_checks = {
   timeouts = timeouts,
   reuse = reuse,
   tls = tls,
+  dns = dns,
   setup = setup,
 }
 local check_update = fields(upstream_checks)

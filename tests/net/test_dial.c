@@ -57,7 +57,7 @@ static void run(race_t *race, const char *first, const char *second, hws_time_t 
 {
     hws_address_t addresses[] = {address_of(first), address_of(second)};
     hws_dial_options_t options = {
-        .span = span, .first = HWS_FAMILY_V4, .winner = &race->winner, .on_done = on_done};
+        .span = span, .first = HWS_IPV4, .winner = &race->winner, .on_done = on_done};
 
     *race = (race_t){.first_free = 0};
     assert_int_equal(hws_loop_create(&race->loop), HWS_OK);
@@ -92,7 +92,7 @@ static void a_refusal_costs_nothing(void **state)
     (void)state;
     run(&race, "closed", "http", HWS_NEVER);
     assert_int_equal(race.status, HWS_OK);
-    assert_int_equal(race.winner.family, HWS_FAMILY_V4);
+    assert_int_equal(race.winner.family, HWS_IPV4);
     run(&race, "closed", "closed", HWS_S(20));
     assert_int_equal(race.status, HWS_ERR_REFUSED);
     assert_true(race.took < HWS_S(10));

@@ -48,7 +48,7 @@ static void prepare(uint64_t seed)
 {
     memset(&race, 0, sizeof(race));
     race.options = (hws_dial_options_t){
-        .span = HWS_S(3), .first = HWS_FAMILY_V6, .winner = &race.winner, .on_done = on_done};
+        .span = HWS_S(3), .first = HWS_IPV6, .winner = &race.winner, .on_done = on_done};
     assert_int_equal(hws_sim_create(seed, &race.sim), HWS_OK);
     assert_int_equal(hws_loop_create_on(hws_sim_io(race.sim), &race.loop), HWS_OK);
 }
@@ -89,7 +89,7 @@ static int end(void **state)
 
 static const char *name_of(hws_family_t family, unsigned index, char *name)
 {
-    snprintf(name, NAME_SIZE, family == HWS_FAMILY_V6 ? "2001:db8::%x" : "10.0.0.%u", index + 1);
+    snprintf(name, NAME_SIZE, family == HWS_IPV6 ? "2001:db8::%x" : "10.0.0.%u", index + 1);
     return name;
 }
 
@@ -161,8 +161,8 @@ static void no_more(int status)
 static void start_with(unsigned v6, unsigned v4)
 {
     start();
-    offer(HWS_FAMILY_V6, 0, v6);
-    offer(HWS_FAMILY_V4, 0, v4);
+    offer(HWS_IPV6, 0, v6);
+    offer(HWS_IPV4, 0, v4);
     no_more(HWS_OK);
 }
 
@@ -192,58 +192,58 @@ static uint64_t accepted(hws_family_t family, unsigned index)
 static void a_black_holed_ipv6_costs_250_ms(void **state)
 {
     (void)state;
-    silent_on(HWS_FAMILY_V6, 0);
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(10));
+    silent_on(HWS_IPV6, 0);
+    listen_on(HWS_IPV4, 0, HWS_MS(10));
     start_with(1, 1);
     run_until(HWS_MS(259));
     assert_int_equal(race.done, 0);
     assert_int_equal(hws_sim_open_sockets(race.sim), 2);
     run_until(HWS_S(10));
     expect(HWS_OK, HWS_MS(260));
-    assert_int_equal(accepted(HWS_FAMILY_V4, 0), 1);
+    assert_int_equal(accepted(HWS_IPV4, 0), 1);
 }
 
 static void when_both_work_only_the_first_is_tried(void **state)
 {
     (void)state;
-    listen_on(HWS_FAMILY_V6, 0, HWS_MS(100));
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(1));
+    listen_on(HWS_IPV6, 0, HWS_MS(100));
+    listen_on(HWS_IPV4, 0, HWS_MS(1));
     start_with(1, 1);
     run_until(HWS_S(10));
     expect(HWS_OK, HWS_MS(100));
-    assert_int_equal(accepted(HWS_FAMILY_V6, 0), 1);
-    assert_int_equal(accepted(HWS_FAMILY_V4, 0), 0);
+    assert_int_equal(accepted(HWS_IPV6, 0), 1);
+    assert_int_equal(accepted(HWS_IPV4, 0), 0);
 }
 
 /* Node gave each attempt up after 250 ms, and far servers could not be reached (node#54359). */
 static void an_earlier_attempt_may_still_win(void **state)
 {
     (void)state;
-    listen_on(HWS_FAMILY_V6, 0, HWS_MS(400));
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(400));
+    listen_on(HWS_IPV6, 0, HWS_MS(400));
+    listen_on(HWS_IPV4, 0, HWS_MS(400));
     start_with(1, 1);
     run_until(HWS_S(10));
     expect(HWS_OK, HWS_MS(400));
-    assert_int_equal(accepted(HWS_FAMILY_V6, 0), 1);
-    assert_int_equal(accepted(HWS_FAMILY_V4, 0), 0);
+    assert_int_equal(accepted(HWS_IPV6, 0), 1);
+    assert_int_equal(accepted(HWS_IPV4, 0), 0);
 }
 
 static void of_two_that_connect_at_the_same_moment_one_stays(void **state)
 {
     (void)state;
-    listen_on(HWS_FAMILY_V6, 0, HWS_MS(300));
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(50));
+    listen_on(HWS_IPV6, 0, HWS_MS(300));
+    listen_on(HWS_IPV4, 0, HWS_MS(50));
     start_with(1, 1);
     run_until(HWS_S(10));
     expect(HWS_OK, HWS_MS(300));
-    assert_int_equal(race.hosts[HWS_FAMILY_V6][0]->open + race.hosts[HWS_FAMILY_V4][0]->open, 1);
+    assert_int_equal(race.hosts[HWS_IPV6][0]->open + race.hosts[HWS_IPV4][0]->open, 1);
 }
 
 static void a_refused_attempt_makes_room_for_the_next_at_once(void **state)
 {
     (void)state;
-    answer_on(HWS_FAMILY_V6, 0, HWS_MS(20), HWS_ERR_REFUSED);
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(5));
+    answer_on(HWS_IPV6, 0, HWS_MS(20), HWS_ERR_REFUSED);
+    listen_on(HWS_IPV4, 0, HWS_MS(5));
     start_with(1, 1);
     run_until(HWS_S(10));
     expect(HWS_OK, HWS_MS(25));
@@ -252,13 +252,13 @@ static void a_refused_attempt_makes_room_for_the_next_at_once(void **state)
 static void a_failure_at_once_makes_room_as_well(void **state)
 {
     (void)state;
-    listen_on(HWS_FAMILY_V6, 0, 0);
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(5));
+    listen_on(HWS_IPV6, 0, 0);
+    listen_on(HWS_IPV4, 0, HWS_MS(5));
     hws_sim_fail_connects(race.sim, 1, HWS_ERR_NET_UNREACHABLE);
     start_with(1, 1);
     run_until(HWS_S(10));
     expect(HWS_OK, HWS_MS(5));
-    assert_int_equal(accepted(HWS_FAMILY_V6, 0), 0);
+    assert_int_equal(accepted(HWS_IPV6, 0), 0);
 }
 
 static void no_more_than_six_are_alive(void **state)
@@ -267,8 +267,8 @@ static void no_more_than_six_are_alive(void **state)
 
     (void)state;
     for (i = 0; i < 5; i++) {
-        silent_on(HWS_FAMILY_V6, i);
-        silent_on(HWS_FAMILY_V4, i);
+        silent_on(HWS_IPV6, i);
+        silent_on(HWS_IPV4, i);
     }
     start_with(5, 5);
     for (i = 0; i <= 8; i++) {
@@ -282,11 +282,11 @@ static void no_more_than_six_are_alive(void **state)
 static void addresses_beyond_the_bound_are_left_out(void **state)
 {
     (void)state;
-    listen_on(HWS_FAMILY_V6, HWS_DIAL_ADDRESSES, 0);
+    listen_on(HWS_IPV6, HWS_DIAL_ADDRESSES, 0);
     start_with(HWS_DIAL_ADDRESSES + 1, 0);
     run_until(HWS_S(1));
     expect(HWS_ERR_REFUSED, 0);
-    listen_on(HWS_FAMILY_V6, HWS_DIAL_ADDRESSES - 1, 0);
+    listen_on(HWS_IPV6, HWS_DIAL_ADDRESSES - 1, 0);
     race.done = 0;
     start_with(HWS_DIAL_ADDRESSES + 1, 3);
     run_until(HWS_S(2));
@@ -315,27 +315,27 @@ static void a_path_needs_no_patience(void **state)
 static void ipv4_waits_50_ms_for_ipv6(void **state)
 {
     (void)state;
-    listen_on(HWS_FAMILY_V6, 0, HWS_MS(1));
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(1));
+    listen_on(HWS_IPV6, 0, HWS_MS(1));
+    listen_on(HWS_IPV4, 0, HWS_MS(1));
     start();
     run_until(HWS_MS(100)); /* the resolver takes its time, which is not the dial's */
-    offer(HWS_FAMILY_V4, 0, 1);
+    offer(HWS_IPV4, 0, 1);
     run_until(HWS_MS(149));
     assert_int_equal(hws_sim_open_sockets(race.sim), 0);
-    offer(HWS_FAMILY_V6, 0, 1);
+    offer(HWS_IPV6, 0, 1);
     no_more(HWS_OK);
     run_until(HWS_S(10));
     expect(HWS_OK, HWS_MS(150));
-    assert_int_equal(accepted(HWS_FAMILY_V6, 0), 1);
-    assert_int_equal(accepted(HWS_FAMILY_V4, 0), 0);
+    assert_int_equal(accepted(HWS_IPV6, 0), 1);
+    assert_int_equal(accepted(HWS_IPV4, 0), 0);
 }
 
 static void ipv4_waits_no_longer_than_that(void **state)
 {
     (void)state;
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(1));
+    listen_on(HWS_IPV4, 0, HWS_MS(1));
     start();
-    offer(HWS_FAMILY_V4, 0, 1);
+    offer(HWS_IPV4, 0, 1);
     run_until(HWS_S(1));
     expect(HWS_OK, HWS_MS(51));
 }
@@ -343,9 +343,9 @@ static void ipv4_waits_no_longer_than_that(void **state)
 static void ipv4_waits_no_longer_than_for_the_answer_that_there_is_no_ipv6(void **state)
 {
     (void)state;
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(1));
+    listen_on(HWS_IPV4, 0, HWS_MS(1));
     start();
-    offer(HWS_FAMILY_V4, 0, 1);
+    offer(HWS_IPV4, 0, 1);
     run_until(HWS_MS(20));
     no_more(HWS_ERR_SERVFAIL);
     run_until(HWS_S(1));
@@ -355,27 +355,27 @@ static void ipv4_waits_no_longer_than_for_the_answer_that_there_is_no_ipv6(void 
 static void an_address_that_comes_late_joins_the_race(void **state)
 {
     (void)state;
-    silent_on(HWS_FAMILY_V4, 0);
-    silent_on(HWS_FAMILY_V4, 1);
-    listen_on(HWS_FAMILY_V6, 0, HWS_MS(1));
+    silent_on(HWS_IPV4, 0);
+    silent_on(HWS_IPV4, 1);
+    listen_on(HWS_IPV6, 0, HWS_MS(1));
     start();
-    offer(HWS_FAMILY_V4, 0, 2);
+    offer(HWS_IPV4, 0, 2);
     run_until(HWS_MS(200));
-    offer(HWS_FAMILY_V6, 0, 1);
+    offer(HWS_IPV6, 0, 1);
     run_until(HWS_S(10));
     expect(HWS_OK, HWS_MS(301)); /* its family has the next turn */
-    assert_int_equal(accepted(HWS_FAMILY_V6, 0), 1);
+    assert_int_equal(accepted(HWS_IPV6, 0), 1);
 }
 
 static void an_address_that_comes_when_all_others_failed_is_tried_at_once(void **state)
 {
     (void)state;
-    listen_on(HWS_FAMILY_V6, 0, HWS_MS(1));
+    listen_on(HWS_IPV6, 0, HWS_MS(1));
     start();
-    offer(HWS_FAMILY_V4, 0, 2); /* nobody is there */
+    offer(HWS_IPV4, 0, 2); /* nobody is there */
     run_until(HWS_MS(700));
     assert_int_equal(race.done, 0);
-    offer(HWS_FAMILY_V6, 0, 1);
+    offer(HWS_IPV6, 0, 1);
     no_more(HWS_OK);
     run_until(HWS_S(10));
     expect(HWS_OK, HWS_MS(701));
@@ -385,7 +385,7 @@ static void the_span_runs_on_while_addresses_are_awaited(void **state)
 {
     (void)state;
     start();
-    offer(HWS_FAMILY_V4, 0, 2); /* nobody is there */
+    offer(HWS_IPV4, 0, 2); /* nobody is there */
     run_until(HWS_S(10));
     expect(HWS_ERR_REFUSED, HWS_MS(50) + HWS_S(3));
 }
@@ -394,7 +394,7 @@ static void without_addresses_the_reason_is_told(void **state)
 {
     (void)state;
     start();
-    offer(HWS_FAMILY_V4, 0, 0);
+    offer(HWS_IPV4, 0, 0);
     run_until(HWS_S(4)); /* longer than the span, which has not begun */
     assert_int_equal(race.done, 0);
     no_more(HWS_ERR_NXDOMAIN);
@@ -406,14 +406,14 @@ static void what_comes_after_the_end_is_ignored(void **state)
 {
     (void)state;
     race.options.span = HWS_NEVER;
-    listen_on(HWS_FAMILY_V4, 0, 0);
+    listen_on(HWS_IPV4, 0, 0);
     start();
     hws_dial_cancel(&race.dial);
-    offer(HWS_FAMILY_V4, 0, 1);
+    offer(HWS_IPV4, 0, 1);
     no_more(HWS_OK);
     run_until(HWS_S(10));
     assert_int_equal(race.done, 0);
-    assert_int_equal(accepted(HWS_FAMILY_V4, 0), 0);
+    assert_int_equal(accepted(HWS_IPV4, 0), 0);
 }
 
 /* What is told -------------------------------------------------------------------------------- */
@@ -444,8 +444,8 @@ static void the_most_telling_failure_is_told(void **state)
     finish();
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         prepare(1);
-        answer_on(HWS_FAMILY_V6, 0, HWS_MS(1), cases[i].v6);
-        answer_on(HWS_FAMILY_V4, 0, HWS_MS(1), cases[i].v4);
+        answer_on(HWS_IPV6, 0, HWS_MS(1), cases[i].v6);
+        answer_on(HWS_IPV4, 0, HWS_MS(1), cases[i].v4);
         start_with(1, 1);
         run_until(HWS_S(10));
         expect(cases[i].told, HWS_MS(2));
@@ -467,10 +467,10 @@ static void a_failure_known_at_once_is_told_later(void **state)
 static void the_span_is_one_for_all(void **state)
 {
     (void)state;
-    answer_on(HWS_FAMILY_V6, 0, HWS_MS(10), HWS_ERR_REFUSED);
-    silent_on(HWS_FAMILY_V6, 1);
-    silent_on(HWS_FAMILY_V4, 0);
-    answer_on(HWS_FAMILY_V4, 1, HWS_MS(10), HWS_ERR_REFUSED);
+    answer_on(HWS_IPV6, 0, HWS_MS(10), HWS_ERR_REFUSED);
+    silent_on(HWS_IPV6, 1);
+    silent_on(HWS_IPV4, 0);
+    answer_on(HWS_IPV4, 1, HWS_MS(10), HWS_ERR_REFUSED);
     race.options.span = HWS_MS(700);
     start_with(2, 2);
     run_until(HWS_S(10));
@@ -481,8 +481,8 @@ static void without_a_span_it_waits_for_the_system(void **state)
 {
     (void)state;
     race.options.span = HWS_NEVER;
-    answer_on(HWS_FAMILY_V6, 0, HWS_S(120), HWS_ERR_DIAL_TIMED_OUT);
-    answer_on(HWS_FAMILY_V4, 0, HWS_S(120), HWS_ERR_UNREACHABLE);
+    answer_on(HWS_IPV6, 0, HWS_S(120), HWS_ERR_DIAL_TIMED_OUT);
+    answer_on(HWS_IPV4, 0, HWS_S(120), HWS_ERR_UNREACHABLE);
     start_with(1, 1);
     run_until(HWS_S(1000));
     expect(HWS_ERR_DIAL_TIMED_OUT, HWS_MS(250) + HWS_S(120));
@@ -493,20 +493,20 @@ static void without_a_span_it_waits_for_the_system(void **state)
 static void a_shortage_leaves_the_others_alone(void **state)
 {
     (void)state;
-    listen_on(HWS_FAMILY_V6, 0, HWS_MS(600));
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(600));
+    listen_on(HWS_IPV6, 0, HWS_MS(600));
+    listen_on(HWS_IPV4, 0, HWS_MS(600));
     hws_sim_limit_sockets(race.sim, 1);
     start_with(1, 1);
     run_until(HWS_S(10));
     expect(HWS_OK, HWS_MS(600));
-    assert_int_equal(accepted(HWS_FAMILY_V6, 0), 1);
+    assert_int_equal(accepted(HWS_IPV6, 0), 1);
 }
 
 static void what_met_a_shortage_is_tried_again(void **state)
 {
     (void)state;
-    silent_on(HWS_FAMILY_V6, 0);
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(1));
+    silent_on(HWS_IPV6, 0);
+    listen_on(HWS_IPV4, 0, HWS_MS(1));
     hws_sim_limit_sockets(race.sim, 1);
     start_with(1, 1);
     run_until(HWS_MS(499));
@@ -518,8 +518,8 @@ static void what_met_a_shortage_is_tried_again(void **state)
 static void the_socket_of_one_that_failed_serves_the_next(void **state)
 {
     (void)state;
-    answer_on(HWS_FAMILY_V6, 0, HWS_MS(300), HWS_ERR_REFUSED);
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(1));
+    answer_on(HWS_IPV6, 0, HWS_MS(300), HWS_ERR_REFUSED);
+    listen_on(HWS_IPV4, 0, HWS_MS(1));
     hws_sim_limit_sockets(race.sim, 1);
     start_with(1, 1);
     run_until(HWS_S(10));
@@ -535,7 +535,7 @@ static void a_shortage_is_told_when_nothing_is_under_way(void **state)
     finish();
     for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         prepare(1);
-        listen_on(HWS_FAMILY_V4, 0, 0);
+        listen_on(HWS_IPV4, 0, 0);
         hws_sim_fail_connects(race.sim, 1, codes[i]);
         start_with(1, 1);
         run_until(HWS_S(10));
@@ -548,8 +548,8 @@ static void a_shortage_is_told_when_nothing_is_under_way(void **state)
 static void a_shortage_is_told_after_a_refusal(void **state)
 {
     (void)state;
-    answer_on(HWS_FAMILY_V6, 0, HWS_MS(5), HWS_ERR_REFUSED);
-    listen_on(HWS_FAMILY_V4, 0, 0);
+    answer_on(HWS_IPV6, 0, HWS_MS(5), HWS_ERR_REFUSED);
+    listen_on(HWS_IPV4, 0, 0);
     start_with(1, 1);
     hws_sim_fail_connects(race.sim, 1, HWS_ERR_TOO_MANY_FILES);
     run_until(HWS_S(10));
@@ -565,9 +565,9 @@ static void any_failing_allocation_leaves_nothing_behind(void **state)
     finish();
     do {
         prepare(1);
-        silent_on(HWS_FAMILY_V6, 0);
-        answer_on(HWS_FAMILY_V4, 0, HWS_MS(20), HWS_ERR_REFUSED);
-        listen_on(HWS_FAMILY_V6, 1, HWS_MS(20));
+        silent_on(HWS_IPV6, 0);
+        answer_on(HWS_IPV4, 0, HWS_MS(20), HWS_ERR_REFUSED);
+        listen_on(HWS_IPV6, 1, HWS_MS(20));
         hws_memory_fail_at(++n);
         start_with(2, 1);
         run_until(HWS_S(10));
@@ -595,8 +595,8 @@ static void dial_again(hws_time_t at)
 static void the_winner_is_tried_first_for_ten_minutes(void **state)
 {
     (void)state;
-    silent_on(HWS_FAMILY_V6, 0);
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(1));
+    silent_on(HWS_IPV6, 0);
+    listen_on(HWS_IPV4, 0, HWS_MS(1));
     dial_again(0);
     expect(HWS_OK, HWS_MS(251));
     dial_again(HWS_S(10));
@@ -612,14 +612,14 @@ static void the_winner_is_tried_first_for_ten_minutes(void **state)
 static void a_winner_that_fails_is_forgotten(void **state)
 {
     (void)state;
-    silent_on(HWS_FAMILY_V6, 0);
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(1));
+    silent_on(HWS_IPV6, 0);
+    listen_on(HWS_IPV4, 0, HWS_MS(1));
     dial_again(0);
     expect(HWS_OK, HWS_MS(251));
-    race.hosts[HWS_FAMILY_V4][0]->options.answer = HWS_ERR_REFUSED;
+    race.hosts[HWS_IPV4][0]->options.answer = HWS_ERR_REFUSED;
     dial_again(HWS_S(10));
     expect(HWS_ERR_TIMEOUT, HWS_S(13));
-    hws_sim_silence(race.hosts[HWS_FAMILY_V6][0], false);
+    hws_sim_silence(race.hosts[HWS_IPV6][0], false);
     dial_again(HWS_S(20));
     expect(HWS_OK, HWS_S(20));
 }
@@ -627,13 +627,13 @@ static void a_winner_that_fails_is_forgotten(void **state)
 static void a_winner_that_falls_silent_is_forgotten(void **state)
 {
     (void)state;
-    silent_on(HWS_FAMILY_V6, 0);
-    listen_on(HWS_FAMILY_V4, 0, HWS_MS(1));
+    silent_on(HWS_IPV6, 0);
+    listen_on(HWS_IPV4, 0, HWS_MS(1));
     dial_again(0);
-    hws_sim_silence(race.hosts[HWS_FAMILY_V4][0], true);
+    hws_sim_silence(race.hosts[HWS_IPV4][0], true);
     dial_again(HWS_S(10));
     expect(HWS_ERR_TIMEOUT, HWS_S(13));
-    assert_int_equal(hws_winner_or(&race.winner, HWS_FAMILY_V6, HWS_S(13)), HWS_FAMILY_V6);
+    assert_int_equal(hws_winner_or(&race.winner, HWS_IPV6, HWS_S(13)), HWS_IPV6);
 }
 
 /* Cancelling ---------------------------------------------------------------------------------- */
@@ -659,17 +659,17 @@ static void a_dial_can_be_cancelled_at_any_moment(void **state)
         hws_time_t at = HWS_MS(moments_ms[i]);
 
         prepare(1);
-        answer_on(HWS_FAMILY_V4, 0, HWS_MS(50), HWS_ERR_REFUSED);
-        silent_on(HWS_FAMILY_V4, 1);
-        listen_on(HWS_FAMILY_V6, 0, HWS_MS(300));
+        answer_on(HWS_IPV4, 0, HWS_MS(50), HWS_ERR_REFUSED);
+        silent_on(HWS_IPV4, 1);
+        listen_on(HWS_IPV6, 0, HWS_MS(300));
         assert_int_equal(hws_sim_at(race.sim, at, cancel_now, NULL), HWS_OK);
         start();
         run_until(HWS_MS(5));
         if (!race.is_cancelled)
-            offer(HWS_FAMILY_V4, 0, 2);
+            offer(HWS_IPV4, 0, 2);
         run_until(HWS_MS(80));
         if (!race.is_cancelled) {
-            offer(HWS_FAMILY_V6, 0, 1);
+            offer(HWS_IPV6, 0, 1);
             no_more(HWS_OK);
         }
         run_until(at);
@@ -733,15 +733,15 @@ static void a_storm(uint64_t seed)
     hws_random_init(&random, seed);
     prepare(seed);
     race.options.span = HWS_NEVER;
-    race.options.first = hws_random_below(&random, 2) ? HWS_FAMILY_V6 : HWS_FAMILY_V4;
-    count[HWS_FAMILY_V6] = hws_random_below(&random, HWS_DIAL_ADDRESSES + 1);
-    count[HWS_FAMILY_V4] = hws_random_below(&random, HWS_DIAL_ADDRESSES + 1);
-    is_reachable = set_hosts(&random, HWS_FAMILY_V6, count[HWS_FAMILY_V6]);
-    is_reachable |= set_hosts(&random, HWS_FAMILY_V4, count[HWS_FAMILY_V4]);
+    race.options.first = hws_random_below(&random, 2) ? HWS_IPV6 : HWS_IPV4;
+    count[HWS_IPV6] = hws_random_below(&random, HWS_DIAL_ADDRESSES + 1);
+    count[HWS_IPV4] = hws_random_below(&random, HWS_DIAL_ADDRESSES + 1);
+    is_reachable = set_hosts(&random, HWS_IPV6, count[HWS_IPV6]);
+    is_reachable |= set_hosts(&random, HWS_IPV4, count[HWS_IPV4]);
     start();
-    while (race.done == 0 && (given[HWS_FAMILY_V6] < count[HWS_FAMILY_V6] ||
-                              given[HWS_FAMILY_V4] < count[HWS_FAMILY_V4])) {
-        hws_family_t family = hws_random_below(&random, 2) ? HWS_FAMILY_V6 : HWS_FAMILY_V4;
+    while (race.done == 0 && (given[HWS_IPV6] < count[HWS_IPV6] ||
+                              given[HWS_IPV4] < count[HWS_IPV4])) {
+        hws_family_t family = hws_random_below(&random, 2) ? HWS_IPV6 : HWS_IPV4;
         unsigned n = hws_random_below(&random, count[family] - given[family] + 1);
 
         offer(family, given[family], n);
@@ -754,7 +754,7 @@ static void a_storm(uint64_t seed)
     assert_int_equal(race.done, 1);
     assert_true((race.status == HWS_OK) == is_reachable);
     if (!is_reachable)
-        assert_int_equal(race.status, count[HWS_FAMILY_V6] + count[HWS_FAMILY_V4] > 0
+        assert_int_equal(race.status, count[HWS_IPV6] + count[HWS_IPV4] > 0
                                           ? HWS_ERR_REFUSED
                                           : HWS_ERR_NODATA);
     finish();

@@ -418,8 +418,9 @@ static void malformed_origins_are_refused(void **state)
         {"ftp://10.0.0.1/", HWS_ERR_BAD_URL},
         {"h2c://10.0.0.1/", HWS_ERR_UNSUPPORTED},
         {"tcp://10.0.0.1:1", HWS_ERR_UNSUPPORTED},
-        {"http://example.org/", HWS_ERR_NAME},
-        {"http://10.0.0.256/", HWS_ERR_NAME},
+        {"tls://10.0.0.1:1", HWS_ERR_UNSUPPORTED},
+        {"http://example..org/", HWS_ERR_BAD_URL},
+        {"http://10.0.0.256/", HWS_ERR_BAD_URL},
     };
     hws_upstream_t *upstream;
     hws_slice_t target;

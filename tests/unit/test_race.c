@@ -29,10 +29,10 @@ static void happen(hws_race_t *race, const step_t *step)
 
     switch (step->what) {
     case V6:
-        hws_race_offer(race, HWS_FAMILY_V6, step->count, now);
+        hws_race_offer(race, HWS_IPV6, step->count, now);
         break;
     case V4:
-        hws_race_offer(race, HWS_FAMILY_V4, step->count, now);
+        hws_race_offer(race, HWS_IPV4, step->count, now);
         break;
     case ALL:
         hws_race_no_more(race);
@@ -41,10 +41,10 @@ static void happen(hws_race_t *race, const step_t *step)
         hws_race_failed(race, now);
         break;
     case SHORT_V6:
-        hws_race_put_back(race, HWS_FAMILY_V6, now);
+        hws_race_put_back(race, HWS_IPV6, now);
         break;
     case SHORT_V4:
-        hws_race_put_back(race, HWS_FAMILY_V4, now);
+        hws_race_put_back(race, HWS_IPV4, now);
         break;
     case TIME:
         break;
@@ -68,7 +68,7 @@ static void ask(hws_race_t *race, hws_time_t now, char *line, size_t size)
 
         switch (answer.move) {
         case HWS_RACE_TRY:
-            snprintf(word, sizeof(word), "%c.%u", answer.family == HWS_FAMILY_V6 ? '6' : '4',
+            snprintf(word, sizeof(word), "%c.%u", answer.family == HWS_IPV6 ? '6' : '4',
                      answer.index);
             say(line, size, word);
             break;
@@ -114,10 +114,10 @@ static void attempts_follow_each_other_and_failures(void **state)
 {
     static const course_t courses[] = {
         {"one address",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V6, 1, "6.0 wait"}, {0, ALL, 0, "wait"}, {9, FAILS, 0, "lost"}}},
         {"each 250 ms after the one before",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V6, 3, "6.0 250"},
           {0, ALL, 0, "250"},
           {249, TIME, 0, "250"},
@@ -127,13 +127,13 @@ static void attempts_follow_each_other_and_failures(void **state)
           {512, FAILS, 0, "wait"},
           {513, FAILS, 0, "lost"}}},
         {"at once after a failure, and 250 ms from there",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V6, 4, "6.0 250"},
           {10, FAILS, 0, "6.1 260"},
           {260, TIME, 0, "6.2 510"},
           {300, FAILS, 0, "6.3 wait"}}},
         {"families take turns",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V6, 3, "6.0 250"},
           {0, V4, 2, "250"},
           {1, FAILS, 0, "4.0 251"},
@@ -141,7 +141,7 @@ static void attempts_follow_each_other_and_failures(void **state)
           {3, FAILS, 0, "4.1 253"},
           {4, FAILS, 0, "6.2 wait"}}},
         {"what one family has not, the other has",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V6, 1, "6.0 wait"},
           {0, V4, 3, "250"},
           {1, FAILS, 0, "4.0 251"},
@@ -150,7 +150,7 @@ static void attempts_follow_each_other_and_failures(void **state)
           {3, ALL, 0, "wait"},
           {4, FAILS, 0, "lost"}}},
         {"six at once",
-         HWS_FAMILY_V4,
+         HWS_IPV4,
          {{0, V4, 9, "4.0 250"},
           {250, TIME, 0, "4.1 500"},
           {500, TIME, 0, "4.2 750"},
@@ -170,18 +170,18 @@ static void attempts_follow_each_other_and_failures(void **state)
 static void the_first_family_is_waited_for(void **state)
 {
     static const course_t courses[] = {
-        {"the first family comes first", HWS_FAMILY_V6, {{7, V6, 1, "6.0 wait"}}},
+        {"the first family comes first", HWS_IPV6, {{7, V6, 1, "6.0 wait"}}},
         {"it comes in time",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V4, 1, "50"}, {49, V6, 1, "6.0 299"}, {299, TIME, 0, "4.0 wait"}}},
         {"it comes late, and has the next turn",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V4, 2, "50"},
           {50, TIME, 0, "4.0 300"},
           {60, V6, 1, "300"},
           {300, TIME, 0, "6.0 550"}}},
         {"it comes when nothing else is left",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V4, 1, "50"},
           {50, TIME, 0, "4.0 wait"},
           {60, FAILS, 0, "wait"},
@@ -189,20 +189,20 @@ static void the_first_family_is_waited_for(void **state)
           {999, ALL, 0, "wait"},
           {1000, FAILS, 0, "lost"}}},
         {"it comes when its time was long ago",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V4, 1, "50"}, {50, TIME, 0, "4.0 wait"}, {999, V6, 2, "6.0 1249"}}},
-        {"it has none", HWS_FAMILY_V6, {{0, V4, 1, "50"}, {20, ALL, 0, "4.0 wait"}}},
+        {"it has none", HWS_IPV6, {{0, V4, 1, "50"}, {20, ALL, 0, "4.0 wait"}}},
         {"more of the other do not prolong it",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V4, 1, "50"}, {30, V4, 1, "50"}, {50, TIME, 0, "4.0 300"}}},
         {"nothing came of it",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V4, 1, "50"}, {5, V6, 0, "50"}, {50, TIME, 0, "4.0 wait"}}},
         {"IPv4 is waited for where it won last",
-         HWS_FAMILY_V4,
+         HWS_IPV4,
          {{0, V6, 1, "50"}, {10, V4, 1, "4.0 260"}, {260, TIME, 0, "6.0 wait"}}},
         {"there are none at all",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, TIME, 0, "wait"}, {10, ALL, 0, "lost"}, {20, TIME, 0, "lost"}}},
     };
 
@@ -214,14 +214,14 @@ static void what_could_not_begin_is_tried_again(void **state)
 {
     static const course_t courses[] = {
         {"after the stagger",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V6, 1, "6.0 wait"},
           {0, V4, 2, "250"},
           {250, TIME, 0, "4.0 500"},
           {250, SHORT_V4, 0, "500"},
           {500, TIME, 0, "4.0 750"}}},
         {"before the other family's next",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V6, 2, "6.0 250"},
           {0, V4, 1, "250"},
           {250, TIME, 0, "4.0 500"},
@@ -229,7 +229,7 @@ static void what_could_not_begin_is_tried_again(void **state)
           {500, TIME, 0, "4.0 750"},
           {750, TIME, 0, "6.1 wait"}}},
         {"when another has failed",
-         HWS_FAMILY_V6,
+         HWS_IPV6,
          {{0, V6, 2, "6.0 250"},
           {250, TIME, 0, "6.1 wait"},
           {250, SHORT_V6, 0, "500"},
@@ -245,11 +245,11 @@ static void a_winner_is_remembered_for_ten_minutes(void **state)
     hws_winner_t winner = {0};
 
     (void)state;
-    assert_int_equal(hws_winner_or(&winner, HWS_FAMILY_V6, 0), HWS_FAMILY_V6);
-    assert_int_equal(hws_winner_or(&winner, HWS_FAMILY_V4, 0), HWS_FAMILY_V4);
-    hws_winner_note(&winner, HWS_FAMILY_V4, HWS_S(1));
-    assert_int_equal(hws_winner_or(&winner, HWS_FAMILY_V6, HWS_S(601) - 1), HWS_FAMILY_V4);
-    assert_int_equal(hws_winner_or(&winner, HWS_FAMILY_V6, HWS_S(601)), HWS_FAMILY_V6);
+    assert_int_equal(hws_winner_or(&winner, HWS_IPV6, 0), HWS_IPV6);
+    assert_int_equal(hws_winner_or(&winner, HWS_IPV4, 0), HWS_IPV4);
+    hws_winner_note(&winner, HWS_IPV4, HWS_S(1));
+    assert_int_equal(hws_winner_or(&winner, HWS_IPV6, HWS_S(601) - 1), HWS_IPV4);
+    assert_int_equal(hws_winner_or(&winner, HWS_IPV6, HWS_S(601)), HWS_IPV6);
 }
 
 static void winning_again_does_not_prolong_that(void **state)
@@ -257,11 +257,11 @@ static void winning_again_does_not_prolong_that(void **state)
     hws_winner_t winner = {0};
 
     (void)state;
-    hws_winner_note(&winner, HWS_FAMILY_V4, HWS_S(1));
-    hws_winner_note(&winner, HWS_FAMILY_V4, HWS_S(600));
-    assert_int_equal(hws_winner_or(&winner, HWS_FAMILY_V6, HWS_S(601)), HWS_FAMILY_V6);
-    hws_winner_note(&winner, HWS_FAMILY_V4, HWS_S(601));
-    assert_int_equal(hws_winner_or(&winner, HWS_FAMILY_V6, HWS_S(1200)), HWS_FAMILY_V4);
+    hws_winner_note(&winner, HWS_IPV4, HWS_S(1));
+    hws_winner_note(&winner, HWS_IPV4, HWS_S(600));
+    assert_int_equal(hws_winner_or(&winner, HWS_IPV6, HWS_S(601)), HWS_IPV6);
+    hws_winner_note(&winner, HWS_IPV4, HWS_S(601));
+    assert_int_equal(hws_winner_or(&winner, HWS_IPV6, HWS_S(1200)), HWS_IPV4);
 }
 
 static void a_winner_that_fails_is_forgotten(void **state)
@@ -269,13 +269,13 @@ static void a_winner_that_fails_is_forgotten(void **state)
     hws_winner_t winner = {0};
 
     (void)state;
-    hws_winner_note(&winner, HWS_FAMILY_V4, 0);
-    hws_winner_forget(&winner, HWS_FAMILY_V6);
-    assert_int_equal(hws_winner_or(&winner, HWS_FAMILY_V6, 1), HWS_FAMILY_V4);
-    hws_winner_note(&winner, HWS_FAMILY_V6, 2);
-    assert_int_equal(hws_winner_or(&winner, HWS_FAMILY_V4, HWS_S(600)), HWS_FAMILY_V6);
-    hws_winner_forget(&winner, HWS_FAMILY_V6);
-    assert_int_equal(hws_winner_or(&winner, HWS_FAMILY_V4, 3), HWS_FAMILY_V4);
+    hws_winner_note(&winner, HWS_IPV4, 0);
+    hws_winner_forget(&winner, HWS_IPV6);
+    assert_int_equal(hws_winner_or(&winner, HWS_IPV6, 1), HWS_IPV4);
+    hws_winner_note(&winner, HWS_IPV6, 2);
+    assert_int_equal(hws_winner_or(&winner, HWS_IPV4, HWS_S(600)), HWS_IPV6);
+    hws_winner_forget(&winner, HWS_IPV6);
+    assert_int_equal(hws_winner_or(&winner, HWS_IPV4, 3), HWS_IPV4);
 }
 
 int main(void)

@@ -43,6 +43,16 @@ typedef struct {
     hws_time_t drain;    /* 30 s: for drains that name no time of their own */
 } hws_timeouts_t;
 
+/* How names are looked up. Lists end with NULL; all is copied. */
+typedef struct {
+    const char *const *servers; /* "192.0.2.1", "192.0.2.1:5353", "[2001:db8::1]:53"; at most 16,
+                                 * tried in their order; NULL or empty: the system's */
+    const char *const *search;  /* domains that a short name is tried in, at most 16; NULL: the
+                                 * system's */
+    hws_time_t ttl_min;         /* 1 s: an answer is kept for at least that long... */
+    hws_time_t ttl_max;         /* 300 s: ...and for at most that long */
+} hws_dns_options_t;
+
 typedef enum {
     HWS_REUSE_SAFE, /* what may not be replayed takes only connections that are surely alive */
     HWS_REUSE_ALWAYS,
@@ -123,6 +133,7 @@ typedef struct {
     hws_timeouts_t timeouts;
     hws_reuse_t reuse;
     const hws_tls_options_t *tls; /* NULL: the defaults */
+    const hws_dns_options_t *dns; /* NULL: the defaults */
     bool has_seed;
     uint64_t seed; /* repeats every decision; without it, the system's entropy */
     /* Told only what hws_manager_listen() asked for; may be NULL. */
@@ -130,6 +141,7 @@ typedef struct {
     void *user;
 } hws_manager_options_t;
 
+HWS_API void hws_dns_options_init(hws_dns_options_t *options);
 /* The defaults that stand in the comments above. */
 HWS_API void hws_manager_options_init(hws_manager_options_t *options);
 /* HWS_ERR_INVALID when an option is out of its range; `why`, when not NULL, then says which. */

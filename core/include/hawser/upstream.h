@@ -30,6 +30,7 @@ typedef struct {
     hws_timeouts_t timeouts;
     hws_reuse_t reuse;
     const hws_tls_options_t *tls; /* NULL: the manager's */
+    const hws_dns_options_t *dns; /* NULL: the manager's, or what it has from earlier options */
     /* Raw only: prepares each new connection before its first use. Gets a lease of it, which it
      * ends with hws_lease_setup_done(). NULL: connections are ready at once. */
     void (*setup)(hws_lease_t *lease, void *user);

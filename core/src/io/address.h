@@ -8,6 +8,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+/* In the order in which they are tried (RFC 8305). */
+typedef enum { HWS_IPV6, HWS_IPV4, HWS_FAMILIES } hws_family_t;
+
 typedef struct {
     union {
         struct sockaddr any;

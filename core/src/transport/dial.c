@@ -33,7 +33,7 @@ static bool is_shortage(int status)
 
 hws_family_t hws_dial_family(const hws_address_t *address)
 {
-    return address->as.any.sa_family == AF_INET6 ? HWS_FAMILY_V6 : HWS_FAMILY_V4;
+    return address->as.any.sa_family == AF_INET6 ? HWS_IPV6 : HWS_IPV4;
 }
 
 static void keep(hws_dial_t *dial, const hws_address_t *address, hws_time_t now)
@@ -44,7 +44,7 @@ static void keep(hws_dial_t *dial, const hws_address_t *address, hws_time_t now)
     assert(index == 0 || address->as.any.sa_family != AF_UNIX);
     if (index == HWS_DIAL_ADDRESSES)
         return;
-    if (family == HWS_FAMILY_V6)
+    if (family == HWS_IPV6)
         dial->v6[index] = address->as.v6;
     else if (address->as.any.sa_family == AF_INET)
         dial->others.v4[index] = address->as.v4;
@@ -58,7 +58,7 @@ static hws_address_t address_at(const hws_dial_t *dial, hws_family_t family, uin
     hws_address_t address;
 
     memset(&address, 0, sizeof(address));
-    if (family == HWS_FAMILY_V6) {
+    if (family == HWS_IPV6) {
         address.as.v6 = dial->v6[index];
         address.size = sizeof(address.as.v6);
     } else if (dial->others.local.sun_family == AF_UNIX) {
@@ -240,7 +240,7 @@ void hws_dial_no_more(hws_dial_t *dial, int status, hws_time_t now)
     if (dial->is_over)
         return;
     hws_race_no_more(&dial->race);
-    if (dial->race.offered[HWS_FAMILY_V6] + dial->race.offered[HWS_FAMILY_V4] == 0) {
+    if (dial->race.offered[HWS_IPV6] + dial->race.offered[HWS_IPV4] == 0) {
         assert(status != HWS_OK);
         dial->status = status;
     }

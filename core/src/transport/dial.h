@@ -44,7 +44,7 @@ struct hws_dial {
     } others; /* a path stands alone */
 };
 
-/* The family that an address races in. A path races as HWS_FAMILY_V4 does. */
+/* The family that an address races in. A path races as HWS_IPV4 does. */
 hws_family_t hws_dial_family(const hws_address_t *address);
 
 /* Begins, without addresses. on_done is not called from within any of these. When all attempts

@@ -4,7 +4,7 @@
 
 static hws_family_t other(hws_family_t family)
 {
-    return family == HWS_FAMILY_V6 ? HWS_FAMILY_V4 : HWS_FAMILY_V6;
+    return family == HWS_IPV6 ? HWS_IPV4 : HWS_IPV6;
 }
 
 static bool has_untried(const hws_race_t *race, hws_family_t family)
@@ -14,10 +14,10 @@ static bool has_untried(const hws_race_t *race, hws_family_t family)
 
 static void check(const hws_race_t *race)
 {
-    assert(race->begun[HWS_FAMILY_V6] <= race->offered[HWS_FAMILY_V6]);
-    assert(race->begun[HWS_FAMILY_V4] <= race->offered[HWS_FAMILY_V4]);
+    assert(race->begun[HWS_IPV6] <= race->offered[HWS_IPV6]);
+    assert(race->begun[HWS_IPV4] <= race->offered[HWS_IPV4]);
     assert(race->alive <= HWS_RACE_ALIVE);
-    assert(race->alive <= race->begun[HWS_FAMILY_V6] + race->begun[HWS_FAMILY_V4]);
+    assert(race->alive <= race->begun[HWS_IPV6] + race->begun[HWS_IPV4]);
     (void)race;
 }
 

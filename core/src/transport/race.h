@@ -9,7 +9,7 @@
 #ifndef HWS_TRANSPORT_RACE_H
 #define HWS_TRANSPORT_RACE_H
 
-#include <hawser/base.h>
+#include "io/address.h"
 
 #include <stdbool.h>
 
@@ -19,8 +19,6 @@
 
 /* For how long a winner is tried first. */
 #define HWS_WINNER_LASTS HWS_S(600)
-
-typedef enum { HWS_FAMILY_V6, HWS_FAMILY_V4, HWS_FAMILIES } hws_family_t;
 
 typedef struct {
     uint32_t offered[HWS_FAMILIES]; /* addresses that came */

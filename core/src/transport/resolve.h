@@ -26,8 +26,6 @@
 #include "base/random.h"
 #include "io/loop.h"
 
-typedef enum { HWS_IPV6, HWS_IPV4, HWS_FAMILIES } hws_family_t;
-
 typedef struct {
     hws_names_options_t names;
     hws_time_t ttl_min;      /* 1 s; 0 keeps nothing */
