@@ -375,6 +375,8 @@ static int get(lua_State *L)
         push_data(L, conn);
     else if (strcmp(name, "peer") == 0)
         lua_pushstring(L, hws_lease_peer(conn->lease));
+    else if (strcmp(name, "tls") == 0)
+        lua_pushstring(L, hws_lease_tls(conn->lease)); /* NULL: nil */
     else if (strcmp(name, "reused") == 0)
         lua_pushboolean(L, hws_lease_is_reused(conn->lease));
     else
@@ -494,6 +496,7 @@ void hwl_define_conns(lua_State *L, hwl_t *lua)
         {"write", hwl_conn_write},
         {"finish", hwl_conn_finish},
         {"timeout", hwl_conn_timeout},
+        {"starttls", hwl_conn_starttls},
         {"release", release},
         {"close", close},
         {NULL, NULL},

@@ -41,6 +41,7 @@ int hwl_conn_read_until(lua_State *L);
 int hwl_conn_write(lua_State *L);
 int hwl_conn_finish(lua_State *L);
 int hwl_conn_timeout(lua_State *L);
+int hwl_conn_starttls(lua_State *L);
 void hwl_conn_on_readable(hws_lease_t *lease, void *user);
 void hwl_conn_on_writable(hws_lease_t *lease, void *user);
 

@@ -3,6 +3,7 @@
 
 #include "lease.h"
 #include "lua_error.h"
+#include "lua_options.h"
 
 #include <assert.h>
 #include <string.h>
@@ -270,6 +271,86 @@ int hwl_conn_write(lua_State *L)
     conn->rest.data = lua_tolstring(L, 2, &conn->rest.size);
     conn->writer = wait;
     return hwl_wait_try(L, wait, &operation, conn);
+}
+
+/* ---- TLS ---- */
+
+static int push_upgraded(lua_State *L, hwl_wait_t *wait)
+{
+    hwl_conn_t *conn = wait->subject;
+    int rc = hws_lease_start_tls(conn->lease, NULL); /* which has begun: the options are known */
+
+    conn->is_reading = rc == HWS_AGAIN;
+    if (rc == HWS_AGAIN)
+        return HWL_NOT_YET;
+    if (rc != HWS_OK)
+        return fail(L, conn, rc, HWS_PHASE_TLS);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static void leave_upgrade(hwl_wait_t *wait)
+{
+    hwl_conn_t *conn = wait->subject;
+
+    conn->reader = NULL;
+    if (conn->is_reading && conn->lease != NULL)
+        hws_lease_cancel_read(conn->lease);
+    conn->is_reading = false;
+    hwl_conn_forget(conn);
+}
+
+/* Begins, with the options at index 2, which may be missing. */
+static int begin_upgrade(lua_State *L, hwl_conn_t *conn)
+{
+    hws_upstream_options_t settings;
+    const hws_tls_options_t *tls = NULL;
+    hwl_tls_t room;
+
+    if (!lua_istable(L, 2))
+        return hws_lease_start_tls(conn->lease, NULL);
+    hwl_options_check(L, conn->lua, HWL_HELPER_CHECK_TLS, 2, -1);
+    hws_upstream_settings(hws_lease_upstream(conn->lease), &settings);
+    tls = settings.tls;
+    lua_createtable(L, 0, 1);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "tls");
+    hwl_options_tls(L, &room, &tls);
+    return hws_lease_start_tls(conn->lease, tls);
+}
+
+int hwl_conn_starttls(lua_State *L)
+{
+    static const hwl_operation_t operation = {
+        .push = push_upgraded,
+        .cancel = cancel_read,
+        .leave = leave_upgrade,
+    };
+    hwl_conn_t *conn = hwl_conn_self(L);
+    int callback = hwl_check_callback(L, lua_isfunction(L, 2) ? 2 : 3);
+    hws_error_t why;
+    hwl_wait_t local;
+    hwl_wait_t *wait;
+    int rc;
+
+    if (callback != 2 && !lua_isnoneornil(L, 2) && !lua_istable(L, 2))
+        return hwl_refuse(L, "the options of starttls", 2, "a table, or nothing");
+    if (conn != NULL && (conn->reader != NULL || conn->writer != NULL))
+        return luaL_error(L, "somebody else is waiting in a read or a write of this lease");
+    if ((wait = begin(L, conn, callback, &local)) == NULL)
+        return hwl_wait_refused(L, hwl_of(L));
+    if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
+        return hwl_wait_fail(L, wait, &why);
+    hwl_wait_anchor(L, wait, 1);
+    if ((rc = begin_upgrade(L, conn)) != HWS_AGAIN) {
+        const hws_error_t *error = hws_lease_error(conn->lease);
+
+        why = hwl_error_make(rc, HWS_PHASE_TLS, NULL);
+        return hwl_wait_fail(L, wait, error != NULL && error->code == rc ? error : &why);
+    }
+    conn->is_reading = true;
+    conn->reader = wait;
+    return hwl_wait_for(L, wait, &operation, conn);
 }
 
 /* ---- the rest ---- */

@@ -29,6 +29,19 @@ static void wake(hws_lease_t *lease)
     hws_loop_defer(loop_of(lease), &lease->call.deferred);
 }
 
+/* The handshake is over, and hws_lease_start_tls() will say how. */
+static void end_shaking(hws_lease_t *lease, int status)
+{
+    if (lease->shaking == NULL)
+        return;
+    hws_shaking_forget(lease->shaking);
+    hws_free(lease->shaking);
+    lease->shaking = NULL;
+    lease->tls_status = status;
+    lease->has_tls_ended = true;
+    lease->is_read_due = true;
+}
+
 /* ---- endings ---- */
 
 /* It can do nothing more with its connection; the user still has to end it. */
@@ -36,6 +49,9 @@ static void break_off(hws_lease_t *lease, int code, const char *detail, hws_time
 {
     hws_call_t *call = &lease->call;
 
+    if (lease->shaking != NULL)
+        call->error.phase = HWS_PHASE_TLS;
+    end_shaking(lease, code);
     if (call->state == HWS_CALL_WAITING)
         hws_call_leave(call, now);
     if (call->stream.connection != NULL)
@@ -85,6 +101,8 @@ static void watch(hws_lease_t *lease)
     hws_time_t write_until = quiet_until(lease, lease->write_since);
     hws_time_t until = read_until < write_until ? read_until : write_until;
 
+    if (lease->shaking != NULL && lease->shaking_until < until)
+        until = lease->shaking_until;
     if (until != HWS_NEVER && lease->call.stream.connection != NULL)
         hws_connection_watch(&lease->call.stream, until);
 }
@@ -105,9 +123,11 @@ static void on_due(hws_stream_t *stream, hws_time_t now)
         lease->write_status = HWS_ERR_TIMEOUT;
         lease->is_write_due = true;
     }
-    if (lease->is_read_due || lease->is_write_due)
+    lease->is_tls_late = lease->shaking != NULL && now >= lease->shaking_until;
+    if (lease->is_read_due || lease->is_write_due || lease->is_tls_late)
         wake(lease);
-    watch(lease);
+    if (!lease->is_tls_late)
+        watch(lease);
 }
 
 /* ---- what comes: notes only ---- */
@@ -306,6 +326,8 @@ int hws_lease_read(hws_lease_t *lease, const hws_read_t *want, hws_slice_t *out)
 {
     int rc;
 
+    if (lease->shaking != NULL)
+        return HWS_ERR_UNSUPPORTED;
     settle_taken(lease);
     if (lease->read_status != HWS_OK) {
         rc = lease->read_status;
@@ -354,6 +376,8 @@ int hws_lease_write(hws_lease_t *lease, const char *data, size_t size, size_t *t
     int rc = HWS_OK;
 
     *taken = 0;
+    if (lease->shaking != NULL)
+        return HWS_ERR_UNSUPPORTED;
     if (lease->write_status != HWS_OK) {
         rc = lease->write_status;
         lease->write_status = HWS_OK;
@@ -381,6 +405,95 @@ int hws_lease_finish(hws_lease_t *lease)
         hws_connection_finish(&lease->call.stream);
     lease->is_half_closed = true;
     return HWS_OK;
+}
+
+/* ---- TLS ---- */
+
+static void on_shaken(void *owner, int status, hws_time_t now)
+{
+    hws_lease_t *lease = owner;
+    hws_connection_t *connection = lease->call.stream.connection;
+    hws_pool_owner_t *upstream = connection->pool->owner;
+    char detail[HWS_ERROR_DETAIL_MAX + 1];
+
+    (void)hws_shaking_end(lease->shaking, status, detail, now);
+    end_shaking(lease, status);
+    wake(lease);
+    if (status == HWS_OK) {
+        hws_connection_take_over(connection);
+        return;
+    }
+    lease->call.error.phase = HWS_PHASE_TLS;
+    hws_call_fail(&lease->call, status, detail);
+    hws_connection_close(connection, HWS_CLOSE_FAILED, status, now);
+    upstream->on_room(upstream, now);
+}
+
+static const hws_socket_events_t shaking_events = {on_shaken, NULL, NULL, NULL};
+
+/* The lease is over: nothing may go on in the clear. */
+static int refuse_tls(hws_lease_t *lease, int code, const char *detail, hws_time_t now)
+{
+    lease->call.error.phase = HWS_PHASE_TLS;
+    break_off(lease, code, detail, now);
+    return code;
+}
+
+static int begin_tls(hws_lease_t *lease, const hws_tls_options_t *options, hws_time_t now)
+{
+    hws_connection_t *connection = lease->call.stream.connection;
+    hws_time_t span = lease->call.upstream->owner.rules.timeouts.tls;
+    hws_error_t why = {.code = HWS_OK};
+    hws_shaking_t *shaking = hws_zalloc(sizeof(*shaking));
+    int rc = HWS_ERR_NOMEM;
+
+    if (shaking != NULL)
+        rc = hws_shaking_start(shaking, lease->call.peer, options, connection->socket,
+                               &shaking_events, lease, now, &why);
+    if (rc != HWS_OK) {
+        hws_free(shaking);
+        return refuse_tls(lease, rc, why.code != HWS_OK ? why.detail : NULL, now);
+    }
+    lease->shaking = shaking;
+    lease->shaking_until = span != HWS_NEVER ? now + span : HWS_NEVER;
+    hws_connection_set_socket(connection, shaking->tunnel);
+    watch(lease);
+    return HWS_AGAIN;
+}
+
+int hws_lease_start_tls(hws_lease_t *lease, const hws_tls_options_t *options)
+{
+    hws_connection_t *connection = lease->call.stream.connection;
+    hws_time_t now;
+
+    settle_taken(lease);
+    if (lease->shaking != NULL)
+        return HWS_AGAIN;
+    if (lease->has_tls_ended) {
+        lease->has_tls_ended = false;
+        return lease->tls_status;
+    }
+    if (lease->verdict != HWS_OK)
+        return note_failure(lease, lease->verdict);
+    if (lease->is_half_closed || connection == NULL)
+        return note_failure(lease, HWS_ERR_CLOSED);
+    if (lease->read_since != HWS_NEVER || lease->write_since != HWS_NEVER ||
+        hws_tunnel_tls(connection->socket) != NULL)
+        return HWS_ERR_UNSUPPORTED;
+    now = hws_loop_now(loop_of(lease));
+    if (hws_inbox_size(&lease->inbox) > 0)
+        return refuse_tls(lease, HWS_ERR_TLS_EARLY, NULL, now);
+    if (!hws_connection_is_clean(connection))
+        return refuse_tls(lease, HWS_ERR_TLS, "what was written before has not left yet", now);
+    return begin_tls(lease, options, now);
+}
+
+const char *hws_lease_tls(const hws_lease_t *lease)
+{
+    const hws_connection_t *connection = lease->call.stream.connection;
+    hws_tls_t *tls = connection != NULL ? hws_tunnel_tls(connection->socket) : NULL;
+
+    return tls != NULL && lease->shaking == NULL ? hws_tls_version(tls) : NULL;
 }
 
 void hws_lease_set_timeout(hws_lease_t *lease, hws_time_t span)
@@ -450,6 +563,10 @@ static void deliver(hws_deferred_t *deferred)
     /* A call that still waits has nothing to tell. */
     if (lease->call.state == HWS_CALL_WAITING)
         return;
+    if (lease->is_tls_late) {
+        lease->is_tls_late = false;
+        break_off(lease, HWS_ERR_TIMEOUT, NULL, hws_loop_now(loop_of(lease)));
+    }
     lease->destroyed = &destroyed;
     while ((callback = due(lease)) != NULL) {
         callback(lease, lease->options.user);
@@ -551,13 +668,15 @@ static bool is_fit(hws_lease_t *lease)
 {
     const hws_stream_t *stream = &lease->call.stream;
 
-    return stream->connection != NULL && lease->verdict == HWS_OK && !lease->has_finished &&
-           !lease->is_half_closed && !lease->is_owed && hws_inbox_size(&lease->inbox) == 0 &&
-           hws_connection_is_clean(stream->connection);
+    return stream->connection != NULL && lease->verdict == HWS_OK && lease->shaking == NULL &&
+           !lease->has_finished && !lease->is_half_closed && !lease->is_owed &&
+           hws_inbox_size(&lease->inbox) == 0 && hws_connection_is_clean(stream->connection);
 }
 
 void hws_lease_cancel_read(hws_lease_t *lease)
 {
+    if (lease->shaking != NULL)
+        break_off(lease, HWS_ERR_CANCELED, NULL, hws_loop_now(loop_of(lease)));
     if (lease->read_since == HWS_NEVER)
         return;
     lease->read_since = HWS_NEVER;
@@ -612,6 +731,7 @@ static void leave(hws_lease_t *lease, bool pool_it)
     } else {
         call->error.code = lease->verdict;
     }
+    end_shaking(lease, HWS_ERR_CLOSED);
     if (call->stream.connection != NULL)
         hws_connection_detach(&call->stream, HWS_CLOSE_LAST, pool_it, now);
     hws_call_over(call);

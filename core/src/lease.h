@@ -4,6 +4,7 @@
 
 #include "call.h"
 #include "pool/inbox.h"
+#include "secure.h"
 
 #include <hawser/lease.h>
 
@@ -18,7 +19,10 @@ struct hws_lease {
     hws_time_t span;        /* of silent waits */
     hws_time_t read_since;  /* when the waiting read began; HWS_NEVER: none waits */
     hws_time_t write_since;
-    int verdict;     /* HWS_OK, or what ended the connection for this lease */
+    int verdict;            /* HWS_OK, or what ended the connection for this lease */
+    hws_shaking_t *shaking; /* while TLS is being started; else NULL */
+    hws_time_t shaking_until;
+    int tls_status;  /* HWS_AGAIN while it is; then how that ended, until has_tls_ended is told */
     int read_status; /* how a waiting read ended without bytes: timeout, cancel */
     int write_status;
     bool *destroyed;
@@ -30,8 +34,10 @@ struct hws_lease {
     bool is_reused;
     bool has_finished;   /* the peer sent its FIN */
     bool is_half_closed; /* we did */
-    bool is_owed;        /* a read was given up: what it waited for may still come; or a write */
-    hws_call_t call;     /* last, for its strings */
+    bool has_tls_ended;
+    bool is_tls_late;
+    bool is_owed;    /* a read was given up: what it waited for may still come; or a write */
+    hws_call_t call; /* last, for its strings */
 };
 
 /* Hands the opening's new connection to the upstream's setup, at rest. */

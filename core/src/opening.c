@@ -37,8 +37,7 @@ static void over(hws_opening_t *opening, int status, const char *detail, hws_tim
 
     stop_lookup(opening);
     hws_dial_cancel(&opening->dial);
-    if (opening->tunnel != NULL)
-        opening->tunnel->ops->close(opening->tunnel, true);
+    hws_shaking_cancel(&opening->shaking);
     hws_loop_cancel_timer(loop_of(opening), &opening->timer);
     hws_list_remove(&opening->link);
     hws_free(opening);
@@ -89,77 +88,39 @@ static void establish(hws_opening_t *opening, hws_socket_t *socket, bool is_resu
 
 /* ---- TLS ---- */
 
-static hws_session_key_t session_key(const hws_opening_t *opening)
-{
-    const hws_upstream_t *upstream = upstream_of(opening);
-
-    return (hws_session_key_t){.config = hws_tls_config_id(upstream->tls),
-                               .name = hws_upstream_tls_name(upstream, opening->peer),
-                               .peer = opening->peer->id};
-}
-
-static void keep_session(hws_sessions_t *sessions, const hws_session_key_t *key,
-                         hws_tls_session_t *session, hws_time_t now)
-{
-    if (session != NULL)
-        hws_sessions_put(sessions, key, session, hws_tls_session_is_single_use(session), now);
-}
-
 /* The handshake has ended. Nothing but a verified tunnel ever becomes a connection. */
 static void on_shaken(void *owner, int status, hws_time_t now)
 {
     hws_opening_t *opening = owner;
-    hws_upstream_t *upstream = upstream_of(opening);
-    hws_sessions_t *sessions = &upstream->manager->sessions;
-    hws_session_key_t key = session_key(opening);
-    hws_socket_t *tunnel = opening->tunnel;
-    hws_tls_t *tls = hws_tunnel_tls(tunnel);
-    bool is_resumed;
+    hws_socket_t *tunnel = opening->shaking.tunnel;
+    char detail[HWS_ERROR_DETAIL_MAX + 1];
+    bool is_resumed = hws_shaking_end(&opening->shaking, status, detail, now);
 
     hws_loop_cancel_timer(loop_of(opening), &opening->timer);
-    if (status != HWS_OK) {
-        char detail[HWS_ERROR_DETAIL_MAX + 1];
-
-        /* Should the session have been what the peer did not like, the next one goes without. */
-        hws_sessions_forget(sessions, &key);
-        snprintf(detail, sizeof(detail), "%s", hws_tls_detail(tls));
-        give_up_dial(opening, status, detail, now);
+    if (status == HWS_OK) {
+        establish(opening, tunnel, is_resumed, now);
         return;
     }
-    is_resumed = hws_tls_is_resumed(tls);
-    if (is_resumed)
-        upstream->stats.resumed++;
-    else
-        upstream->stats.handshakes++;
-    keep_session(sessions, &key, hws_tls_take_session(tls), now);
-    opening->tunnel = NULL;
-    establish(opening, tunnel, is_resumed, now);
+    tunnel->ops->close(tunnel, true);
+    give_up_dial(opening, status, detail, now);
 }
 
 static const hws_socket_events_t shaking_events = {on_shaken, NULL, NULL, NULL};
 
 static void start_tls(hws_opening_t *opening, hws_socket_t *socket, hws_time_t now)
 {
-    hws_upstream_t *upstream = upstream_of(opening);
-    hws_session_key_t key = session_key(opening);
-    hws_tls_t *tls;
+    hws_error_t why = {.code = HWS_OK};
     int rc;
 
     opening->phase = HWS_PHASE_TLS;
-    rc = hws_tls_create(upstream->tls, key.name,
-                        hws_sessions_lend(&upstream->manager->sessions, &key, now), &tls);
+    rc = hws_shaking_start(&opening->shaking, opening->peer, NULL, socket, &shaking_events, opening,
+                           now, &why);
     if (rc == HWS_OK) {
-        rc = hws_tunnel_create(&upstream->manager->tunnels, socket, tls, &shaking_events, opening,
-                               &opening->tunnel);
-        if (rc != HWS_OK)
-            hws_tls_destroy(tls);
-    }
-    if (rc != HWS_OK) {
-        socket->ops->close(socket, true);
-        give_up_dial(opening, rc, NULL, now);
+        set_timer(opening, upstream_of(opening)->owner.rules.timeouts.tls, now);
         return;
     }
-    set_timer(opening, upstream->owner.rules.timeouts.tls, now);
+    socket->ops->close(socket, true);
+    give_up_dial(opening, rc, why.code != HWS_OK ? why.detail : NULL, now);
 }
 
 /* ---- the dial ---- */

@@ -13,6 +13,7 @@
 #include "call.h"
 #include "names.h"
 #include "pool/connection.h"
+#include "secure.h"
 #include "transport/dial.h"
 
 struct hws_opening {
@@ -23,7 +24,7 @@ struct hws_opening {
     hws_lookup_t *lookup; /* held while names are looked up; else NULL */
     hws_resolution_t resolution;
     hws_dial_t dial;
-    hws_socket_t *tunnel;         /* while TLS shakes hands */
+    hws_shaking_t shaking;
     hws_connection_t *connection; /* NULL until it is established */
     hws_lease_t *setup;           /* what the user's setup holds, while it does */
     hws_timer_t timer;            /* of RESOLVING, then of TLS, then of SETUP */

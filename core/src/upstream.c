@@ -125,6 +125,17 @@ const char *hws_upstream_tls_name(const hws_upstream_t *upstream, const hws_peer
     return options != NULL && options->server_name != NULL ? options->server_name : peer->host;
 }
 
+int hws_upstream_tls(hws_upstream_t *upstream, hws_tls_config_t **out, hws_error_t *why)
+{
+    bool is_raw = upstream->owner.rules.is_raw;
+
+    if (upstream->tls == NULL)
+        return hws_manager_share_tls(upstream->manager, is_raw, out, why);
+    hws_tls_config_hold(upstream->tls);
+    *out = upstream->tls;
+    return HWS_OK;
+}
+
 static bool has_secure(const hws_list_t *peers)
 {
     HWS_LIST_EACH(link, peers) {

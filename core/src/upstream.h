@@ -39,6 +39,8 @@ struct hws_upstream {
 
 /* Who looks its names up, held for the caller. HWS_ERR_NOMEM, HWS_ERR_DNS. */
 int hws_upstream_lookup(hws_upstream_t *upstream, hws_lookup_t **out);
+/* What encrypts, made when first needed; held for the caller. HWS_ERR_TLS_OPTIONS, HWS_ERR_NOMEM. */
+int hws_upstream_tls(hws_upstream_t *upstream, hws_tls_config_t **out, hws_error_t *why);
 /* Whom the certificate of `peer` must name. */
 const char *hws_upstream_tls_name(const hws_upstream_t *upstream, const hws_peer_t *peer);
 

@@ -17,6 +17,7 @@ local helpers = {
   attach = loop.attach,
   check_manager = options.manager,
   check_upstream = options.upstream,
+  check_tls = options.starttls,
   json = json.encode,
   produce = require("hawser.producer").run,
   query = query.append,

@@ -302,6 +302,12 @@ function options.upstream(value, is_update)
   return checked(is_update and check_update or check_upstream, value, "the table of options")
 end
 
+--- @param value table options of conn:starttls
+--- @return table? checked, string? message
+function options.starttls(value)
+  return checked(tls, value, "the table of options")
+end
+
 local check_acquire = fields { timeout = seconds }
 
 --- The options of api:with and api:acquire: raises at the caller of the function that calls this.

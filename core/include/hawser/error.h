@@ -44,6 +44,7 @@
     X(TLS_RECORD, TLS, "RECORD", "a malformed or forged TLS record")                               \
     X(TLS_PLAIN, TLS, "NOT_TLS", "the peer does not speak TLS")                                    \
     X(TLS_EOF, TLS, "HANDSHAKE_EOF", "the peer closed in the midst of the TLS handshake")          \
+    X(TLS_EARLY, TLS, "EARLY_BYTES", "bytes came in the clear before the upgrade to TLS")          \
     X(CERT_NAME, TLS, "CERT_NAME", "the certificate is for another name")                          \
     X(CERT_EXPIRED, TLS, "CERT_EXPIRED", "the certificate has expired")                            \
     X(CERT_FUTURE, TLS, "CERT_NOT_YET_VALID", "the certificate is not valid yet")                  \

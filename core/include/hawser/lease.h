@@ -75,6 +75,15 @@ HWS_API hws_slice_t hws_lease_unread(const hws_lease_t *lease);
 HWS_API int hws_lease_write(hws_lease_t *lease, const char *data, size_t size, size_t *taken);
 /* Half-closes once all is written. The connection will not be pooled. */
 HWS_API int hws_lease_finish(hws_lease_t *lease);
+/* Upgrades the connection to TLS, which some protocols agree on in the clear (SMTP, PostgreSQL).
+ * `options` NULL: the upstream's. HWS_AGAIN: on_readable will tell, at the latest when timeouts.tls
+ * has passed; call again. HWS_OK: what is read and written from here on is encrypted, also for
+ * later leases. Any other code has ended the connection: nothing ever falls back to the clear.
+ * HWS_ERR_TLS_EARLY when unread bytes are there, which anybody may have slipped in. While it
+ * lasts, and while a read or a write waits, HWS_ERR_UNSUPPORTED; likewise a second time. */
+HWS_API int hws_lease_start_tls(hws_lease_t *lease, const hws_tls_options_t *options);
+/* "1.2" when the connection is encrypted, else NULL. */
+HWS_API const char *hws_lease_tls(const hws_lease_t *lease);
 /* Instead of timeouts.read, until the lease ends. */
 HWS_API void hws_lease_set_timeout(hws_lease_t *lease, hws_time_t span);
 

@@ -613,3 +613,18 @@ static void on_flush(void *user, int status, hws_time_t now)
 }
 
 static const hws_socket_events_t socket_events = {NULL, on_bytes, on_end, on_flush};
+
+void hws_connection_set_socket(hws_connection_t *connection, hws_socket_t *socket)
+{
+    connection->socket = socket;
+    connection->outbox.socket = socket;
+}
+
+void hws_connection_take_over(hws_connection_t *connection)
+{
+    hws_socket_t *socket = connection->socket;
+
+    connection->is_reading = true;
+    socket->ops->give(socket, &socket_events, connection);
+    socket->ops->read(socket, true);
+}

@@ -83,6 +83,10 @@ bool hws_connection_is_clean(hws_connection_t *connection);
  * a raw one, goes back to its pool, else it is reset where the protocol knows no better. */
 void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool pool_it,
                            hws_time_t now);
+/* `socket`, which stands on its present one and owns that now, takes its place. Its inputs are
+ * somebody else's until hws_connection_take_over(). */
+void hws_connection_set_socket(hws_connection_t *connection, hws_socket_t *socket);
+void hws_connection_take_over(hws_connection_t *connection);
 /* Has the stream's on_due called at `at`; it may be called earlier. The connection's own timer does
  * that, which moves seldom: a stream need not set one of its own and cancel it again. */
 void hws_connection_watch(hws_stream_t *stream, hws_time_t at);
