@@ -190,8 +190,9 @@ bool hws_connection_suits(const hws_connection_t *connection, const hws_pool_wan
     hws_time_t idle_for = now - connection->used_at;
     hws_time_t hint;
 
-    /* Made this moment for whoever asks, however short the idle time may be. */
-    if (connection->served == 0 && idle_for == 0)
+    /* Made this moment for whoever asks, however short the idle time may be; or handed back this
+     * moment, when it was found that it may stay. */
+    if (idle_for == 0 && (connection->served == 0 || want->is_lease))
         return true;
     if (now >= idle_until(connection, now))
         return false;
@@ -430,7 +431,9 @@ void hws_connection_close(hws_connection_t *connection, hws_close_reason_t why, 
         owner->on_setup_lost(owner, setup, code, now);
 }
 
-bool hws_connection_may_stay(hws_connection_t *connection, hws_time_t now, hws_close_reason_t *why)
+/* `until` is when its idle time ends. */
+static bool may_stay_until(const hws_connection_t *connection, hws_time_t until, hws_time_t now,
+                           hws_close_reason_t *why)
 {
     const hws_pool_t *pool = connection->pool;
     const hws_pool_rules_t *rules = rules_of(connection);
@@ -444,7 +447,7 @@ bool hws_connection_may_stay(hws_connection_t *connection, hws_time_t now, hws_c
         *why = HWS_CLOSE_LAST; /* a peer that answered without reading may never read the rest */
     else if (connection->outbox.error != HWS_OK)
         *why = HWS_CLOSE_FAILED;
-    else if (now >= idle_until(connection, now))
+    else if (now >= until)
         *why = now >= connection->expires_at ? HWS_CLOSE_LIFETIME : HWS_CLOSE_IDLE;
     else if (pool->is_retired || pool->open + pool->dialing > rules->limits.per_peer ||
              pool->owner->connections > rules->limits.connections)
@@ -452,6 +455,11 @@ bool hws_connection_may_stay(hws_connection_t *connection, hws_time_t now, hws_c
     else
         return true;
     return false;
+}
+
+bool hws_connection_may_stay(hws_connection_t *connection, hws_time_t now, hws_close_reason_t *why)
+{
+    return may_stay_until(connection, idle_until(connection, now), now, why);
 }
 
 /* A connection whose streams have changed finds its place again. Returns false when it is gone. */
@@ -462,14 +470,17 @@ static bool find_place(hws_connection_t *connection, hws_time_t now)
     if (connection->state == HWS_CONNECTION_SETUP)
         return true;
     if (connection->stream_count == 0) {
+        hws_time_t until;
+
         connection->used_at = now;
         hws_outbox_send(&connection->outbox);
-        if (!hws_connection_may_stay(connection, now, &why)) {
+        until = idle_until(connection, now);
+        if (!may_stay_until(connection, until, now, &why)) {
             destroy(connection, why, now);
             return false;
         }
         enter(connection, HWS_CONNECTION_READY);
-        watch_idleness(connection, now);
+        look_at(connection, until);
     } else if (connection->state == HWS_CONNECTION_BUSY && connection->codec->room > 0) {
         enter(connection, HWS_CONNECTION_READY);
     }
