@@ -39,7 +39,7 @@
     X(TLS, TLS, "HANDSHAKE", "the TLS handshake failed")                                           \
     X(TLS_VERSION, TLS, "PROTOCOL_VERSION", "no version of TLS in common")                         \
     X(TLS_CIPHER, TLS, "NO_CIPHER", "no cipher suite in common")                                   \
-    X(TLS_ALERT, TLS, "ALERT", "the peer ended TLS with an alert")                                 \
+    X(TLS_ALERT, TLS, "ALERT", "the peer ended TLS")                                               \
     X(TLS_CLIENT_CERT, TLS, "CERT_REQUIRED", "the peer wants another certificate of ours")         \
     X(TLS_RECORD, TLS, "RECORD", "a malformed or forged TLS record")                               \
     X(TLS_PLAIN, TLS, "NOT_TLS", "the peer does not speak TLS")                                    \

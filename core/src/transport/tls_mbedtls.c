@@ -50,6 +50,7 @@ struct hws_tls {
     uint32_t flags;        /* MBEDTLS_X509_BADCERT_* of the whole chain */
     mbedtls_x509_time end; /* of the certificate that has expired, or the start of a future one */
     char names[64];        /* what the certificate names, when it does not name whom we want */
+    char issuer[96];       /* whom we do not know; "" when it is the certificate itself */
     char cipher[64];
     char detail[HWS_ERROR_DETAIL_MAX + 1];
 };
@@ -84,6 +85,18 @@ static bool is_named(const hws_identity_t *identity, hws_slice_t extensions)
     return false;
 }
 
+/* Of the certificate that nobody known has signed. */
+static void note_issuer(hws_tls_t *tls, const mbedtls_x509_crt *certificate, int depth)
+{
+    bool is_own = certificate->issuer_raw.len == certificate->subject_raw.len &&
+                  memcmp(certificate->issuer_raw.p, certificate->subject_raw.p,
+                         certificate->issuer_raw.len) == 0;
+
+    if ((!is_own || depth > 0) &&
+        mbedtls_x509_dn_gets(tls->issuer, sizeof(tls->issuer), &certificate->issuer) < 0)
+        snprintf(tls->issuer, sizeof(tls->issuer), "its issuer");
+}
+
 /* mbedTLS calls this for each certificate, the leaf (depth 0) last. */
 static int look_at(void *context, mbedtls_x509_crt *certificate, int depth, uint32_t *flags)
 {
@@ -93,6 +106,8 @@ static int look_at(void *context, mbedtls_x509_crt *certificate, int depth, uint
         tls->end = certificate->valid_to;
     else if ((*flags & MBEDTLS_X509_BADCERT_FUTURE) != 0)
         tls->end = certificate->valid_from;
+    if ((*flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0)
+        note_issuer(tls, certificate, depth);
     if (depth == 0) {
         *flags &= ~(uint32_t)MBEDTLS_X509_BADCERT_CN_MISMATCH;
         if (!is_named(&tls->identity, extensions_of(certificate))) {
@@ -115,8 +130,8 @@ static const struct {
     int code;
     const char *text; /* NULL: made up */
 } verdicts[] = {
-    {MBEDTLS_X509_BADCERT_REVOKED, HWS_ERR_CERT_REVOKED, "revoked by its issuer"},
-    {MBEDTLS_X509_BADCERT_NOT_TRUSTED, HWS_ERR_CERT_UNTRUSTED, "not signed by a trusted root"},
+    {MBEDTLS_X509_BADCERT_REVOKED, HWS_ERR_CERT_REVOKED, "its issuer's list (crl) has it"},
+    {MBEDTLS_X509_BADCERT_NOT_TRUSTED, HWS_ERR_CERT_UNTRUSTED, NULL},
     {MBEDTLS_X509_BADCERT_CN_MISMATCH, HWS_ERR_CERT_NAME, NULL},
     {MBEDTLS_X509_BADCERT_EXPIRED, HWS_ERR_CERT_EXPIRED, NULL},
     {MBEDTLS_X509_BADCERT_FUTURE, HWS_ERR_CERT_FUTURE, NULL},
@@ -151,10 +166,13 @@ static void tell_verdict(hws_tls_t *tls, int code, const char *text)
         tell(tls, "it names nobody (no subjectAltName)");
     else if (code == HWS_ERR_CERT_NAME)
         tell(tls, "it names %s", tls->names);
+    else if (code == HWS_ERR_CERT_UNTRUSTED && tls->issuer[0] == '\0')
+        tell(tls, "it is signed by itself");
+    else if (code == HWS_ERR_CERT_UNTRUSTED)
+        tell(tls, "%s is not known", tls->issuer);
     else
-        tell(tls, "%s %04d-%02d-%02d",
-             code == HWS_ERR_CERT_EXPIRED ? "expired on" : "not valid before", tls->end.year,
-             tls->end.mon, tls->end.day);
+        tell(tls, "valid %s %04d-%02d-%02d", code == HWS_ERR_CERT_EXPIRED ? "until" : "from",
+             tls->end.year, tls->end.mon, tls->end.day);
 }
 
 /* The code of what was wrong with the certificate; the detail says all that was. */
@@ -195,7 +213,7 @@ static int heed_alert(hws_tls_t *tls)
     unsigned char alert = tls->ssl.MBEDTLS_PRIVATE(in_msg)[1];
     int code = hws_alert_code(alert, tls->was_asked, tls->has_met);
 
-    tell(tls, "the peer's alert: %s", hws_alert_name(alert));
+    tell(tls, "alert %s", hws_alert_name(alert));
     if (code == HWS_ERR_TLS_CLIENT_CERT)
         tell(tls, tls->config->has_cert ? " (of our certificate)" : " (we have no certificate)");
     return code;
