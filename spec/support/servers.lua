@@ -70,6 +70,11 @@ function servers.program(name)
   return build .. "/tests/" .. name
 end
 
+--- A file of tests/support/certificates: "root.pem", "leaf.key".
+function servers.certificate(name)
+  return servers.program("certificates/" .. name)
+end
+
 --- A Lua module from tests/modules.
 function servers.module(name)
   local build, version = find_build()
@@ -100,7 +105,7 @@ signal=$1 dir=$2 && shift 2
 trap '' HUP INT TERM
 cat >/dev/null
 kill -"$signal" "$pid" 2>/dev/null
-wait "$pid"
+wait "$pid" 2>/dev/null
 rm -rf "$dir"
 ]]
 
@@ -130,6 +135,20 @@ function Server:stop()
   self.pipe = nil
 end
 
+-- What the program prints until it says that it is ready: a line goes to `note`. Opening the pipe waits until the
+-- shell has opened its end; a program that does not start closes it again.
+local function run_until_ready(self, note, ...)
+  output("mkfifo", self.dir .. "/ports")
+  local run = [[trap '' HUP INT TERM; dir=$1; shift; "$@" >"$dir/ports"; rm -rf "$dir"]]
+  self.pipe = assert(io.popen(command("sh", "-c", run, "run", self.dir, ...), "w"))
+  for line in io.lines(self.dir .. "/ports") do
+    if line == "ready" then return self end
+    note(line)
+  end
+  self:stop()
+  error((...) .. " does not start: run scripts/spec", 0)
+end
+
 -- Between asking for a free port and listening on it somebody else may take it, hence the second try.
 local function start_on_port(class, start, probe)
   local log
@@ -154,18 +173,10 @@ function servers.faultd()
   local program = servers.program "faultd"
   local self = create(Faultd, {})
   self.unix, self.unix_raw = self.dir .. "/http", self.dir .. "/http.raw"
-  output("mkfifo", self.dir .. "/ports")
-  local run = [[trap '' HUP INT TERM; "$1" --unix "$2/http" >"$2/ports"; rm -rf "$2"]]
-  self.pipe = assert(io.popen(command("sh", "-c", run, "faultd", program, self.dir), "w"))
-
-  -- Opening waits until the shell has opened its end; a program that does not start closes it again.
-  for line in io.lines(self.dir .. "/ports") do
-    if line == "ready" then return self end
+  return run_until_ready(self, function(line)
     local name, port = line:match "^(%w+) (%d+)$"
     self[name] = tonumber(port)
-  end
-  self:stop()
-  error(program .. " does not start: run scripts/spec", 0)
+  end, program, "--unix", self.unix)
 end
 
 --- Asks the control port: `ask "seen/POST/key"`; the answer is a number. Waits like any request does.
@@ -180,6 +191,17 @@ function Faultd:stop()
   if self.asking then self.asking:close() end
   self.asking = nil
   Server.stop(self)
+end
+
+--- tests/programs/relay.c before a port of the loopback: the field called as a rule ("fin:100") is the port where
+-- connections come to grief that way.
+function servers.relay(port, ...)
+  local rules, count = { ... }, 0
+  local self = create(Server, {})
+  return run_until_ready(self, function(line)
+    count = count + 1
+    self[rules[count]] = tonumber(line)
+  end, servers.program "relay", port, ...)
 end
 
 --- Turns bytes into what /raw/HEX, /split/HEX and "+hex HEX" take.
@@ -210,6 +232,10 @@ http {
     listen 127.0.0.1:@PORT@;
     @LISTEN6@
     listen unix:@DIR@/socket;
+    listen 127.0.0.1:@TLS@ ssl;
+    ssl_certificate @CERTIFICATES@/good.pem;
+    ssl_certificate_key @CERTIFICATES@/leaf.key;
+    @MORE@
     root @DIR@/www;
     add_header X-Connection $connection;
     add_header X-Request $connection_requests;
@@ -219,6 +245,9 @@ http {
     location = /query { return 200 $args; }
     location = /method { return 200 $request_method; }
     location = /moved { return 301 /hello; }
+    location = /secured { return 301 https://127.0.0.1:@TLS@/hello; }
+    location = /exposed { return 301 http://127.0.0.1:@PORT@/hello; }
+    location = /tls { return 200 "$ssl_protocol $ssl_server_name $ssl_session_reused $ssl_client_s_dn"; }
     location = /empty { return 204; }
     location = /broken { return 503; }
     location = /status { stub_status; }
@@ -241,12 +270,13 @@ local function has_ipv6()
   return read_file "/proc/net/if_inet6":find("%S") ~= nil
 end
 
---- Debian's nginx: `port` on 127.0.0.1 and, when `has_ipv6`, on ::1; `unix` is its socket. /1k and
--- /1m are files of 1 KiB and 1 MiB; PUT and DELETE work below /upload/; POST /echo answers with the body.
-function servers.nginx()
+--- Debian's nginx: `port` on 127.0.0.1 and, when `has_ipv6`, on ::1; `unix` is its socket; `tls` the port where it
+-- speaks TLS as good.pem, with the directives of `more`, a string that may be left out. /1k and /1m are files of 1 KiB
+-- and 1 MiB; PUT and DELETE work below /upload/; POST /echo answers with the body; /tls says what was agreed on.
+function servers.nginx(more)
   local program = find_program "nginx"
   return start_on_port(Server, function(self)
-    self.unix, self.has_ipv6 = self.dir .. "/socket", has_ipv6()
+    self.unix, self.has_ipv6, self.tls = self.dir .. "/socket", has_ipv6(), servers.free_port()
     output("mkdir", "-p", self.dir .. "/www/upload")
     output("chmod", "-R", "755", self.dir)
     write_file(self.dir .. "/www/1k", ("x"):rep(1024))
@@ -254,11 +284,52 @@ function servers.nginx()
     local values = {
       DIR = self.dir,
       PORT = self.port,
+      TLS = self.tls,
+      CERTIFICATES = servers.certificate "",
+      MORE = more or "",
       USER = is_root() and "user root;" or "",
       LISTEN6 = self.has_ipv6 and ("listen [::1]:%d;"):format(self.port) or "",
     }
     write_file(self.dir .. "/nginx.conf", (nginx_configuration:gsub("@(%u+6?)@", values)))
     self:run("TERM", program, "-p", self.dir, "-c", self.dir .. "/nginx.conf", "-e", "stderr")
+  end)
+end
+
+-- TLS ------------------------------------------------------------------------------------------------
+
+--- OpenSSL's s_server as one of the test certificates; the rest are options of the command: "-tls1_1". It takes one
+-- connection at a time. What it does is among the options:
+--
+--     -rev      sends each line back, reversed
+--     -HTTP     answers a GET with the file of that name from `files`, as it is, and closes
+-- @param files table? texts by their names
+function servers.openssl(certificate, files, ...)
+  local program = find_program "openssl"
+  local options = { ... }
+  local has_own_key = certificate == "weak" or certificate == "rsa"
+  local key = servers.certificate((has_own_key and certificate or "leaf") .. ".key")
+  local pem = read_file(servers.certificate(certificate .. ".pem"))
+  local leaf, chain = pem:match "^(.-%-%-%-%-%-END CERTIFICATE%-%-%-%-%-\n)(.*)$"
+  return start_on_port(Server, function(self)
+    for name, text in pairs(files or {}) do write_file(self.dir .. "/" .. name, text) end
+    write_file(self.dir .. "/leaf.pem", leaf)
+    if chain ~= "" then
+      write_file(self.dir .. "/chain.pem", chain)
+      options[#options + 1], options[#options + 2] = "-cert_chain", "chain.pem"
+    end
+    self:run("TERM", "sh", "-c", [[cd "$1" && shift && exec "$@"]], "sh", self.dir, program, "s_server",
+      "-accept", "127.0.0.1:" .. self.port, "-cert", "leaf.pem", "-key", key,
+      (unpack or table.unpack)(options))
+  end)
+end
+
+--- socat as a server of TLS before another port: what is said there comes through, FIN as close_notify.
+function servers.tls_front(port)
+  local program = find_program "socat"
+  return start_on_port(Server, function(self)
+    self:run("TERM", program, ("OPENSSL-LISTEN:%d,bind=127.0.0.1,reuseaddr,fork,backlog=64,verify=0,cert=%s,key=%s")
+      :format(self.port, servers.certificate "good.pem", servers.certificate "leaf.key"),
+      "TCP:127.0.0.1:" .. port)
   end)
 end
 
