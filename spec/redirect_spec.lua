@@ -94,7 +94,8 @@ describe("a redirect", function()
   it("that cannot be followed is returned as it is", function()
     for _, location in ipairs {
       "mailto:x@y", "javascript:alert(1)", "data:,x", "http:echo", "HTTP:///echo", "ftp://127.0.0.1/echo",
-      "https://127.0.0.1/echo", "http://u:p@127.0.0.1/echo", "http://127.0.0.1:0/echo", "http://127.0.0.1:99999/echo",
+      "https:echo", "https://u:p@127.0.0.1/echo", "http://u:p@127.0.0.1/echo",
+      "http://127.0.0.1:0/echo", "http://127.0.0.1:99999/echo",
       "http://[::1/echo", "/with space", "//",
     } do
       for _, object in ipairs { api, m } do
@@ -105,6 +106,53 @@ describe("a redirect", function()
         assert.equal(location, res.headers.location)
       end
     end
+  end)
+
+  describe("and TLS", function()
+    local front, secure
+
+    lazy_setup(function() front = servers.tls_front(faultd.http) end)
+    lazy_teardown(function() front:stop() end)
+    before_each(function()
+      secure = "https://localhost:" .. front.port
+      m:close()
+      m = hawser.new { tls = { ca = servers.certificate "root.pem" } }
+      api = m:upstream("api", { peers = { origin } })
+    end)
+
+    it("is followed into it, which is another origin even at the same port", function()
+      local headers = { cookie = "secret" }
+      for _, object in ipairs { api, m } do
+        local path = redirect(secure .. "/echo")
+        local res = assert(object:get(object == m and origin .. path or path, { redirects = 1, headers = headers }))
+        assert.equal("localhost:" .. front.port, res.peer)
+        assert.is_nil(sent(res):find "cookie")
+      end
+    end)
+
+    it("stays there by a path, by a URL without a scheme, and by its own URL", function()
+      local there = m:upstream("there", { peers = { { secure, id = "x" } } })
+      for _, location in ipairs { "/echo", "//localhost:" .. front.port .. "/echo", secure .. "/echo" } do
+        for _, object in ipairs { there, m } do
+          local path = redirect(location)
+          local res, err = object:get(object == m and secure .. path or path,
+            { redirects = 1, headers = { cookie = "secret" } })
+          assert.is_true(has(sent(res, err), "cookie: secret"), location)
+        end
+      end
+    end)
+
+    it("is never followed out of it", function()
+      local there = m:upstream("there", { peers = { secure } })
+      for _, location in ipairs { origin .. "/echo", "HTTP://localhost:" .. front.port .. "/echo" } do
+        for _, object in ipairs { there, m } do
+          local path = redirect(location)
+          local res = assert(object:get(object == m and secure .. path or path, { redirects = 1 }))
+          assert.equal(302, res.status)
+          assert.equal(location, res.headers.location)
+        end
+      end
+    end)
   end)
 
   describe("to an absolute URL", function()

@@ -13,12 +13,14 @@ local function split(url)
   return scheme and scheme:lower(), authority and authority:lower(), target or rest
 end
 
+local PORTS = { http = "80", https = "443" }
+
 -- "host:port" with the port always there; nil when it is malformed or names a user.
-local function with_port(authority)
+local function with_port(authority, scheme)
   local host, port = authority:match "^(%[[%x:.]+%]):?(%d*)$"
   if not host then host, port = authority:match "^([^%s%c@:%[%]]+):?(%d*)$" end
   if not host or (port ~= "" and (tonumber(port) < 1 or tonumber(port) > 65535)) then return end
-  return host .. ":" .. (port == "" and "80" or port)
+  return host .. ":" .. (port == "" and PORTS[scheme] or port)
 end
 
 -- RFC 3986, 5.2.4; empty segments are segments, and each keeps the slash behind it.
@@ -44,23 +46,35 @@ local function resolve(reference, base)
   return without_dots(path) .. query
 end
 
--- Where a Location sends us from `here`, the authority that `target` was asked at: the authority and the target there;
--- nil when that cannot be followed.
-local function destination(location, here, target)
-  local scheme, authority, rest = split(location)
-  if location:find "[%s%c]" or (scheme and (scheme ~= "http" or not authority)) then return end
-  if not authority then return here, resolve(rest, target) end
-  if not with_port(authority) then return end
-  if rest:sub(1, 1) ~= "/" then rest = "/" .. rest end
-  return authority, resolve(rest, "/")
+-- An origin is { scheme, authority }.
+local function is_same(one, other)
+  return one[1] == other[1] and with_port(one[2], one[1]) == with_port(other[2], other[1])
 end
 
--- What is sent as Host to an upstream's peer of that id: what its URL says, not where it connects.
-local function authority_of(id, peers)
+-- Where a Location sends us from `here`, the origin that `target` was asked at: the origin and the target there; nil
+-- when that cannot be followed, as out of TLS into the clear.
+local function destination(location, here, target)
+  local scheme, authority, rest = split(location)
+  if location:find "[%s%c]" or (scheme and (not PORTS[scheme] or not authority)) then return end
+  if not authority then return here, resolve(rest, target) end
+  scheme = scheme or here[1]
+  if not with_port(authority, scheme) or (here[1] == "https" and scheme ~= "https") then return end
+  if rest:sub(1, 1) ~= "/" then rest = "/" .. rest end
+  return { scheme, authority }, resolve(rest, "/")
+end
+
+-- What an upstream's peer of that id is asked as: what its URL says, not where it connects. One that has been replaced
+-- meanwhile may have been secure.
+local function origin_of(id, peers)
   for _, peer in ipairs(peers) do
-    if peer.id == id then return (peer.url:match "^%a+://([^/?#]*)" or "localhost"):lower() end
+    local scheme, authority = split(peer.url)
+    local own_id = peer.id or (authority and with_port(authority, scheme))
+    if own_id == (peer.id and id or id:lower()) then
+      return { scheme == "https" and scheme or "http", authority or "localhost" }
+    end
   end
-  return id:find "^%%2F" and "localhost" or id:lower() -- a Unix socket's path, or "host:port"
+  if id:find "^%%2F" then return { "http", "localhost" } end -- a Unix socket's path
+  return { "https", id:lower() }
 end
 
 -- The next request -------------------------------------------------------------------------------
@@ -111,18 +125,19 @@ end
 -- @return table? res, table? err
 function redirect.follow(object, request, manager, peers)
   local left, timeout, started = request.redirects, request.timeout, core.now()
-  local connected, target = nil, request.path -- the authority that the manager was asked for
+  local connected, target = nil, request.path -- the origin that the manager was asked for
   if object == manager then
-    local _
-    _, connected, target = split(target)
-    if not connected then return manager:request { path = request.path } end -- says what is wrong with it
+    local scheme, authority, rest = split(target)
+    if not authority then return manager:request { path = request.path } end -- says what is wrong with it
+    connected, target = { scheme, authority }, rest
   end
   request.redirects = nil
   while true do
     local res, err = object:request(request)
     local location = res and REDIRECTS[res.status] and left > 0 and res.headers.location
     if not location then return res, err end
-    local here = host_of(request.headers) or connected or authority_of(res.peer, peers)
+    local asked = connected or origin_of(res.peer, peers)
+    local here = { asked[1], host_of(request.headers) or asked[2] }
     local there, next_target = destination(location, here, target)
     local keeps_body = not becomes_get(res.status, request.method)
     -- What a producer gave is gone.
@@ -130,12 +145,12 @@ function redirect.follow(object, request, manager, peers)
     res:close()
 
     if not keeps_body then drop_body(request) end
-    if there ~= here and with_port(there) ~= with_port(here) then
+    if not is_same(there, here) then
       request.headers = without(request.headers, PRIVATE)
       object, connected = manager, there
     end
     target = next_target
-    request.path = object == manager and "http://" .. connected .. target or target
+    request.path = object == manager and connected[1] .. "://" .. connected[2] .. target or target
     if timeout then request.timeout = math.max(timeout - (core.now() - started), .001) end
     left = left - 1
   end
