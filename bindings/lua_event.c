@@ -130,6 +130,21 @@ void hwl_event_on_event(void *user, const hws_event_t *event)
     hwl_protect(delivery.manager->lua->turner, deliver, &delivery);
 }
 
+void hwl_event_warn_unverified(lua_State *L, hwl_manager_t *manager, const char *upstream)
+{
+    int self;
+
+    if (manager->has_warned || !hwl_manager_push(L, manager))
+        return;
+    self = lua_gettop(L);
+    lua_newtable(L);
+    set_text(L, "upstream", upstream);
+    lua_pushliteral(L,
+                    "tls.verify is false: whoever answers is trusted, and may read and change all");
+    manager->has_warned = log_it(L, self, "warn");
+    lua_settop(L, self - 1);
+}
+
 /* ---- what users' functions raise ---- */
 
 typedef struct {

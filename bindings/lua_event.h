@@ -10,6 +10,8 @@
 void hwl_event_report(lua_State *L, hwl_t *lua, const char *what);
 /* For hws_manager_options_t. */
 void hwl_event_on_event(void *user, const hws_event_t *event);
+/* Warns the log of the manager, once, that peers of the upstream (NULL: of any) are not verified. */
+void hwl_event_warn_unverified(lua_State *L, hwl_manager_t *manager, const char *upstream);
 /* Methods of a manager. */
 int hwl_event_on(lua_State *L);
 int hwl_event_off(lua_State *L);

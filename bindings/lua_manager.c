@@ -151,6 +151,8 @@ static int make(lua_State *L, hwl_t *lua)
     lua_pushvalue(L, -3);
     lua_rawset(L, -3);
     lua_pop(L, 1);
+    if (options.tls != NULL && !options.tls->verify)
+        hwl_event_warn_unverified(L, manager, NULL);
     return 1;
 }
 

@@ -18,6 +18,7 @@ struct hwl_manager {
     hws_deferred_t idle; /* gives the anchor up, after the users' last events were told */
     uint32_t listening;  /* bits of the events that somebody wants, errors aside */
     lua_Integer last_id; /* of a handler */
+    bool has_warned;     /* that peers are not verified */
 };
 
 /* Ends one: its userdata and all its upstreams' are gone. */

@@ -239,5 +239,7 @@ __attribute__((visibility("default"))) int luaopen_hawser_core(lua_State *L)
     lua_setfield(L, -2, "internal");
     lua_pushliteral(L, HWS_VERSION);
     lua_setfield(L, -2, "VERSION");
+    lua_pushstring(L, hws_tls_engine());
+    lua_setfield(L, -2, "TLS");
     return 1;
 }

@@ -1,6 +1,7 @@
 #include "lua_upstream.h"
 
 #include "lua_error.h"
+#include "lua_event.h"
 #include "lua_lease.h"
 #include "lua_options.h"
 #include "lua_request.h"
@@ -159,6 +160,8 @@ static int create(lua_State *L, hwl_manager_t *manager)
     hws_upstream_hold(core);
     manager->holds++;
     set_name(L, self);
+    if (options.tls != NULL && !options.tls->verify)
+        hwl_event_warn_unverified(L, manager, hws_upstream_name(core));
     lua_pushvalue(L, self);
     return 1;
 }
@@ -227,6 +230,8 @@ static int update(lua_State *L)
         return hwl_options_fail(L, upstream->manager->lua, rc, &why);
     hwl_get_table(L, 1);
     keep(L, 3, lua_gettop(L));
+    if (options.tls != NULL && !options.tls->verify)
+        hwl_event_warn_unverified(L, upstream->manager, hws_upstream_name(upstream->core));
     hwl_wait_wake_host(L, upstream->manager->lua);
     lua_pushboolean(L, 1);
     return 1;

@@ -33,13 +33,12 @@ describe("a wrong argument", function()
       { function() hawser.new { seed = "x" } end, 'seed is "x"' },
     },
     ["that is not built yet"] = {
-      { function() hawser.new { tls = {} } end, 'unknown option "tls"' },
       { function() hawser.new { retry = false } end, 'unknown option "retry"' },
       { function() hawser.new { limits = { streams = 5 } } end, 'unknown field of limits "streams"' },
       { function() hawser.new { timeouts = { attempt = 1 } } end, 'unknown field of timeouts "attempt"' },
       { function() m:upstream("new", { peers = {}, balancer = "p2c" }) end, 'unknown option "balancer"' },
       { function() m:upstream("new", { peers = {}, protocol = "h2" }) end, 'protocol is "h2"' },
-      { function() m:upstream("new", peers "https://127.0.0.1") end, "https://127.0.0.1" },
+      { function() m:upstream("new", peers "h2c://127.0.0.1") end, "speaks no HTTP/2" },
       { function() m:upstream("new", peers "http://example.org") end, "names are not resolved yet" },
       { function() api:get("/", { priority = 1 }) end, 'unknown option "priority"' },
       { function() m:on("retry", print) end, 'unknown event "retry"' },
@@ -155,7 +154,7 @@ describe("a wrong argument", function()
       fails("invalid", "BAD_URL", m:get "http://")
       fails("invalid", "BAD_URL", m:get "http://127.0.0.1:x/")
       fails("invalid", "BAD_URL", m:get "http://user:password@127.0.0.1:1/")
-      fails("unsupported", "UNSUPPORTED", m:get "https://127.0.0.1/")
+      fails("unsupported", "UNSUPPORTED", m:get "h2c://127.0.0.1/")
       fails("resolve", "UNSUPPORTED_NAME", m:get "http://example.org/")
     end)
 

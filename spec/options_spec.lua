@@ -45,18 +45,19 @@ local function common(make)
     raises('^unknown option "limit"; did you mean "limits"%?$', function() make { limit = {} } end)
     raises('^unknown field of limits "conections"; did you mean "connections"%?$',
       function() make { limits = { conections = 1 } } end)
-    raises('^unknown field of timeouts "whatever"; known: connect, drain, idle, lifetime, queue, read, request$',
+    raises('^unknown field of timeouts "whatever"; '
+      .. "known: connect, drain, idle, lifetime, queue, read, request, resolve, tls$",
       function() make { timeouts = { whatever = 1 } } end)
     raises("^unknown option 1; known: ", function() make { "a value" } end)
     raises("^limits is 42; allowed: a table$", function() make { limits = 42 } end)
   end)
 
   it("refuses what later versions may bring", function()
-    for _, name in ipairs { "tls", "dns", "retry", "breaker", "h2", "balancer", "hedge", "outlier", "health", "warm",
+    for _, name in ipairs { "dns", "retry", "breaker", "h2", "balancer", "hedge", "outlier", "health", "warm",
       "affinity", "discover", "router", "scorer", "admission", "limiter", "metrics", "window_memory", "shared" } do
       raises('^unknown option "' .. name, function() make { [name] = {} } end)
     end
-    for _, name in ipairs { "resolve", "attempt", "tls" } do
+    for _, name in ipairs { "attempt" } do
       raises('^unknown field of timeouts "' .. name, function() make { timeouts = { [name] = 1 } } end)
     end
     raises('^unknown field of limits "streams"', function() make { limits = { streams = 1 } } end)
@@ -154,7 +155,7 @@ describe("m:upstream", function()
     raises(nil, function() make { peers = { "http://127.0.0.1", "http://127.0.0.1:80" } } end)
     raises(nil, function() make { peers = { { "http://127.0.0.1", id = "a/b" } } } end)
     raises("example.org", function() make { peers = { "http://example.org" } } end)
-    raises("https", function() make { peers = { "https://127.0.0.1" } } end)
+    raises("h2c", function() make { peers = { "h2c://127.0.0.1" } } end)
   end)
 
   it("takes protocol and setup", function()
@@ -291,7 +292,7 @@ describe("a request", function()
     end
     fails("invalid", api:request { method = "A B", path = "/" })
     fails("resolve", m:get "http://example.org/")
-    fails("unsupported", m:get "https://127.0.0.1/")
+    fails("unsupported", m:get "h2c://127.0.0.1/")
     fails("invalid", m:get "gopher://127.0.0.1/")
     fails("unsupported", api:request { method = "CONNECT", path = "/" })
   end)
