@@ -31,6 +31,23 @@ describe("a wrong argument", function()
       { function() hawser.new { pool_timeout = {} } end, "pool_timeout is a table" },
       { function() hawser.new { log = 5 } end, "log is 5; allowed: a function" },
       { function() hawser.new { seed = "x" } end, 'seed is "x"' },
+      { function() hawser.new { timeouts = { resolve = 0 } } end, "timeouts.resolve is 0" },
+    },
+    ["of how names are looked up"] = {
+      { function() hawser.new { dns = true } end, "dns is true; allowed: a table" },
+      { function() hawser.new { dns = { server = {} } } end, 'field of dns "server"; did you mean "servers"?' },
+      { function() hawser.new { dns = { servers = "127.0.0.1" } } end, 'dns.servers is "127.0.0.1"; allowed: a list' },
+      { function() hawser.new { dns = { servers = {} } } end, "dns.servers is a table; allowed: a list of 1 to 16" },
+      { function() hawser.new { dns = { servers = { 53 } } } end, "dns.servers[1] is 53" },
+      { function() hawser.new { dns = { servers = { "a.b" } } } end, "dns.servers: a.b is no address" },
+      { function() hawser.new { dns = { servers = { "10.0.0.1:0" } } } end, "dns.servers: 10.0.0.1:0 is no address" },
+      { function() hawser.new { dns = { search = { "a..b" } } } end, "dns.search: a..b is no domain" },
+      { function() hawser.new { dns = { ttl_min = 0 } } end, "dns.ttl_min is 0" },
+      { function() hawser.new { dns = { ttl_max = "1" } } end, 'dns.ttl_max is "1"' },
+      { function() hawser.new { dns = { ttl_min = 9, ttl_max = 8 } } end, "dns: ttl_max is less than ttl_min" },
+      { function() m:upstream("new", { peers = {}, dns = { servers = { "" } } }) end, 'dns.servers[1] is ""' },
+      { function() m:upstream("new", { peers = {}, dns = { servers = { "x" } } }) end, "dns.servers: x is no address" },
+      { function() api:update { dns = { ttl_min = 301 } } end, "dns: ttl_max is less than ttl_min" },
     },
     ["that is not built yet"] = {
       { function() hawser.new { retry = false } end, 'unknown option "retry"' },
@@ -38,8 +55,7 @@ describe("a wrong argument", function()
       { function() hawser.new { timeouts = { attempt = 1 } } end, 'unknown field of timeouts "attempt"' },
       { function() m:upstream("new", { peers = {}, balancer = "p2c" }) end, 'unknown option "balancer"' },
       { function() m:upstream("new", { peers = {}, protocol = "h2" }) end, 'protocol is "h2"' },
-      { function() m:upstream("new", peers "h2c://127.0.0.1") end, "speaks no HTTP/2" },
-      { function() m:upstream("new", peers "http://example.org") end, "names are not resolved yet" },
+      { function() m:upstream("new", peers "h2c://127.0.0.1") end, "this build speaks no HTTP/2" },
       { function() api:get("/", { priority = 1 }) end, 'unknown option "priority"' },
       { function() m:on("retry", print) end, 'unknown event "retry"' },
     },
@@ -54,6 +70,9 @@ describe("a wrong argument", function()
       { function() m:upstream("new", peers "ftp://127.0.0.1") end, "a peer is http://host:port" },
       { function() m:upstream("new", peers "http://127.0.0.1:99999") end, "the port is a number from 1 to 65535" },
       { function() m:upstream("new", peers "tcp://127.0.0.1") end, "the port is missing" },
+      { function() m:upstream("new", peers "tcp://db.test") end, "the port is missing" },
+      { function() m:upstream("new", peers "http://a..b") end, "a..b: neither an address nor a host name" },
+      { function() m:upstream("new", peers "http://10.0.0") end, "10.0.0: neither an address nor a host name" },
       { function() m:upstream("new", peers { "http://127.0.0.1", weigth = 1 }) end, 'did you mean "weight"?' },
       { function() m:upstream("new", peers { "http://127.0.0.1", weight = 0 }) end, "peers[1].weight is 0" },
       { function() m:upstream("new", peers { "http://127.0.0.1", id = "a/b" }) end, 'id: has no "/"' },
@@ -154,8 +173,9 @@ describe("a wrong argument", function()
       fails("invalid", "BAD_URL", m:get "http://")
       fails("invalid", "BAD_URL", m:get "http://127.0.0.1:x/")
       fails("invalid", "BAD_URL", m:get "http://user:password@127.0.0.1:1/")
+      fails("invalid", "BAD_URL", m:get "http://a..b/")
+      fails("invalid", "BAD_URL", m:get "https://-a b/")
       fails("unsupported", "UNSUPPORTED", m:get "h2c://127.0.0.1/")
-      fails("resolve", "UNSUPPORTED_NAME", m:get "http://example.org/")
     end)
 
     it("is returned: so may a path", function()

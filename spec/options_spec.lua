@@ -11,7 +11,7 @@ local WHOLE = "; allowed: a whole number, "
 local SPAN = "; allowed: a number of seconds above 0, at most 1e9, or false for no limit"
 
 local limits = { connections = 1, per_peer = 1, dials = 1, pending = 0, header = 256, body = 1, buffer = 4096 }
-local timeouts = { "connect", "queue", "request", "read", "idle", "lifetime", "drain" }
+local timeouts = { "resolve", "connect", "tls", "queue", "request", "read", "idle", "lifetime", "drain" }
 
 -- What both hawser.new and m:upstream take, for `make`, which takes a table of options.
 local function common(make)
@@ -39,6 +39,31 @@ local function common(make)
   it("takes reuse", function()
     for _, value in ipairs { "safe", "always", "never" } do make { reuse = value } end
     raises('^reuse is "sometimes"; allowed: "safe", "always", "never"$', function() make { reuse = "sometimes" } end)
+  end)
+
+  it("takes dns", function()
+    make { dns = {} }
+    make { dns = { servers = { "127.0.0.1", "127.0.0.1:53", "::1", "[::1]:53" } } }
+    make { dns = { search = {}, ttl_min = .001, ttl_max = 1e9 } }
+    make { dns = { search = { "example.org", "a_b.test." } } }
+    for _, value in ipairs { 0, -1, nan, inf, 1e300, "1", {}, true, false } do
+      raises("^dns%.ttl_min is .*; allowed: a number of seconds", function() make { dns = { ttl_min = value } } end)
+      raises("^dns%.ttl_max is .*; allowed: a number of seconds", function() make { dns = { ttl_max = value } } end)
+    end
+    for _, server in ipairs { "a.b", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "[::1", "[::1]53", "::1:x", "10.1" } do
+      raises("dns.servers: .* is no address", function() make { dns = { servers = { server } } } end)
+    end
+    for _, domain in ipairs { ".", "a..b", "a b", "10.0.0", ("x"):rep(64) } do
+      raises("dns.search: .* is no domain", function() make { dns = { search = { domain } } } end)
+    end
+    for _, value in ipairs { 1, "127.0.0.1", true, { a = "127.0.0.1" } } do
+      raises("^dns%.servers is .*; allowed: a list of 1 to 16 addresses", function() make { dns = { servers = value } } end)
+      raises("^dns%.search is .*; allowed: a list of at most 16", function() make { dns = { search = value } } end)
+    end
+    local many = {}
+    for i = 1, 17 do many[i] = "127.0.0." .. i end
+    raises("^dns%.servers is ", function() make { dns = { servers = many } } end)
+    raises("dns: ttl_max is less than ttl_min", function() make { dns = { ttl_min = 2, ttl_max = 1 } } end)
   end)
 
   it("refuses names it does not know, with the nearest", function()
@@ -125,12 +150,16 @@ describe("m:upstream", function()
       { "http://127.0.0.1:81", id = "second", weight = 2.5, locality = "here", priority = 1, tags = { "a" } },
       { "http://name:80", address = "127.0.0.1:82" },
       { "http://[::1]:83" },
+      "http://Name.Example:84",
+      { "http://127.0.0.1:85", address = "other.example:86" },
     } }
     local peers = api:peers()
-    assert.equal(4, #peers)
-    assert.same({ "127.0.0.1:80", "second", "name:80", "[::1]:83" },
-      { peers[1].id, peers[2].id, peers[3].id, peers[4].id })
+    assert.equal(6, #peers)
+    assert.same({ "127.0.0.1:80", "second", "name:80", "[::1]:83", "name.example:84", "127.0.0.1:85" },
+      { peers[1].id, peers[2].id, peers[3].id, peers[4].id, peers[5].id, peers[6].id })
     assert.equal("127.0.0.1:82", peers[3].address)
+    assert.equal("name.example:84", peers[5].address)
+    assert.equal("other.example:86", peers[6].address)
     assert.same({ 2.5, "here", 1, { "a" } },
       { peers[2].weight, peers[2].locality, peers[2].priority, peers[2].tags })
     assert.same({ 1, 0, 0, 0, 0 },
