@@ -11,6 +11,13 @@
 #define DNS_PORT 53
 #define MOST_PATIENCE HWS_S(60) /* with a name server; whoever asks may wait longer */
 
+/* With name servers, a little more than `span`, that of who asks: so it is this that ends where they are
+ * silent, and what came late serves the next one. */
+static hws_time_t patience_for(hws_time_t span)
+{
+    return span < MOST_PATIENCE ? span + span / 4 : MOST_PATIENCE;
+}
+
 void hws_dns_options_init(hws_dns_options_t *options)
 {
     *options = (hws_dns_options_t){.ttl_min = HWS_S(1), .ttl_max = HWS_S(300)};
@@ -160,7 +167,7 @@ int hws_dns_options_copy(const hws_dns_options_t *options, hws_dns_options_t **o
     return HWS_OK;
 }
 
-int hws_lookup_create(hws_loop_t *loop, const hws_dns_options_t *options, hws_time_t patience,
+int hws_lookup_create(hws_loop_t *loop, const hws_dns_options_t *options, hws_time_t span,
                       hws_lookup_t **out)
 {
     hws_resolver_options_t wanted;
@@ -172,7 +179,7 @@ int hws_lookup_create(hws_loop_t *loop, const hws_dns_options_t *options, hws_ti
     if (lookup == NULL)
         return HWS_ERR_NOMEM;
     hws_resolver_options_init(&wanted);
-    wanted.names.patience = patience < MOST_PATIENCE ? patience : MOST_PATIENCE;
+    wanted.names.patience = patience_for(span);
     if (options != NULL) {
         for (i = 0; i < count_of(options->servers); i++)
             (void)read_server(options->servers[i], &servers[i]);

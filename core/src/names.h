@@ -15,8 +15,9 @@ typedef struct {
     uint32_t holds;
 } hws_lookup_t;
 
-/* `options` (checked) may be NULL: as the system is configured. The caller holds it. */
-int hws_lookup_create(hws_loop_t *loop, const hws_dns_options_t *options, hws_time_t patience,
+/* `options` (checked) may be NULL: as the system is configured. `span` is how long who asks usually
+ * waits. The caller holds it. */
+int hws_lookup_create(hws_loop_t *loop, const hws_dns_options_t *options, hws_time_t span,
                       hws_lookup_t **out);
 void hws_lookup_hold(hws_lookup_t *lookup);
 /* Goes with its last holder, whose resolutions are over. NULL is harmless. */
