@@ -149,6 +149,14 @@ local function run_until_ready(self, note, ...)
   error((...) .. " does not start: run scripts/spec", 0)
 end
 
+-- Notes lines "NAME PORT" in the fields of that name.
+local function ports_of(self)
+  return function(line)
+    local name, port = line:match "^(%w+) (%d+)$"
+    self[name] = tonumber(port)
+  end
+end
+
 -- Between asking for a free port and listening on it somebody else may take it, hence the second try.
 local function start_on_port(class, start, probe)
   local log
@@ -173,10 +181,7 @@ function servers.faultd()
   local program = servers.program "faultd"
   local self = create(Faultd, {})
   self.unix, self.unix_raw = self.dir .. "/http", self.dir .. "/http.raw"
-  return run_until_ready(self, function(line)
-    local name, port = line:match "^(%w+) (%d+)$"
-    self[name] = tonumber(port)
-  end, program, "--unix", self.unix)
+  return run_until_ready(self, ports_of(self), program, "--unix", self.unix)
 end
 
 --- Asks the control port: `ask "seen/POST/key"`; the answer is a number. Waits like any request does.
@@ -202,6 +207,55 @@ function servers.relay(port, ...)
     count = count + 1
     self[rules[count]] = tonumber(line)
   end, servers.program "relay", port, ...)
+end
+
+-- Name servers ---------------------------------------------------------------------------------------
+
+local Namesd = setmetatable({}, { __index = Server })
+Namesd.__index = Namesd
+
+--- tests/programs/namesd.c: fields dns, control, here and four are its ports.
+function servers.namesd()
+  local self = create(Namesd, {})
+  return run_until_ready(self, ports_of(self), servers.program "namesd")
+end
+
+--- Tells the control port a line, and returns its answer.
+function Namesd:tell(line, ...)
+  self.asking = self.asking or hawser.new()
+  local control = self.asking:upstream "control"
+    or self.asking:upstream("control", { peers = { "tcp://127.0.0.1:" .. self.control } })
+  line = select("#", ...) > 0 and line:format(...) or line
+  return assert(control:with(function(conn)
+    assert(conn:write(line .. "\n"))
+    return conn:read "line"
+  end))
+end
+
+--- Gives names their answers: `set { ["a.test"] = "60 127.0.0.1", ... }`.
+function Namesd:set(names)
+  for name, words in pairs(names) do
+    assert(self:tell("set %s %s", name, words) == "ok", name)
+  end
+end
+
+--- How often it was asked for the name's A and AAAA.
+function Namesd:asked(name)
+  local four, six = self:tell("asked " .. name):match "^(%d+) (%d+)$"
+  return tonumber(four), tonumber(six)
+end
+
+Namesd.stop = Faultd.stop
+
+--- Debian's dnsmasq, which knows what `configuration` says and asks nobody else; `port` on 127.0.0.1.
+function servers.dnsmasq(configuration)
+  local program = find_program "dnsmasq"
+  return start_on_port(Server, function(self)
+    write_file(self.dir .. "/conf", configuration)
+    local user = is_root() and "--user=root" or "--user="
+    self:run("TERM", program, "--keep-in-foreground", "--conf-file=" .. self.dir .. "/conf", "--port=" .. self.port,
+      "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts", "--no-daemon", user)
+  end)
 end
 
 --- Turns bytes into what /raw/HEX, /split/HEX and "+hex HEX" take.
