@@ -63,6 +63,8 @@ local function read_all(res)
   end
 end
 
+local faultd, namesd
+
 -- Each gets a world: the manager `m`, its upstreams `api` and `raw`, the server's URL. They are called in no task.
 local scenarios = {
   ["a request"] = function(world)
@@ -149,6 +151,23 @@ local scenarios = {
     check(world.m:off(id))
   end,
 
+  ["names"] = function(world)
+    local function name(label) return ("http://%s.test:%d/"):format(label, namesd.here) end
+    local rules = { servers = { "127.0.0.1:" .. namesd.dns }, search = { "test" }, ttl_min = 1, ttl_max = 60 }
+    local m = check(hawser.new { dns = rules })
+    world.others[#world.others + 1] = m
+    expect("127.0.0.1", check(m:get(name "four")).body)
+    expect(200, check(m:get(name "both")).status) -- by the other family where one has failed
+    expect("127.0.0.2", check(m:get(name "alias")).body)
+    expect("127.0.0.2", check(m:get(name "dead")).body)
+    local res, err = m:get(name "nx")
+    if err.code ~= "NXDOMAIN" then error(err, 0) end
+    expect(nil, res)
+    local api = check(m:upstream("api", { peers = { name "four" }, dns = rules }))
+    check(api:update { dns = { servers = rules.servers, search = {} } })
+    expect("127.0.0.1", check(api:get "/").body)
+  end,
+
   ["draining and closing"] = function(world)
     local m = check(hawser.new { max_connections = 9 })
     world.others[1] = m
@@ -159,8 +178,6 @@ local scenarios = {
     check(m:close())
   end,
 }
-
-local faultd
 
 local function make_world()
   local world = { others = {} }
@@ -221,8 +238,20 @@ end
 
 if memory then
   describe("when the n-th allocation fails", function()
-    lazy_setup(function() faultd = servers.faultd() end)
-    lazy_teardown(function() faultd:stop() end)
+    lazy_setup(function()
+      faultd, namesd = servers.faultd(), servers.namesd()
+      namesd:set {
+        ["four.test"] = "60 127.0.0.1",
+        ["both.test"] = "60 127.0.0.1 ::1",
+        ["alias.test"] = "60 =two.test",
+        ["two.test"] = "60 127.0.0.2",
+        ["dead.test"] = "60 127.0.0.9 127.0.0.2",
+      }
+    end)
+    lazy_teardown(function()
+      faultd:stop()
+      namesd:stop()
+    end)
 
     for name, scenario in pairs(scenarios) do
       it("of the core: " .. name, function()
