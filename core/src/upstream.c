@@ -177,6 +177,23 @@ static void drop_tls(hws_upstream_t *upstream)
         hws_tls_config_release(upstream->tls);
 }
 
+/* What was verified under other options is used to its end, and not again. */
+static void expire_secure(hws_upstream_t *upstream, hws_time_t now)
+{
+    HWS_LIST_EACH(peer_link, &upstream->peers.list) {
+        hws_pool_t *pool = &peer_of(peer_link)->pool;
+
+        if (!peer_of(peer_link)->is_secure)
+            continue;
+        HWS_LIST_EACH(link, &pool->ready) {
+            HWS_CONTAINER(link, hws_connection_t, link)->expires_at = now;
+        }
+        HWS_LIST_EACH(link, &pool->others) {
+            HWS_CONTAINER(link, hws_connection_t, link)->expires_at = now;
+        }
+    }
+}
+
 /* For an update; the options that it has are those that hws_upstream_settings() gave. */
 static int renew_tls(hws_upstream_t *upstream, const hws_tls_options_t *given,
                      const hws_list_t *peers, hws_error_t *why)
@@ -194,6 +211,7 @@ static int renew_tls(hws_upstream_t *upstream, const hws_tls_options_t *given,
     drop_tls(upstream);
     upstream->tls_options = options;
     upstream->tls = config;
+    expire_secure(upstream, hws_loop_now(upstream->manager->loop));
     return HWS_OK;
 }
 

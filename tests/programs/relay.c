@@ -8,7 +8,7 @@
  *     fin:N rst:N stall:N   after N bytes of the server's: FIN, RST, or silence in both directions
  *     fin@N rst@N stall@N   instead of the client's Nth flight, counted from 1; a flight is what one
  *                           side says before the other one answers
- *     unclosed              leaves out TLS's alerts after the handshake, close_notify among them
+ *     unclosed              FIN in place of an alert of TLS after the handshake, which close_notify is
  *     bytes                 sends what the server says byte by byte
  *
  * A process for each connection. All end when standard input closes or their client does, and by
@@ -48,7 +48,6 @@ typedef struct {
     unsigned char head[RECORD_HEAD];
     size_t in_head;
     size_t in_record; /* bytes that the record in hand still has */
-    bool is_left_out;
 } line_t;
 
 static void give_up(const char *what)
@@ -128,7 +127,7 @@ static void end_as_ruled(const line_t *line)
     outlast(line->client);
 }
 
-/* One byte of the server's; a record of an alert is left out whole once they are encrypted. */
+/* One byte of the server's, unless it is of an alert behind the handshake. */
 static void pass_but_alerts(line_t *line, unsigned char byte)
 {
     if (line->in_record == 0) {
@@ -137,15 +136,16 @@ static void pass_but_alerts(line_t *line, unsigned char byte)
             return;
         line->in_head = 0;
         line->in_record = (size_t)line->head[3] << 8 | line->head[4];
-        line->is_left_out = line->is_encrypted && line->head[0] == ALERT;
+        if (line->is_encrypted && line->head[0] == ALERT) {
+            shutdown(line->client, SHUT_WR);
+            outlast(line->client);
+        }
         line->is_encrypted |= line->head[0] == CHANGE_CIPHER;
-        if (!line->is_left_out)
-            send_all(line->client, line->head, RECORD_HEAD);
+        send_all(line->client, line->head, RECORD_HEAD);
         return;
     }
     line->in_record--;
-    if (!line->is_left_out)
-        send_all(line->client, &byte, 1);
+    send_all(line->client, &byte, 1);
 }
 
 static void pass_to_client(line_t *line, const unsigned char *bytes, size_t size)
