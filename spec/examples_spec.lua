@@ -7,7 +7,9 @@ describe("example", function()
   local nginx, redis, postgres
 
   lazy_setup(function()
-    nginx, redis, postgres = servers.nginx(), servers.redis(), servers.postgres()
+    nginx = servers.nginx(("ssl_verify_client on; ssl_verify_depth 3; ssl_client_certificate %s;")
+      :format(servers.certificate "root.pem"))
+    redis, postgres = servers.redis(), servers.postgres()
   end)
 
   lazy_teardown(function()
@@ -77,6 +79,19 @@ describe("example", function()
   it("unix_socket.lua speaks HTTP over a socket", function()
     local output = succeeds("unix_socket.lua", nginx.unix, "/hello")
     assert.is_truthy(output:find "hello from nginx\n$")
+  end)
+
+  it("client_certificate.lua is let in, and resumes", function()
+    local address, root = "https://localhost:" .. nginx.tls .. "/tls", servers.certificate "root.pem"
+    local output = succeeds("client_certificate.lua", address, root, servers.certificate "client.pem",
+      servers.certificate "leaf.key")
+    for _, reused in ipairs { "%.", "r", "r" } do
+      assert.truthy(output:find("200\tTLSv1.[23] localhost " .. reused .. " CN=a client\n"), output)
+    end
+    assert.truthy(output:find(": 1 full, 2 resumed\n", 1, true), output)
+    assert.truthy(succeeds("client_certificate.lua", address, root):find "^localhost:%d+\tfull handshake\n400\t")
+    output = succeeds("client_certificate.lua", address, servers.certificate "stranger.pem")
+    assert.truthy(output:find "^CERT_UNTRUSTED\tno trusted root signs the certificate: CN=", output)
   end)
 
   it("redis.lua sends a command", function()
