@@ -20,7 +20,7 @@ local function exists(path)
   return file ~= nil
 end
 
-local PAGES = { "manager", "upstream", "request", "response", "lease", "error", "events", "loop", "options", "c-api",
+local PAGES = { "manager", "upstream", "request", "response", "lease", "error", "events", "loop", "options", "tls", "c-api",
   "lua51" }
 
 local function page(name) return read_file("docs/reference/" .. name .. ".md") end
@@ -150,7 +150,7 @@ local function source_fields()
     res = matches(part(read_file "bindings/lua_response.c", "} fields[] = {", "};"), '{%s*"([%w_]+)",'),
     conn = matches(read_file "bindings/lua_lease.c", 'strcmp%(name, "([%w_]+)"%)'),
     err = with(matches(failure, 'lua_setfield%(L, %-2, "([%w_]+)"%)'), "partial"),
-    e = with(matches(event, '%(L, "([%w_]+)", '), "at", "age", "error"),
+    e = with(matches(event, '%(L, "([%w_]+)", '), "at", "age", "error", "resumed"),
   }
 end
 
@@ -279,6 +279,12 @@ describe("the documentation of", function()
       same(of_upstream, annotated(classes, "hawser.UpstreamOptions", "fields"), "upstream, types.lua")
     end)
 
+    it("of TLS", function()
+      local of_tls = known(select(2, options.manager { tls = { [NONE] = 1 } }))
+      same(of_tls, first_cells(section(page "tls", "## Options"), "^tls%.([%w_]+)$"), "reference")
+      same(of_tls, annotated(classes, "hawser.TLSOptions", "fields"), "types.lua")
+    end)
+
     it("of update, which are those of upstreams but for one", function()
       local of_update = known(select(2, options.upstream({ [NONE] = 1 }, true)))
       same(known(select(2, options.upstream({ [NONE] = 1 }, false))), with(of_update, "protocol"), "update")
@@ -353,8 +359,8 @@ describe("the documentation of", function()
       local units = { [65536] = "64 KiB", [262144] = "256 KiB", [67108864] = "64 MiB" }
       local said = {}
       for _, cells in ipairs(rows(section(read_file "README.md", "## Limits and timeouts"))) do
-        said["limits." .. cells[1]:match "`([%w_]+)`"] = cells[2]
-        said["timeouts." .. cells[3]:match "`([%w_]+)`"] = cells[4]
+        said[cells[1]:match "`([%w_.]+)`"] = cells[2]
+        said[cells[3]:match "`([%w_.]+)`"] = cells[4]
       end
       local real = defaults()
       same(keys(real), keys(said), "README")
@@ -394,6 +400,7 @@ describe("the documentation of", function()
       same(keys(real), keys(said), "kinds, reference")
       same(keys(real), aliases["hawser.Kind"], "kinds, types.lua")
       for kind, codes in pairs(real) do same(codes, said[kind], "codes of " .. kind) end
+      same(real.tls, first_cells(section(page "tls", "## Errors"), "^([%u_]+)$"), "codes of tls, on its page")
     end)
 
     it("has the phases", function()
@@ -425,7 +432,7 @@ describe("the documentation of", function()
   end)
 
   describe("the C API", function()
-    local HEADERS = { "base", "error", "lease", "loop", "manager", "message", "request", "upstream" }
+    local HEADERS = { "base", "error", "lease", "loop", "manager", "message", "request", "tls", "upstream" }
 
     it("has its headers and functions", function()
       local real = {}

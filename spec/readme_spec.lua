@@ -1,4 +1,5 @@
 --- The README's examples run as they stand there; only the addresses are those of servers that are running.
+local program = require "spec.support.program"
 local servers = require "spec.support.servers"
 
 local function read_file(path)
@@ -20,14 +21,16 @@ local function examples()
 end
 
 describe("the README's example", function()
-  local faultd, redis
+  local faultd, front, redis
   local codes = examples()
 
   lazy_setup(function()
     faultd = servers.faultd()
+    front = servers.tls_front(faultd.http)
     redis = servers.redis "secret"
   end)
   lazy_teardown(function()
+    front:stop()
     faultd:stop()
     redis:stop()
   end)
@@ -35,6 +38,7 @@ describe("the README's example", function()
   -- What the README's server has, and where faultd has the like of it.
   local function located(code)
     local places = {
+      { "https://example.org", "https://localhost:" .. front.port },
       { "http://127.0.0.1:8080", "http://127.0.0.1:" .. faultd.http },
       { "tcp://127.0.0.1:6379", "tcp://127.0.0.1:" .. redis.port },
       { "/users/7", "/ok" },
@@ -65,11 +69,18 @@ describe("the README's example", function()
     return lines
   end
 
+  -- In a program of its own, whose system has the roots of the test certificates.
   it("on its first screen makes a hundred requests over eight connections", function()
     faultd:ask "zero"
-    local lines = run "hawser"
-    assert.equal(100, #lines)
-    for id, line in ipairs(lines) do assert.equal(id .. " 200", line) end
+    local output, status = program.run_trusting(servers.certificate "root.pem", located(codes.hawser))
+    codes.hawser = false
+    assert.equal(0, status, output)
+    local id = 0
+    for line in output:gmatch "[^\n]+" do
+      id = id + 1
+      assert.equal(id .. "\t200", line)
+    end
+    assert.equal(100, id)
     assert.is_true(faultd:ask "get/http/most" <= 8)
     assert.equal(1, faultd:ask "seen/GET/100")
   end)

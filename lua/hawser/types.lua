@@ -11,6 +11,7 @@
 ---| "refused"     # nobody listens there
 ---| "connect"     # any other failed dial
 ---| "timeout"     # a deadline passed; `phase` says where
+---| "tls"         # handshake, verification, record layer
 ---| "protocol"    # the peer broke the protocol
 ---| "reset"       # the peer closed or reset the connection early
 ---| "closed"      # closed on this side: manager, upstream, lease or response
@@ -27,6 +28,7 @@
 ---| "queue"
 ---| "resolve"
 ---| "connect"
+---| "tls"
 ---| "send"
 ---| "headers"
 ---| "body"
@@ -76,6 +78,7 @@
 ---@field age? number seconds for which the connection had been idle
 ---@field text? string where a lease was acquired; what an error said
 ---@field error? any of event `error`: what was raised
+---@field resumed? boolean of event `connect`: its TLS handshake was a resumed one
 
 -- Options --------------------------------------------------------------------------------------------
 
@@ -92,12 +95,24 @@
 ---In seconds, above 0; false for no limit.
 ---@class hawser.Timeouts
 ---@field connect? number|false default 3: a dial; and anew the setup of a raw connection
+---@field tls? number|false default 5: a TLS handshake
 ---@field queue? number|false default 5: waiting for a connection
 ---@field request? number|false default 30: a whole call; when streaming, up to the headers
 ---@field read? number|false default 30: any silent wait for bytes
 ---@field idle? number|false default `pool_timeout`: how long an idle connection is kept
 ---@field lifetime? number|false default 1800, 10 % more or less: then a connection takes no new work
 ---@field drain? number|false default 30: drains that name no time of their own
+
+---Whom to trust and what to offer. Each of ca, cert, key and crl is a file's path or PEM text.
+---@class hawser.TLSOptions
+---@field ca? string who is trusted instead of the system's roots
+---@field cert? string our certificate, with its chain behind it; needs `key`
+---@field key? string its private key, not encrypted
+---@field crl? string revocation lists
+---@field server_name? string whom the certificate must name, and the SNI; default the URL's host
+---@field alpn? string[] protocols to offer, 1 to 16; default { "http/1.1" }, none where raw
+---@field min? "1.2"|"1.3" default "1.2"; "1.3" raises where the engine has none
+---@field verify? boolean default true; false: whoever answers is trusted
 
 ---Which idle connections a request may take.
 ---@alias hawser.Reuse
@@ -111,11 +126,12 @@
 ---@field limits? hawser.Limits of its upstreams, unless they say otherwise
 ---@field timeouts? hawser.Timeouts of its upstreams, unless they say otherwise
 ---@field reuse? hawser.Reuse default "safe": of its upstreams, unless they say otherwise
+---@field tls? hawser.TLSOptions of its upstreams, field by field
 ---@field seed? integer 0 to 2^53: makes every decision that is left to chance repeatable
 ---@field log? fun(level: "error"|"warn", message: string, fields: hawser.Event)
 
 ---@class hawser.PeerOptions
----@field [1] string "http://host:port", "tcp://host:port" or "unix:/path"
+---@field [1] string "http://host:port", "https:", "tcp:" or "tls:" likewise, or "unix:/path"
 ---@field id? string its identity, without "/"; default host:port
 ---@field address? string where to connect instead: "host:port" or "unix:/path"
 ---@field weight? number above 0, at most 1e6, default 1: its share of the requests
@@ -125,10 +141,11 @@
 
 ---@class hawser.UpstreamOptions
 ---@field peers? (string|hawser.PeerOptions)[]
----@field protocol? "auto"|"http1"|"raw" default "auto": http1 for http:, raw for tcp: and unix:
+---@field protocol? "auto"|"http1"|"raw" default "auto": http1 for http: and https:, raw for others
 ---@field limits? hawser.Limits
 ---@field timeouts? hawser.Timeouts
 ---@field reuse? hawser.Reuse
+---@field tls? hawser.TLSOptions field by field; the others are the manager's
 ---@field setup? false|fun(conn: hawser.Conn): boolean?, any raw only; a task that prepares each new connection
 
 ---A string, a list of strings, or a producer: called for the next piece, nil at the end.
@@ -315,6 +332,8 @@ local Upstream = {}
 ---@field dialing integer not established yet
 ---@field created integer established so far
 ---@field closed table<hawser.CloseReason, integer>
+---@field handshakes integer of TLS, in full
+---@field resumed integer of TLS, with the session of an earlier one
 ---@field reused integer requests and leases begun on a connection that had served before
 ---@field replayed integer requests that went again, uncounted, because a reused connection was dead
 ---@field queued integer calls that wait now
@@ -508,6 +527,7 @@ function Handle:cancel() end
 
 ---@class hawser
 ---@field VERSION string
+---@field TLS string the engine: "mbedTLS 2.28.3"
 local hawser = {}
 
 ---@param options? hawser.ManagerOptions|integer an integer stands for `max_connections`

@@ -25,16 +25,22 @@ local function output_of(command)
   return output, tonumber(status)
 end
 
---- Runs the text in the Lua that runs the specs, with `hawser` loaded and the arguments as `...`.
--- @return string what it printed, on stderr too
--- @return integer its exit status
-function program.run(text, ...)
+local function run(environment, text, ...)
   local words = {}
   for i = 1, select("#", ...) do words[i] = quote((select(i, ...))) end
   return with_file('local hawser = require "hawser"\n' .. text, function(path)
-    return output_of(("timeout 60 %s %s %s"):format(os.getenv "LUA" or "lua", path, table.concat(words, " ")))
+    local lua = os.getenv "LUA" or "lua"
+    return output_of(("%s timeout 60 %s %s %s"):format(environment, lua, path, table.concat(words, " ")))
   end)
 end
+
+--- Runs the text in the Lua that runs the specs, with `hawser` loaded and the arguments as `...`.
+-- @return string what it printed, on stderr too
+-- @return integer its exit status
+function program.run(text, ...) return run("", text, ...) end
+
+--- The same on a system that trusts the roots in that file, and no others.
+function program.run_trusting(roots, text, ...) return run("SSL_CERT_FILE=" .. quote(roots), text, ...) end
 
 --- The same in Neovim, without a screen; the script ends it with `vim.cmd "qall!"`. Leaks are not looked for: Neovim
 -- never closes its Lua state.
