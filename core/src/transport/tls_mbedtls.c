@@ -8,10 +8,10 @@
 #include "transport/tls_mbedtls.h"
 
 #include "base/memory.h"
-#include "transport/identity.h"
 #include "transport/tls_alert.h"
+#include "transport/tls_greeting.h"
 #include "transport/tls_joiner.h"
-#include "transport/tls_san.h"
+#include "transport/tls_verdict.h"
 
 #include <mbedtls/error.h>
 #include <mbedtls/platform.h>
@@ -40,7 +40,7 @@ struct hws_tls {
     hws_buffer_t *out;
     hws_joiner_t joiner;   /* between `in` and mbedTLS, during the handshake */
     int over;              /* what ended it: HWS_END or a code; 0 while it goes on */
-    unsigned heard;        /* of the first two bytes */
+    unsigned heard;        /* of the greeting */
     bool is_offered;       /* a session, to be resumed */
     bool has_met;          /* the server's hello has come */
     bool was_asked;        /* for a certificate of ours */
@@ -48,9 +48,7 @@ struct hws_tls {
     bool has_closed;       /* we have */
     bool has_ticket;       /* a fresh one, after the handshake (TLS 1.3) */
     uint32_t flags;        /* MBEDTLS_X509_BADCERT_* of the whole chain */
-    mbedtls_x509_time end; /* of the certificate that has expired, or the start of a future one */
-    char names[64];        /* what the certificate names, when it does not name whom we want */
-    char issuer[96];       /* whom we do not know; "" when it is the certificate itself */
+    hws_verdict_t verdict; /* the name's and the dates, then all */
     char cipher[64];
     char detail[HWS_ERROR_DETAIL_MAX + 1];
 };
@@ -67,53 +65,40 @@ static size_t min(size_t a, size_t b)
 
 /* ---- verification: mbedTLS looks at the chain, we look at the name ---- */
 
-static hws_slice_t extensions_of(const mbedtls_x509_crt *certificate)
-{
-    return (hws_slice_t){(const char *)certificate->v3_ext.p, certificate->v3_ext.len};
-}
-
-static bool is_named(const hws_identity_t *identity, hws_slice_t extensions)
-{
-    hws_san_reader_t reader;
-    hws_san_t san;
-
-    if (hws_san_open(extensions, &reader) != HWS_OK)
-        return false;
-    while (hws_san_next(&reader, &san) == HWS_OK)
-        if (hws_identity_fits(identity, &san))
-            return true;
-    return false;
-}
-
 /* Of the certificate that nobody known has signed. */
-static void note_issuer(hws_tls_t *tls, const mbedtls_x509_crt *certificate, int depth)
+static void note_issuer(hws_verdict_t *verdict, const mbedtls_x509_crt *certificate, int depth)
 {
     bool is_own = certificate->issuer_raw.len == certificate->subject_raw.len &&
                   memcmp(certificate->issuer_raw.p, certificate->subject_raw.p,
                          certificate->issuer_raw.len) == 0;
 
     if ((!is_own || depth > 0) &&
-        mbedtls_x509_dn_gets(tls->issuer, sizeof(tls->issuer), &certificate->issuer) < 0)
-        snprintf(tls->issuer, sizeof(tls->issuer), "its issuer");
+        mbedtls_x509_dn_gets(verdict->issuer, sizeof(verdict->issuer), &certificate->issuer) < 0)
+        snprintf(verdict->issuer, sizeof(verdict->issuer), "its issuer");
 }
 
 /* mbedTLS calls this for each certificate, the leaf (depth 0) last. */
 static int look_at(void *context, mbedtls_x509_crt *certificate, int depth, uint32_t *flags)
 {
     hws_tls_t *tls = context;
+    mbedtls_x509_time date;
 
-    if ((*flags & MBEDTLS_X509_BADCERT_EXPIRED) != 0)
-        tls->end = certificate->valid_to;
-    else if ((*flags & MBEDTLS_X509_BADCERT_FUTURE) != 0)
-        tls->end = certificate->valid_from;
+    if ((*flags & (MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE)) != 0) {
+        date = (*flags & MBEDTLS_X509_BADCERT_EXPIRED) != 0 ? certificate->valid_to
+                                                            : certificate->valid_from;
+        tls->verdict.year = date.year;
+        tls->verdict.month = date.mon;
+        tls->verdict.day = date.day;
+    }
     if ((*flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0)
-        note_issuer(tls, certificate, depth);
+        note_issuer(&tls->verdict, certificate, depth);
     if (depth == 0) {
+        hws_slice_t extensions = {(const char *)certificate->v3_ext.p, certificate->v3_ext.len};
+
+        hws_verdict_look_at_name(&tls->verdict, &tls->identity, extensions);
         *flags &= ~(uint32_t)MBEDTLS_X509_BADCERT_CN_MISMATCH;
-        if (!is_named(&tls->identity, extensions_of(certificate))) {
+        if ((tls->verdict.faults & HWS_FAULT_NAME) != 0)
             *flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
-            hws_san_describe(extensions_of(certificate), tls->names, sizeof(tls->names));
-        }
     }
     tls->flags |= *flags;
     return 0;
@@ -123,27 +108,39 @@ static int look_at(void *context, mbedtls_x509_crt *certificate, int depth, uint
     (MBEDTLS_X509_BADCRL_NOT_TRUSTED | MBEDTLS_X509_BADCRL_EXPIRED | MBEDTLS_X509_BADCRL_FUTURE |  \
      MBEDTLS_X509_BADCRL_BAD_MD | MBEDTLS_X509_BADCRL_BAD_PK | MBEDTLS_X509_BADCRL_BAD_KEY)
 
-/* The one that tells most first: while the chain is not trusted, its dates and names mean little;
- * while the name is another's, its dates are of no interest. */
 static const struct {
     uint32_t flags;
-    int code;
-    const char *text; /* NULL: made up */
-} verdicts[] = {
-    {MBEDTLS_X509_BADCERT_REVOKED, HWS_ERR_CERT_REVOKED, "its issuer's list (crl) has it"},
-    {MBEDTLS_X509_BADCERT_NOT_TRUSTED, HWS_ERR_CERT_UNTRUSTED, NULL},
-    {MBEDTLS_X509_BADCERT_CN_MISMATCH, HWS_ERR_CERT_NAME, NULL},
-    {MBEDTLS_X509_BADCERT_EXPIRED, HWS_ERR_CERT_EXPIRED, NULL},
-    {MBEDTLS_X509_BADCERT_FUTURE, HWS_ERR_CERT_FUTURE, NULL},
-    {FLAGS_OF_CRL, HWS_ERR_CERT_INVALID,
-     "the revocation list (crl) cannot be used or is out of date"},
+    hws_fault_t fault;
+} faults[] = {
+    {MBEDTLS_X509_BADCERT_REVOKED, HWS_FAULT_REVOKED},
+    {MBEDTLS_X509_BADCERT_NOT_TRUSTED, HWS_FAULT_UNTRUSTED},
+    {MBEDTLS_X509_BADCERT_EXPIRED, HWS_FAULT_EXPIRED},
+    {MBEDTLS_X509_BADCERT_FUTURE, HWS_FAULT_FUTURE},
+    {FLAGS_OF_CRL, HWS_FAULT_CRL},
     {MBEDTLS_X509_BADCERT_EXT_KEY_USAGE | MBEDTLS_X509_BADCERT_KEY_USAGE |
          MBEDTLS_X509_BADCERT_NS_CERT_TYPE,
-     HWS_ERR_CERT_INVALID, "its key usage is not that of a server"},
-    {MBEDTLS_X509_BADCERT_BAD_MD, HWS_ERR_CERT_INVALID, "signed with a weak hash"},
-    {MBEDTLS_X509_BADCERT_BAD_KEY | MBEDTLS_X509_BADCERT_BAD_PK, HWS_ERR_CERT_INVALID,
-     "a weak key, or of a kind that is not accepted"},
+     HWS_FAULT_USAGE},
+    {MBEDTLS_X509_BADCERT_BAD_MD, HWS_FAULT_HASH},
+    {MBEDTLS_X509_BADCERT_BAD_KEY | MBEDTLS_X509_BADCERT_BAD_PK, HWS_FAULT_KEY},
 };
+
+/* The code of what was wrong with the certificate; the detail says all that was. */
+static int judge(hws_tls_t *tls)
+{
+    /* The last looks, at key usage and curve, come after ours. */
+    uint32_t flags = tls->flags | mbedtls_ssl_get_verify_result(&tls->ssl);
+    size_t i;
+
+    /* All flags at once: the chain was too long, or the memory too little, to be looked at. */
+    if (flags == UINT32_MAX)
+        tls->verdict.faults |= HWS_FAULT_MALFORMED;
+    for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+        if ((flags & faults[i].flags) != 0)
+            tls->verdict.faults |= faults[i].fault;
+    return hws_verdict_code(&tls->verdict, tls->detail, sizeof(tls->detail));
+}
+
+/* ---- failures ---- */
 
 /* Appends to the detail, which is cut where it is full. */
 __attribute__((format(printf, 2, 3))) static void tell(hws_tls_t *tls, const char *format, ...)
@@ -155,48 +152,6 @@ __attribute__((format(printf, 2, 3))) static void tell(hws_tls_t *tls, const cha
     vsnprintf(tls->detail + used, sizeof(tls->detail) - used, format, arguments);
     va_end(arguments);
 }
-
-static void tell_verdict(hws_tls_t *tls, int code, const char *text)
-{
-    if (tls->detail[0] != '\0')
-        tell(tls, "; ");
-    if (text != NULL)
-        tell(tls, "%s", text);
-    else if (code == HWS_ERR_CERT_NAME && tls->names[0] == '\0')
-        tell(tls, "it names nobody (no subjectAltName)");
-    else if (code == HWS_ERR_CERT_NAME)
-        tell(tls, "it names %s", tls->names);
-    else if (code == HWS_ERR_CERT_UNTRUSTED && tls->issuer[0] == '\0')
-        tell(tls, "it is signed by itself");
-    else if (code == HWS_ERR_CERT_UNTRUSTED)
-        tell(tls, "%s is not known", tls->issuer);
-    else
-        tell(tls, "valid %s %04d-%02d-%02d", code == HWS_ERR_CERT_EXPIRED ? "until" : "from",
-             tls->end.year, tls->end.mon, tls->end.day);
-}
-
-/* The code of what was wrong with the certificate; the detail says all that was. */
-static int judge(hws_tls_t *tls)
-{
-    /* The last looks, at key usage and curve, come after ours. */
-    uint32_t flags = tls->flags | mbedtls_ssl_get_verify_result(&tls->ssl);
-    int code = HWS_OK;
-    size_t i;
-
-    /* All flags at once: the chain was too long, or the memory too little, to be looked at. */
-    if (flags == UINT32_MAX) {
-        tell(tls, "the chain is malformed or too long");
-        return HWS_ERR_CERT_INVALID;
-    }
-    for (i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++)
-        if ((flags & verdicts[i].flags) != 0) {
-            code = code != HWS_OK ? code : verdicts[i].code;
-            tell_verdict(tls, verdicts[i].code, verdicts[i].text);
-        }
-    return code != HWS_OK ? code : HWS_ERR_CERT_INVALID;
-}
-
-/* ---- failures ---- */
 
 /* In 2.28 some states of the handshake have numbers above the last one's. */
 static bool is_ready(const hws_tls_t *tls)
@@ -361,27 +316,6 @@ void hws_tls_destroy(hws_tls_t *tls)
     hws_free(tls);
 }
 
-/* A server's first record is a handshake message or an alert, of version 3.x. Anything else is
- * somebody who speaks no TLS, most often HTTP in the clear. */
-static int check_first_bytes(hws_tls_t *tls, hws_slice_t in)
-{
-    char shown[25];
-    size_t i;
-
-    for (i = 0; i < in.size && tls->heard < 2; i++, tls->heard++) {
-        unsigned char byte = (unsigned char)in.data[i];
-
-        if (tls->heard == 0 ? byte == 21 || byte == 22 : byte == 3)
-            continue;
-        for (i = 0; i < in.size && i < sizeof(shown) - 1; i++)
-            shown[i] = (char)(in.data[i] >= ' ' && in.data[i] < 0x7f ? in.data[i] : '.');
-        shown[i] = '\0';
-        tell(tls, "it sent \"%s\"", shown);
-        return HWS_ERR_TLS_PLAIN;
-    }
-    return HWS_OK;
-}
-
 /* One step, and what it was about. */
 static int step(hws_tls_t *tls)
 {
@@ -441,7 +375,8 @@ int hws_tls_handshake(hws_tls_t *tls, hws_slice_t *in, hws_buffer_t *out)
 
     if (tls->over != 0)
         return tls->over;
-    if (tls->heard < 2 && check_first_bytes(tls, *in) != HWS_OK)
+    if (tls->heard < HWS_GREETING_SIZE &&
+        hws_greeting_check(&tls->heard, *in, tls->detail, sizeof(tls->detail)) != HWS_OK)
         return fail(tls, HWS_ERR_TLS_PLAIN);
     lend(tls, in, out);
     while (!is_ready(tls) && ret == 0)
