@@ -45,13 +45,20 @@ static char *put_hex(char *to, const unsigned char *bytes, size_t size)
     return to;
 }
 
+static void write_line(const char *line, size_t size)
+{
+    /* In one write, so that the lines of several processes do not mix. A full disk loses some. */
+    ssize_t written = write(descriptor, line, size);
+
+    (void)written;
+}
+
 void hws_keylog_write(const char *label, const unsigned char *random, const unsigned char *secret,
                       size_t size)
 {
     char line[LINE_MAX_SIZE];
     char *to = line;
     size_t length = strlen(label);
-    ssize_t written;
 
     if (!hws_keylog_is_on() || size > SECRET_MAX || length > LABEL_MAX)
         return;
@@ -62,7 +69,17 @@ void hws_keylog_write(const char *label, const unsigned char *random, const unsi
     *to++ = ' ';
     to = put_hex(to, secret, size);
     *to++ = '\n';
-    /* In one write, so that the lines of several processes do not mix. A full disk loses some. */
-    written = write(descriptor, line, (size_t)(to - line));
-    (void)written;
+    write_line(line, (size_t)(to - line));
+}
+
+void hws_keylog_write_text(const char *text)
+{
+    char line[LINE_MAX_SIZE];
+    size_t size = strlen(text);
+
+    if (!hws_keylog_is_on() || size >= sizeof(line))
+        return;
+    memcpy(line, text, size + 1);
+    line[size] = '\n';
+    write_line(line, size + 1);
 }

@@ -13,5 +13,7 @@ bool hws_keylog_is_on(void);
 /* Appends "LABEL <client random> <secret>", the random having 32 bytes and the secret at most 64. */
 void hws_keylog_write(const char *label, const unsigned char *random, const unsigned char *secret,
                       size_t size);
+/* The same where an engine has made the text of the line, without its end. */
+void hws_keylog_write_text(const char *text);
 
 #endif
