@@ -35,6 +35,11 @@ struct tls_far {
     bool is_closed;
 };
 
+bool tls_far_may_be_old(void)
+{
+    return MBEDTLS_VERSION_NUMBER < 0x03000000;
+}
+
 static int draw(void *context, unsigned char *bytes, size_t size)
 {
     (void)context;

@@ -17,6 +17,9 @@ typedef struct {
     bool is_old; /* TLS 1.1 at most */
 } tls_far_options_t;
 
+/* Whether the mbedTLS of this server can do without TLS 1.2. */
+bool tls_far_may_be_old(void);
+
 /* Lives on over connections, as the sessions that it remembers do. */
 tls_far_t *tls_far_create(const tls_far_options_t *options);
 void tls_far_destroy(tls_far_t *far);
