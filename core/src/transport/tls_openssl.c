@@ -312,6 +312,7 @@ int hws_tls_handshake(hws_tls_t *tls, hws_slice_t *in, hws_buffer_t *out)
     if (agree_on_alpn(tls) != HWS_OK)
         return fail(tls, HWS_ERR_TLS);
     SSL_set_msg_callback(tls->ssl, NULL);
+    SSL_free_buffers(tls->ssl); /* in TLS 1.3 that for writing would stay until the first write */
     tls->is_ready = true;
     return HWS_OK;
 }
