@@ -20,7 +20,7 @@ typedef struct {
     bool verify; /* false: neither chain nor name is looked at */
 } hws_tls_options_t;
 
-/* "mbedTLS 2.28.3" */
+/* "mbedTLS 2.28.3", "OpenSSL 3.0.19" */
 HWS_API const char *hws_tls_engine(void);
 
 #endif
