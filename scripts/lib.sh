@@ -57,6 +57,10 @@ configure()
         set -- -DCMAKE_BUILD_TYPE=Debug -DHAWSER_SANITIZE=address,undefined \
             -DHAWSER_WERROR=ON -DHAWSER_TESTS=ON "$@"
         ;;
+    openssl) # dev with the other engine under TLS
+        set -- -DCMAKE_BUILD_TYPE=Debug -DHAWSER_SANITIZE=address,undefined \
+            -DHAWSER_WERROR=ON -DHAWSER_TESTS=ON -DHAWSER_LUA=5.4 -DHAWSER_TLS=openssl "$@"
+        ;;
     release)
         set -- -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHAWSER_BENCH=ON "$@"
         ;;
