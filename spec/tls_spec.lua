@@ -165,6 +165,16 @@ describe("TLS", function()
     end)
   end)
 
+  it("resumes what was verified before, on as many connections as there come", function()
+    serve "good"
+    local api = upstream("localhost", { ca = ROOT })
+    for i = 1, 4 do
+      assert.equal("hello", assert(api:get "/hello").body)
+      local stats = ledger.settled(api)
+      assert.same({ 1, i - 1 }, { stats.handshakes, stats.resumed })
+    end
+  end)
+
   describe("without verification", function()
     it("is warned of in the log, once per manager", function()
       serve "good"

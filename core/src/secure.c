@@ -1,5 +1,6 @@
 #include "secure.h"
 
+#include "base/memory.h"
 #include "upstream.h"
 
 #include <stdio.h>
@@ -67,6 +68,40 @@ int hws_shaking_start(hws_shaking_t *shaking, hws_peer_t *peer, const hws_tls_op
     return rc;
 }
 
+/* Where a tunnel's sessions go, when the handshake that was verified is long over. */
+typedef struct {
+    hws_sessions_t *sessions;
+    uint64_t config;
+    size_t peer; /* where it begins */
+    char names[];
+} keeper_t;
+
+static void keep_later(void *context, hws_tls_session_t *session, hws_time_t now)
+{
+    keeper_t *keeper = context;
+    hws_session_key_t key = {
+        .config = keeper->config, .name = keeper->names, .peer = keeper->names + keeper->peer};
+
+    hws_sessions_put(keeper->sessions, &key, session, hws_tls_session_is_single_use(session), now);
+}
+
+/* Out of memory, nothing of this connection will be resumed. */
+static void keep_what_comes(hws_shaking_t *shaking)
+{
+    size_t name = strlen(shaking->name) + 1;
+    size_t peer = strlen(shaking->peer) + 1;
+    keeper_t *keeper = hws_alloc(sizeof(*keeper) + name + peer);
+
+    if (keeper == NULL)
+        return;
+    keeper->sessions = &shaking->upstream->manager->sessions;
+    keeper->config = hws_tls_config_id(shaking->config);
+    keeper->peer = name;
+    memcpy(keeper->names, shaking->name, name);
+    memcpy(keeper->names + name, shaking->peer, peer);
+    hws_tunnel_keep_sessions(shaking->tunnel, keep_later, keeper);
+}
+
 static void keep_session(hws_shaking_t *shaking, hws_tls_t *tls, hws_time_t now)
 {
     hws_session_key_t key = key_of(shaking);
@@ -75,6 +110,8 @@ static void keep_session(hws_shaking_t *shaking, hws_tls_t *tls, hws_time_t now)
     if (session != NULL)
         hws_sessions_put(&shaking->upstream->manager->sessions, &key, session,
                          hws_tls_session_is_single_use(session), now);
+    else if (strcmp(hws_tls_version(tls), "1.2") != 0)
+        keep_what_comes(shaking);
 }
 
 bool hws_shaking_end(hws_shaking_t *shaking, int status, char *detail, hws_time_t now)

@@ -19,6 +19,8 @@ typedef struct {
     hws_buffer_t waiting; /* cipher bytes for when the carrier has flushed */
     hws_buffer_t rest;    /* plain ones that flush took over */
     hws_deferred_t deferred;
+    hws_tunnel_keep_t *keep; /* NULL: nobody wants what can be resumed */
+    void *keeper;
     int error; /* nothing more can be written */
     state_t state;
     bool is_blocked;   /* the carrier flushes */
@@ -168,6 +170,14 @@ static void shake(tunnel_t *tunnel, hws_slice_t *in, hws_time_t now)
     tunnel->events->on_connect(tunnel->owner, HWS_OK, now);
 }
 
+static void keep_session(tunnel_t *tunnel, hws_time_t now)
+{
+    hws_tls_session_t *session = hws_tls_take_session(tunnel->tls);
+
+    if (session != NULL)
+        tunnel->keep(tunnel->keeper, session, now);
+}
+
 static void decrypt(tunnel_t *tunnel, hws_slice_t in, hws_time_t now)
 {
     hws_buffer_t *plain = &tunnel->tunnels->plain;
@@ -176,6 +186,8 @@ static void decrypt(tunnel_t *tunnel, hws_slice_t in, hws_time_t now)
     hws_buffer_clear(plain);
     rc = hws_tls_read(tunnel->tls, &in, plain, &tunnel->tunnels->cipher);
     (void)push(tunnel);
+    if (tunnel->keep != NULL && (rc == HWS_OK || rc == HWS_END))
+        keep_session(tunnel, now);
     if (!hws_buffer_is_empty(plain))
         tunnel->events->on_bytes(tunnel->owner, hws_buffer_bytes(plain), hws_buffer_size(plain),
                                  now);
@@ -284,6 +296,7 @@ static void tunnel_close(hws_socket_t *socket, bool reset)
     tunnel->state = CLOSED;
     tunnel->carrier->ops->close(tunnel->carrier, reset);
     hws_tls_destroy(tunnel->tls);
+    hws_free(tunnel->keeper);
     hws_buffer_dispose(&tunnel->waiting);
     hws_buffer_dispose(&tunnel->rest);
     /* An input of it may be on the stack. The tunnels themselves may be gone by then. */
@@ -337,6 +350,15 @@ int hws_tunnel_create(hws_tunnels_t *tunnels, hws_socket_t *carrier, hws_tls_t *
     carrier->ops->read(carrier, true);
     *out = &tunnel->base;
     return HWS_OK;
+}
+
+void hws_tunnel_keep_sessions(hws_socket_t *socket, hws_tunnel_keep_t *keep, void *context)
+{
+    tunnel_t *tunnel = tunnel_of(socket);
+
+    assert(socket->ops == &ops && tunnel->keep == NULL);
+    tunnel->keep = keep;
+    tunnel->keeper = context;
 }
 
 hws_tls_t *hws_tunnel_tls(hws_socket_t *socket)

@@ -29,6 +29,10 @@ void hws_tunnels_dispose(hws_tunnels_t *tunnels);
  * returns: data may already be there. */
 int hws_tunnel_create(hws_tunnels_t *tunnels, hws_socket_t *carrier, hws_tls_t *tls,
                       const hws_socket_events_t *events, void *owner, hws_socket_t **out);
+/* What can be resumed comes with the first data in TLS 1.3, and again whenever the peer likes. Each is
+ * given to `keep`, whose it is then; `context` is freed with hws_free() when the tunnel closes. */
+typedef void hws_tunnel_keep_t(void *context, hws_tls_session_t *session, hws_time_t now);
+void hws_tunnel_keep_sessions(hws_socket_t *socket, hws_tunnel_keep_t *keep, void *context);
 /* The TLS of a tunnel, to ask what was agreed on or what failed; NULL for any other socket. */
 hws_tls_t *hws_tunnel_tls(hws_socket_t *socket);
 
