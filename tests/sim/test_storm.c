@@ -16,9 +16,12 @@
 #define ASKS 60
 #define HOLDS 20
 #define UPSTREAMS 3
+#define NAMES 2
 
 static hws_random_t chance;
 static hws_upstream_t *upstreams[UPSTREAMS]; /* the last one is raw */
+static const char *const names[NAMES] = {"a.test", "b.test"};
+static hws_sim_name_t *records[NAMES][HWS_FAMILIES];
 static uint64_t begun;
 static uint64_t ended;
 static bool is_calm;      /* no deeds in callbacks any more */
@@ -198,6 +201,51 @@ static void prepare_lease(hws_lease_t *lease, void *user)
     go_on_with_setup(lease, NULL);
 }
 
+/* ---- names ---- */
+
+static void tell_of(unsigned name, hws_family_t family, const char *ips)
+{
+    hws_sim_name_t **record = &records[name][family];
+
+    assert_int_equal(hws_sim_name(stage.world.sim, names[name],
+                                  family == HWS_IPV6 ? AF_INET6 : AF_INET, ips, record),
+                     HWS_OK);
+    (*record)->status = ips[0] != '\0' ? HWS_OK : HWS_ERR_NODATA;
+}
+
+/* Only 10.0.0.1 is anybody. */
+static void change_name(void)
+{
+    static const char *const ips[HWS_FAMILIES][3] = {
+        [HWS_IPV6] = {"", "2001:db8::1", "2001:db8::1 2001:db8::2"},
+        [HWS_IPV4] = {"", "10.0.0.1", "10.0.0.9 10.0.0.1"}};
+    static const int codes[] = {HWS_ERR_NXDOMAIN, HWS_ERR_SERVFAIL, HWS_ERR_DNS_REFUSED,
+                                HWS_ERR_DNS_MALFORMED};
+    hws_family_t family = one_in(2) ? HWS_IPV6 : HWS_IPV4;
+    unsigned name = below(NAMES);
+    hws_sim_name_t *record;
+
+    tell_of(name, family, ips[family][below(3)]);
+    record = records[name][family];
+    record->ttl = below(4);
+    record->latency_max = some_time();
+    record->is_silent = one_in(5);
+    if (one_in(5))
+        record->status = codes[below(4)];
+}
+
+static void tell_the_truth(void)
+{
+    unsigned name;
+
+    for (name = 0; name < NAMES; name++) {
+        tell_of(name, HWS_IPV6, "");
+        tell_of(name, HWS_IPV4, "10.0.0.1");
+        records[name][HWS_IPV6]->is_silent = records[name][HWS_IPV4]->is_silent = false;
+        records[name][HWS_IPV6]->latency_max = records[name][HWS_IPV4]->latency_max = 0;
+    }
+}
+
 /* ---- servers ---- */
 
 static reply_t some_reply(server_t *server, visit_t *visit, hws_slice_t request)
@@ -230,7 +278,7 @@ static void change_server(void)
     server_t *server = &stage.servers[below(STAGE_SERVERS)];
     hws_sim_options_t *options = &server->listener->options;
 
-    switch (below(12)) {
+    switch (below(14)) {
     case 0:
         hws_sim_silence(server->listener, one_in(3));
         break;
@@ -268,6 +316,10 @@ static void change_server(void)
         if (server_latest(server) != NULL)
             hws_sim_pause(server_latest(server)->conn, one_in(2));
         break;
+    case 11:
+    case 12:
+        change_name();
+        break;
     default:
         if (server_latest(server) != NULL)
             server_say(server_latest(server), (reply_t){.bytes = "stray bytes\n"});
@@ -276,16 +328,53 @@ static void change_server(void)
 
 /* ---- upstreams ---- */
 
+#define PEERS 3
+
+/* Up to that many, by address or by name. */
+typedef struct {
+    hws_peer_options_t peers[PEERS];
+    char urls[PEERS][32];
+} peers_t;
+
+static void choose_peers(peers_t *chosen, unsigned index)
+{
+    const char *scheme = index < UPSTREAMS - 1 ? "http" : "tcp";
+    unsigned shift = below(2);
+    unsigned i;
+
+    memset(chosen, 0, sizeof(*chosen));
+    for (i = 0; i < PEERS; i++) {
+        const char *host = one_in(2) ? "10.0.0.1" : names[below(NAMES)];
+
+        snprintf(chosen->urls[i], sizeof(chosen->urls[i]), "%s://%s:%u", scheme, host,
+                 1 + (i + shift) % 4);
+        chosen->peers[i].url = (hws_slice_t){chosen->urls[i], strlen(chosen->urls[i])};
+    }
+}
+
+/* Now and then with a cache of its own. */
+static const hws_dns_options_t *some_dns(void)
+{
+    static hws_dns_options_t dns;
+
+    hws_dns_options_init(&dns);
+    dns.ttl_min = HWS_MS(below(2000));
+    dns.ttl_max = HWS_S(2 + below(10));
+    return one_in(3) ? &dns : NULL;
+}
+
 static void make_upstream(unsigned index)
 {
-    static const char *const names[UPSTREAMS] = {"a", "b", "raw"};
+    static const char *const titles[UPSTREAMS] = {"a", "b", "raw"};
     hws_upstream_options_t options = world_options(&stage.world);
+    peers_t chosen;
 
     options.limits.connections = 1 + below(6);
     options.limits.per_peer = 1 + below(4);
     options.limits.dials = 1 + below(4);
     options.limits.pending = below(30);
     options.limits.buffer = 4096 + below(5000);
+    options.timeouts.resolve = HWS_MS(50 + below(3000));
     options.timeouts.connect = HWS_MS(50 + below(3000));
     options.timeouts.queue = HWS_MS(50 + below(3000));
     options.timeouts.read = HWS_MS(50 + below(3000));
@@ -295,33 +384,36 @@ static void make_upstream(unsigned index)
     options.free_data = free;
     if (one_in(2) && index == UPSTREAMS - 1)
         options.setup = prepare_lease;
+    options.dns = some_dns();
+    choose_peers(&chosen, index);
+    options.peers = chosen.peers;
+    options.peer_count = 1 + below(PEERS);
     if (index < UPSTREAMS - 1)
-        upstreams[index] = world_http(&stage.world, names[index], &options, 1 + below(3));
+        upstreams[index] = world_http(&stage.world, titles[index], &options, 0);
     else
-        upstreams[index] = world_raw(&stage.world, names[index], &options, 1 + below(3));
+        upstreams[index] = world_raw(&stage.world, titles[index], &options, 0);
 }
 
 static void update_upstream(unsigned index)
 {
-    hws_peer_options_t peers[3] = {{.weight = 0}};
-    char urls[3][32];
     hws_upstream_options_t options;
+    peers_t chosen;
     unsigned i;
 
     hws_upstream_settings(upstreams[index], &options);
     options.limits.per_peer = 1 + below(4);
     options.limits.connections = 1 + below(6);
     options.timeouts.idle = HWS_MS(below(20000));
+    if (one_in(4))
+        options.dns = some_dns();
     if (one_in(2)) {
-        for (i = 0; i < 3; i++) {
-            snprintf(urls[i], sizeof(urls[i]), "%s://10.0.0.1:%u",
-                     index < UPSTREAMS - 1 ? "http" : "tcp", 1 + (i + below(2)) % 4);
-            peers[i].url = (hws_slice_t){urls[i], strlen(urls[i])};
-            peers[i].weight = below(3);
-            peers[i].priority = below(2);
+        choose_peers(&chosen, index);
+        for (i = 0; i < PEERS; i++) {
+            chosen.peers[i].weight = below(3);
+            chosen.peers[i].priority = below(2);
         }
-        options.peers = peers;
-        options.peer_count = below(4);
+        options.peers = chosen.peers;
+        options.peer_count = below(PEERS + 1);
     }
     (void)hws_upstream_update(upstreams[index], &options, NULL);
 }
@@ -381,6 +473,7 @@ static void calm_down(void)
     is_calm = true;
     hws_sim_limit_sockets(stage.world.sim, 0);
     hws_sim_fail_connects(stage.world.sim, 0, 0);
+    tell_the_truth();
     for (i = 0; i < STAGE_SERVERS; i++) {
         server_t *server = &stage.servers[i];
 
@@ -390,6 +483,7 @@ static void calm_down(void)
         server_end_all(server, HWS_SIM_RESET);
     }
     world_run(&stage.world, HWS_S(60));
+    assert_int_equal(hws_sim_open_questions(stage.world.sim), 0);
 }
 
 /* No disaster lasts: a request that starts now is served as if nothing had been. */
@@ -419,6 +513,7 @@ static void rage(uint64_t seed)
     begun = ended = 0;
     for (i = 0; i < STAGE_SERVERS; i++)
         stage.servers[i].choose = some_reply;
+    tell_the_truth();
     for (i = 0; i < UPSTREAMS; i++)
         make_upstream(i);
     for (i = 0; i < DEEDS; i++) {

@@ -165,6 +165,7 @@ void world_dispose(world_t *world)
         ;
     assert_int_equal(world->open, 0);
     assert_int_equal(hws_sim_open_sockets(world->sim), 0);
+    assert_int_equal(hws_sim_open_questions(world->sim), 0);
     hws_loop_destroy(world->loop);
     assert_null(spy.places);
     spy.world = NULL;
