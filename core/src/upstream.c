@@ -260,19 +260,37 @@ static void apply(hws_upstream_t *upstream, const hws_upstream_options_t *option
 
 /* ---- names ---- */
 
-static int make_lookup(const hws_manager_t *manager, const hws_upstream_options_t *options,
+/* Openings that use it hold it. */
+static void drop_lookup(hws_upstream_t *upstream)
+{
+    hws_lookup_release(upstream->lookup);
+    hws_free(upstream->dns_options);
+}
+
+static const hws_dns_options_t *effective_dns(const hws_upstream_t *upstream)
+{
+    return upstream->dns_options != NULL ? upstream->dns_options : upstream->manager->dns_options;
+}
+
+/* Nothing (NULL) when they are not given, or are those that it has, `current`. */
+static int make_lookup(hws_manager_t *manager, const hws_upstream_options_t *options,
+                       const hws_dns_options_t *current, hws_dns_options_t **copy,
                        hws_lookup_t **out, hws_error_t *why)
 {
     hws_dns_options_t *checked;
     int rc;
 
+    *copy = NULL;
     *out = NULL;
-    if (options->dns == NULL || options->dns == manager->dns_options)
+    if (options->dns == NULL || options->dns == current)
         return HWS_OK;
     if ((rc = hws_dns_options_copy(options->dns, &checked, why)) != HWS_OK)
         return rc;
     rc = hws_lookup_create(manager->loop, checked, options->timeouts.resolve, out);
-    hws_free(checked);
+    if (rc != HWS_OK)
+        hws_free(checked);
+    else
+        *copy = checked;
     return rc;
 }
 
@@ -324,7 +342,9 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
     }
     rc = make_tls(manager, options->tls, is_raw, &peers, &upstream->tls_options, &upstream->tls,
                   why);
-    if (rc != HWS_OK || (rc = make_lookup(manager, options, &upstream->lookup, why)) != HWS_OK)
+    if (rc != HWS_OK ||
+        (rc = make_lookup(manager, options, manager->dns_options, &upstream->dns_options,
+                          &upstream->lookup, why)) != HWS_OK)
         goto fail;
     rc = HWS_ERR_NOMEM;
     if ((upstream->name = hws_alloc(options->name.size + 1)) == NULL)
@@ -357,7 +377,7 @@ fail:
     hws_peer_set_destroy(&peers);
     if (upstream != NULL) {
         drop_tls(upstream);
-        hws_lookup_release(upstream->lookup);
+        drop_lookup(upstream);
         hws_free(upstream->name);
     }
     hws_free(upstream);
@@ -402,7 +422,8 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
 {
     hws_time_t now = hws_loop_now(upstream->manager->loop);
     hws_upstream_options_t of_same_protocol = *options;
-    hws_lookup_t *lookup = NULL;
+    hws_dns_options_t *dns_options;
+    hws_lookup_t *lookup;
     hws_list_t peers;
     bool is_raw = upstream->owner.rules.is_raw;
     int rc;
@@ -415,14 +436,17 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
     if ((rc = check(options, why)) != HWS_OK ||
         (rc = hws_peer_set_make(&of_same_protocol, &peers, &is_raw, why)) != HWS_OK)
         return rc;
-    if ((rc = make_lookup(upstream->manager, options, &lookup, why)) != HWS_OK ||
+    if ((rc = make_lookup(upstream->manager, options, effective_dns(upstream), &dns_options,
+                          &lookup, why)) != HWS_OK ||
         (rc = renew_tls(upstream, options->tls, &peers, why)) != HWS_OK) {
         hws_lookup_release(lookup);
+        hws_free(dns_options);
         hws_peer_set_destroy(&peers);
         return rc;
     }
     if (lookup != NULL) {
-        hws_lookup_release(upstream->lookup);
+        drop_lookup(upstream);
+        upstream->dns_options = dns_options;
         upstream->lookup = lookup;
     }
     apply(upstream, options);
@@ -561,7 +585,7 @@ static void free_upstream(hws_upstream_t *upstream)
     hws_list_remove(&upstream->tidy.link);
     hws_peer_set_dispose(&upstream->peers);
     drop_tls(upstream);
-    hws_lookup_release(upstream->lookup);
+    drop_lookup(upstream);
     hws_free(upstream->name);
     hws_free(upstream);
     hws_manager_tidy(manager);
@@ -654,6 +678,7 @@ void hws_upstream_settings(const hws_upstream_t *upstream, hws_upstream_options_
                                     .timeouts = upstream->owner.rules.timeouts,
                                     .reuse = upstream->owner.rules.reuse,
                                     .tls = effective_tls(upstream),
+                                    .dns = effective_dns(upstream),
                                     .setup = upstream->setup,
                                     .setup_user = upstream->setup_user,
                                     .free_data = upstream->owner.rules.free_data};

@@ -29,7 +29,8 @@ struct hws_upstream {
     bool is_cutting; /* every call is being ended: nothing is begun for those still there */
     hws_tls_options_t *tls_options; /* its own; NULL: the manager's */
     hws_tls_config_t *tls;          /* NULL while nothing has needed one */
-    hws_lookup_t *lookup;           /* its own; NULL: the manager's */
+    hws_dns_options_t *dns_options; /* its own; NULL: the manager's */
+    hws_lookup_t *lookup;           /* made of these; NULL: the manager's */
     void (*setup)(hws_lease_t *lease, void *user);
     void *setup_user;
     hws_stats_t stats; /* the counters; gauges are filled in when asked */
