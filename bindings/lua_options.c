@@ -188,7 +188,6 @@ int hwl_options_fail(lua_State *L, const hwl_t *lua, int code, const hws_error_t
     switch (hws_error_kind(code)) {
     case HWS_KIND_INVALID:
     case HWS_KIND_UNSUPPORTED:
-    case HWS_KIND_RESOLVE:
         return luaL_error(L, "%s", why->detail[0] != '\0' ? why->detail : hws_error_text(code));
     default:
         return why->code != HWS_OK ? hwl_error_fail(L, lua, why)

@@ -339,6 +339,17 @@ describe("the documentation of", function()
       assert.equal("timeouts.idle", sorted(real), "without a number in the reference") -- it is pool_timeout's
     end)
 
+    it("of how names are looked up", function()
+      local names = known(select(2, options.manager { dns = { [NONE] = 1 } }))
+      same(names, first_cells(page "names", "^dns%.([%w_]+)$"), "reference")
+      same(names, annotated(classes, "hawser.Dns", "fields"), "types.lua")
+      local source = part(read_file "core/src/names.c", "void hws_dns_options_init", "\n}\n")
+      for _, cells in ipairs(rows(section(page "names", "## Options"))) do
+        local default = source:match("%." .. cells[1]:match "`dns%.([%w_]+)`" .. " = HWS_S%((%d+)%)")
+        assert.equal(tonumber(default), tonumber(cells[2]), cells[1])
+      end
+    end)
+
     it("with the ranges that are enforced", function()
       local function number(text) return text:find "%^" and 2 ^ tonumber(text:match "%^(%d+)") or tonumber(text) end
       local count = 0

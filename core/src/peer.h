@@ -42,7 +42,7 @@ static inline hws_peer_t *hws_peer_of(hws_pool_t *pool)
     return HWS_CONTAINER(pool, hws_peer_t, pool);
 }
 
-/* From the user's options. HWS_ERR_BAD_URL, HWS_ERR_NAME, HWS_ERR_UNSUPPORTED, HWS_ERR_INVALID
+/* From the user's options. HWS_ERR_BAD_URL, HWS_ERR_UNSUPPORTED, HWS_ERR_INVALID
  * with `why->detail`; HWS_ERR_NOMEM. */
 int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_error_t *why);
 /* Its pool is empty and nobody holds it. NULL is harmless. */

@@ -7,7 +7,7 @@
 
 ---Decide by it. The list is fixed.
 ---@alias hawser.Kind
----| "resolve"     # the name cannot be resolved; names other than localhost are not, yet
+---| "resolve"     # the name has no address, or the look-up failed
 ---| "refused"     # nobody listens there
 ---| "connect"     # any other failed dial
 ---| "timeout"     # a deadline passed; `phase` says where
@@ -94,6 +94,7 @@
 
 ---In seconds, above 0; false for no limit.
 ---@class hawser.Timeouts
+---@field resolve? number|false default 5: looking a name up, until there is an address to connect to
 ---@field connect? number|false default 3: a dial; and anew the setup of a raw connection
 ---@field tls? number|false default 5: a TLS handshake
 ---@field queue? number|false default 5: waiting for a connection
@@ -114,6 +115,13 @@
 ---@field min? "1.2"|"1.3" default "1.2"; "1.3" raises where the engine has none
 ---@field verify? boolean default true; false: whoever answers is trusted
 
+---How names are looked up.
+---@class hawser.Dns
+---@field servers? string[] default the system's: addresses, each perhaps with :port
+---@field search? string[] default the system's: domains that a name without a dot is tried in
+---@field ttl_min? number default 1: addresses are kept at least that long
+---@field ttl_max? number default 300: and at most that long
+
 ---Which idle connections a request may take.
 ---@alias hawser.Reuse
 ---| "safe"   # one that may not be sent twice takes only what is surely alive
@@ -125,6 +133,7 @@
 ---@field pool_timeout? number|false seconds, default 300: how long an idle connection is kept
 ---@field limits? hawser.Limits of its upstreams, unless they say otherwise
 ---@field timeouts? hawser.Timeouts of its upstreams, unless they say otherwise
+---@field dns? hawser.Dns of its upstreams, unless they say otherwise
 ---@field reuse? hawser.Reuse default "safe": of its upstreams, unless they say otherwise
 ---@field tls? hawser.TLSOptions of its upstreams, field by field
 ---@field seed? integer 0 to 2^53: makes every decision that is left to chance repeatable
@@ -144,6 +153,7 @@
 ---@field protocol? "auto"|"http1"|"raw" default "auto": http1 for http: and https:, raw for others
 ---@field limits? hawser.Limits
 ---@field timeouts? hawser.Timeouts
+---@field dns? hawser.Dns
 ---@field reuse? hawser.Reuse
 ---@field tls? hawser.TLSOptions field by field; the others are the manager's
 ---@field setup? false|fun(conn: hawser.Conn): boolean?, any raw only; a task that prepares each new connection

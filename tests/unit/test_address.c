@@ -76,8 +76,8 @@ static void what_is_no_literal_address_is_a_name(void **state)
     (void)state;
     memset(&address, 'x', sizeof(address));
     for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        assert_int_equal(hws_address_from_ip(slice(texts[i]), 80, &address), HWS_ERR_NAME);
-    assert_int_equal(hws_address_from_ip(HWS_SLICE("127.0.0.1\0"), 80, &address), HWS_ERR_NAME);
+        assert_int_equal(hws_address_from_ip(slice(texts[i]), 80, &address), HWS_ERR_INVALID);
+    assert_int_equal(hws_address_from_ip(HWS_SLICE("127.0.0.1\0"), 80, &address), HWS_ERR_INVALID);
     assert_int_equal(((char *)&address)[0], 'x');
 }
 

@@ -58,7 +58,7 @@ static void the_kinds_are_those_that_users_rely_on(void **state)
         {HWS_ERR_BODY_SIZE, "limit"},   {HWS_ERR_NOMEM, "nomem"},
         {HWS_ERR_NO_PEER, "no_peer"},   {HWS_ERR_CLOSED, "closed"},
         {HWS_ERR_BAD_URL, "invalid"},   {HWS_ERR_UPGRADE, "unsupported"},
-        {HWS_ERR_NAME, "resolve"},
+        {HWS_ERR_NXDOMAIN, "resolve"},
     };
     size_t i;
 

@@ -275,7 +275,7 @@ static void an_address_that_is_none_cannot_be_listened_on(void **state)
     hws_sim_listener_t *listener;
 
     assert_int_equal(hws_sim_listen(fixture->sim, "a.example", 80, &script, NULL, &listener),
-                     HWS_ERR_NAME);
+                     HWS_ERR_INVALID);
 }
 
 static void a_connect_gets_the_answer_that_is_set(void **state)

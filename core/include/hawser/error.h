@@ -17,7 +17,6 @@
     X(UNSUPPORTED, UNSUPPORTED, "UNSUPPORTED", "not supported on this protocol")                   \
     X(UPGRADE, UNSUPPORTED, "UPGRADE",                                                             \
       "the peer switched protocols (101), which is not supported")                                 \
-    X(NAME, RESOLVE, "UNSUPPORTED_NAME", "only literal addresses and localhost can be resolved")   \
     X(NXDOMAIN, RESOLVE, "NXDOMAIN", "no such name")                                               \
     X(NODATA, RESOLVE, "NODATA", "the name has no address")                                        \
     X(SERVFAIL, RESOLVE, "SERVFAIL", "the name server failed")                                     \

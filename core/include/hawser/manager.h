@@ -174,7 +174,7 @@ HWS_API hws_loop_t *hws_manager_loop(const hws_manager_t *manager);
 HWS_API hws_upstream_t *hws_manager_find(const hws_manager_t *manager, hws_slice_t name);
 /* For "http://host:port/path?query": the upstream of that origin, made when there is none, and
  * the request target within `url` ("/" when it has no path). An upstream made this way goes when
- * it is empty. HWS_ERR_BAD_URL, HWS_ERR_NAME, HWS_ERR_UNSUPPORTED (another scheme); `why` as
+ * it is empty. HWS_ERR_BAD_URL, HWS_ERR_UNSUPPORTED (another scheme); `why` as
  * above. The upstream is valid until the loop next runs, or as long as a request is on it. */
 HWS_API int hws_manager_origin(hws_manager_t *manager, hws_slice_t url, hws_upstream_t **upstream,
                                hws_slice_t *target, hws_error_t *why);

@@ -19,13 +19,13 @@ int hws_ip_from_text(hws_slice_t text, hws_ip_t *out)
 
     if (text.size == 0 || text.size >= sizeof(literal) ||
         memchr(text.data, '\0', text.size) != NULL)
-        return HWS_ERR_NAME;
+        return HWS_ERR_INVALID;
     memcpy(literal, text.data, text.size);
     literal[text.size] = '\0';
     if (inet_pton(family, literal, &bytes) != 1) {
         family = AF_INET6;
         if (inet_pton(family, literal, &bytes) != 1)
-            return HWS_ERR_NAME;
+            return HWS_ERR_INVALID;
     }
     *out = hws_ip_make(family, &bytes);
     return HWS_OK;

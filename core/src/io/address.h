@@ -29,12 +29,12 @@ typedef struct {
 
 /* `family` is AF_INET with 4 bytes behind it, or AF_INET6 with 16. */
 hws_ip_t hws_ip_make(int family, const void *bytes);
-/* From "127.0.0.1" or "::1" (no brackets, no zone). HWS_ERR_NAME when it is neither. */
+/* From "127.0.0.1" or "::1" (no brackets, no zone). HWS_ERR_INVALID when it is neither. */
 int hws_ip_from_text(hws_slice_t text, hws_ip_t *out);
 /* What a socket at that host and port connects to. */
 void hws_address_of_ip(const hws_ip_t *ip, uint16_t port, hws_address_t *out);
 
-/* From "127.0.0.1" or "::1" (no brackets, no zone). HWS_ERR_NAME when it is neither. */
+/* From "127.0.0.1" or "::1" (no brackets, no zone). HWS_ERR_INVALID when it is neither. */
 int hws_address_from_ip(hws_slice_t text, uint16_t port, hws_address_t *out);
 /* From a path. HWS_ERR_BAD_URL when it is empty, holds a NUL or is too long for the system. */
 int hws_address_from_path(hws_slice_t path, hws_address_t *out);
