@@ -1,9 +1,11 @@
-/* core - single parts of the core: core pool|timers|histogram N
+/* core - single parts of the core: core pool|timers|histogram|names N
  *
  * Does the operation N times and prints the nanoseconds that one took. The files of
  * the core are used as they are, so this knows its internals. */
+#include "io/sim.h"
 #include "observe/histogram.h"
 #include "pool/connection.h"
+#include "transport/resolve.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,12 +159,65 @@ static double bench_histogram(long n)
     return (now_ns() - begin) / (double)n;
 }
 
+/* ---- names: look one up that is known, as one of 1,000 ---- */
+
+static void on_answer(hws_resolution_t *resolution, hws_family_t family, hws_time_t now)
+{
+    (void)resolution;
+    (void)family;
+    (void)now;
+}
+
+static double bench_names(long n)
+{
+    enum { NAMES = 1000 };
+    static char names[NAMES][40];
+    hws_resolver_options_t options;
+    hws_resolver_t resolver;
+    hws_resolution_t resolution;
+    hws_sim_name_t *record;
+    hws_sim_t *sim;
+    hws_loop_t *loop;
+    double begin;
+    long i;
+
+    hws_resolver_options_init(&options);
+    if (hws_sim_create(1, &sim) != HWS_OK || hws_loop_create_on(hws_sim_io(sim), &loop) != HWS_OK ||
+        hws_resolver_init(&resolver, loop, &options) != HWS_OK)
+        exit(1);
+    for (i = 0; i < NAMES; i++) {
+        snprintf(names[i], sizeof(names[i]), "service-%ld.example.org", i);
+        if (hws_sim_name(sim, names[i], AF_INET, "10.0.0.1 10.0.0.2", &record) != HWS_OK)
+            exit(1);
+        record->ttl = 300;
+        (void)hws_resolution_start(&resolution, &resolver,
+                                   (hws_slice_t){names[i], strlen(names[i])}, 0, on_answer);
+        hws_sim_run_until(sim, 0);
+    }
+    begin = now_ns();
+    for (i = 0; i < n; i++) {
+        const char *name = names[(i * 7919) % NAMES];
+        int rc = hws_resolution_start(&resolution, &resolver, (hws_slice_t){name, strlen(name)}, 0,
+                                      on_answer);
+
+        if (rc != HWS_OK || hws_resolution_status(&resolution) != HWS_OK)
+            exit(1);
+    }
+    begin = (now_ns() - begin) / (double)n;
+    hws_resolver_dispose(&resolver);
+    hws_loop_destroy(loop);
+    return begin;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         double (*run)(long n);
-    } parts[] = {{"pool", bench_pool}, {"timers", bench_timers}, {"histogram", bench_histogram}};
+    } parts[] = {{"pool", bench_pool},
+                 {"timers", bench_timers},
+                 {"histogram", bench_histogram},
+                 {"names", bench_names}};
     long n = argc == 3 ? strtol(argv[2], NULL, 10) : 0;
     size_t i;
 
@@ -172,6 +227,6 @@ int main(int argc, char **argv)
         printf("value\t%.2f\tns for one %s operation\n", parts[i].run(n), parts[i].name);
         return 0;
     }
-    fprintf(stderr, "usage: core pool|timers|histogram N\n");
+    fprintf(stderr, "usage: core pool|timers|histogram|names N\n");
     return 2;
 }

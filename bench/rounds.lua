@@ -228,6 +228,7 @@ function sections.core()
       operation("pool acquire + release", "pool", 50),
       operation("timer set + cancel, 10,000 set", "timers", 60),
       operation("histogram record", "histogram", 6),
+      operation("name look-up, cached, one of 1,000", "names", 200),
     },
   }
 end
