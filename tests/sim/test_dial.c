@@ -739,8 +739,8 @@ static void a_storm(uint64_t seed)
     is_reachable = set_hosts(&random, HWS_IPV6, count[HWS_IPV6]);
     is_reachable |= set_hosts(&random, HWS_IPV4, count[HWS_IPV4]);
     start();
-    while (race.done == 0 && (given[HWS_IPV6] < count[HWS_IPV6] ||
-                              given[HWS_IPV4] < count[HWS_IPV4])) {
+    while (race.done == 0 &&
+           (given[HWS_IPV6] < count[HWS_IPV6] || given[HWS_IPV4] < count[HWS_IPV4])) {
         hws_family_t family = hws_random_below(&random, 2) ? HWS_IPV6 : HWS_IPV4;
         unsigned n = hws_random_below(&random, count[family] - given[family] + 1);
 
@@ -754,9 +754,8 @@ static void a_storm(uint64_t seed)
     assert_int_equal(race.done, 1);
     assert_true((race.status == HWS_OK) == is_reachable);
     if (!is_reachable)
-        assert_int_equal(race.status, count[HWS_IPV6] + count[HWS_IPV4] > 0
-                                          ? HWS_ERR_REFUSED
-                                          : HWS_ERR_NODATA);
+        assert_int_equal(race.status,
+                         count[HWS_IPV6] + count[HWS_IPV4] > 0 ? HWS_ERR_REFUSED : HWS_ERR_NODATA);
     finish();
 }
 
