@@ -312,7 +312,6 @@ int hws_tls_handshake(hws_tls_t *tls, hws_slice_t *in, hws_buffer_t *out)
     if (agree_on_alpn(tls) != HWS_OK)
         return fail(tls, HWS_ERR_TLS);
     SSL_set_msg_callback(tls->ssl, NULL);
-    SSL_free_buffers(tls->ssl); /* in TLS 1.3 that for writing would stay until the first write */
     tls->is_ready = true;
     return HWS_OK;
 }
@@ -347,6 +346,7 @@ int hws_tls_read(hws_tls_t *tls, hws_slice_t *in, hws_buffer_t *plain, hws_buffe
     lend(tls, in, out);
     error = read_records(tls, plain);
     lend(tls, NULL, NULL);
+    SSL_free_buffers(tls->ssl); /* a ticket leaves the one for writing behind */
     if (error == SSL_ERROR_WANT_READ)
         return HWS_OK;
     if (error == SSL_ERROR_ZERO_RETURN)
