@@ -404,8 +404,8 @@ static void destroy(hws_connection_t *connection, hws_close_reason_t why, hws_ti
     hws_time_t idle_for = connection->state == HWS_CONNECTION_READY ? now - connection->used_at : 0;
 
     enter(connection, HWS_CONNECTION_CLOSED);
+    hws_outbox_dispose(&connection->outbox); /* which may fail, and that sets the timer */
     hws_loop_cancel_timer(connection->loop, &connection->timer);
-    hws_outbox_dispose(&connection->outbox);
     /* What was abandoned in the midst must not be mistaken for a regular end. */
     connection->socket->ops->close(connection->socket, why == HWS_CLOSE_ABANDONED);
     connection->codec->ops->destroy(connection->codec);
@@ -610,6 +610,8 @@ static void on_flush(void *user, int status, hws_time_t now)
 
     hws_loop_enter(connection->loop);
     connection->used_at = now; /* a peer that takes bytes is not silent */
+    if (status == HWS_AGAIN)
+        return;
     hws_outbox_flushed(&connection->outbox, status);
     if (write_room(connection) == 0)
         return;
