@@ -70,6 +70,8 @@ static void on_end(void *owner, int status, hws_time_t now)
 static void on_flush(void *owner, int status, hws_time_t now)
 {
     begin_input(owner, ON_FLUSH, now);
+    if (status == HWS_AGAIN)
+        return; /* how often that comes is the system's to say */
     note(owner, "flush", status);
     end_input(owner, ON_FLUSH);
 }

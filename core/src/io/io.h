@@ -29,7 +29,8 @@ typedef struct {
     void (*on_bytes)(void *owner, const char *bytes, size_t size, hws_time_t now);
     /* Once: no more bytes will come. HWS_ERR_EOF for a FIN, else what broke the connection. */
     void (*on_end)(void *owner, int status, hws_time_t now);
-    /* What hws_io_flush() took has left (HWS_OK), or it never will. */
+    /* What flush took has left (HWS_OK), or it never will. Before that, HWS_AGAIN may come any
+     * number of times: the peer takes some. */
     void (*on_flush)(void *owner, int status, hws_time_t now);
 } hws_socket_events_t;
 

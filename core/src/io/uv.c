@@ -280,10 +280,12 @@ static void continue_flush(endpoint_t *socket)
     if (rc == HWS_OK) {
         hws_buffer_consume(left, sent);
         if (!hws_buffer_is_empty(left))
-            return;
+            rc = HWS_AGAIN;
     }
-    hws_buffer_dispose(left);
-    socket->is_flushing = false;
+    if (rc != HWS_AGAIN) {
+        hws_buffer_dispose(left);
+        socket->is_flushing = false;
+    }
     socket->events->on_flush(socket->owner, rc, begin_input(world));
     rest(world);
 }

@@ -126,6 +126,11 @@ static void on_carrier_flush(void *owner, int status, hws_time_t now)
     tunnel_t *tunnel = owner;
 
     hws_loop_enter(tunnel->tunnels->loop);
+    if (status == HWS_AGAIN) {
+        if (tunnel->is_flushing)
+            tunnel->events->on_flush(tunnel->owner, HWS_AGAIN, now);
+        return;
+    }
     tunnel->is_blocked = false;
     if (status == HWS_OK && !hws_buffer_is_empty(&tunnel->waiting))
         status = flush_carrier(tunnel);
