@@ -76,6 +76,11 @@ static hwl_conn_t *push_conn(lua_State *L, hwl_manager_t *manager, hws_lease_t *
     return conn;
 }
 
+static bool is_waited_on(const hwl_conn_t *conn)
+{
+    return conn->reader != NULL || conn->writer != NULL;
+}
+
 /* The lease is about to end; who still waits on it hears that. */
 static hws_lease_t *take_lease(hwl_conn_t *conn)
 {
@@ -249,7 +254,7 @@ static void end_setup(hwl_task_t *task, void *user)
     hwl_conn_t *conn = user;
     lua_State *L = task->thread.L;
     bool is_ready = !task->has_raised && !task->is_canceled && task->count > 0 &&
-                    lua_toboolean(L, -task->count);
+                    lua_toboolean(L, -task->count) && !is_waited_on(conn);
     const char *reason = NULL;
 
     if (!is_ready && task->count > 0) {
@@ -416,6 +421,9 @@ static int end(lua_State *L, void (*finish)(hws_lease_t *))
         if (conn->is_setup)
             return luaL_error(L,
                               "a setup function returns true or false; it does not end the lease");
+        /* An answer that somebody still waits for must not be the next user's. */
+        if (is_waited_on(conn))
+            finish = hws_lease_close;
         finish(take_lease(conn));
         /* Nothing is left to finalize: that spares the collector a call. */
         lua_rawgeti(L, LUA_REGISTRYINDEX, lua->ended_conns);

@@ -362,6 +362,8 @@ int hwl_conn_finish(lua_State *L)
 
     if (!hwl_conn_is_open(L, conn))
         return 2;
+    if (conn->writer != NULL)
+        return luaL_error(L, "a write of this lease is not over: finish after it");
     if ((rc = hws_lease_finish(conn->lease)) != HWS_OK)
         return fail(L, conn, rc, HWS_PHASE_SEND);
     lua_pushboolean(L, 1);

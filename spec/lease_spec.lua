@@ -166,6 +166,25 @@ describe("a lease", function()
     conn:close()
   end)
 
+  it("is not pooled while a read waits, whose answer would be the next one's", function()
+    local conn = assert(raw:acquire())
+    local read
+    conn:read("line", function(line, err) read = { line, err and err.kind } end)
+    conn:release()
+    local after = assert(raw:acquire())
+    assert.is_false(after.reused)
+    assert.equal("hello", ask(after, "hello"))
+    assert.same({ nil, "closed" }, read)
+    after:release()
+  end)
+
+  it("cannot be finished while a write waits", function()
+    local conn = assert(raw:acquire())
+    conn:write(("x"):rep(2 ^ 24), function() end)
+    raises("a write of this lease is not over", function() conn:finish() end)
+    conn:close()
+  end)
+
   it("ends the waits of those who still use it", function()
     local conn = assert(raw:acquire())
     local kinds = {}

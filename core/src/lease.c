@@ -401,6 +401,8 @@ int hws_lease_finish(hws_lease_t *lease)
         return lease->verdict;
     if (lease->call.stream.connection == NULL)
         return HWS_ERR_CLOSED;
+    if (lease->write_since != HWS_NEVER)
+        return HWS_ERR_UNSUPPORTED;
     if (!lease->is_half_closed)
         hws_connection_finish(&lease->call.stream);
     lease->is_half_closed = true;
@@ -670,6 +672,7 @@ static bool is_fit(hws_lease_t *lease)
 
     return stream->connection != NULL && lease->verdict == HWS_OK && lease->shaking == NULL &&
            !lease->has_finished && !lease->is_half_closed && !lease->is_owed &&
+           lease->read_since == HWS_NEVER && lease->write_since == HWS_NEVER &&
            hws_inbox_size(&lease->inbox) == 0 && hws_connection_is_clean(stream->connection);
 }
 

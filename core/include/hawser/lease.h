@@ -73,7 +73,8 @@ HWS_API int hws_lease_read(hws_lease_t *lease, const hws_read_t *want, hws_slice
 HWS_API hws_slice_t hws_lease_unread(const hws_lease_t *lease);
 /* Takes as much as fits the bounded buffer: HWS_OK, or HWS_AGAIN when less than `size`. */
 HWS_API int hws_lease_write(hws_lease_t *lease, const char *data, size_t size, size_t *taken);
-/* Half-closes once all is written. The connection will not be pooled. */
+/* Half-closes once all is written. The connection will not be pooled. HWS_ERR_UNSUPPORTED while a
+ * write waits. */
 HWS_API int hws_lease_finish(hws_lease_t *lease);
 /* Upgrades the connection to TLS, which some protocols agree on in the clear (SMTP, PostgreSQL).
  * `options` NULL: the upstream's. HWS_AGAIN: on_readable will tell, at the latest when timeouts.tls
