@@ -71,6 +71,8 @@ static void establish(hws_opening_t *opening, hws_socket_t *socket, bool is_resu
         give_up_dial(opening, rc, NULL, now);
         return;
     }
+    if (opening->is_outdated)
+        opening->connection->expires_at = now; /* it serves who waits for it, and nobody after */
     opening->phase = HWS_PHASE_CONNECT;
     pool->dialing--;
     upstream->stats.created++;

@@ -191,6 +191,11 @@ static void expire_secure(hws_upstream_t *upstream, hws_time_t now)
         HWS_LIST_EACH(link, &pool->others) {
             HWS_CONTAINER(link, hws_connection_t, link)->expires_at = now;
         }
+        HWS_LIST_EACH(link, &peer_of(peer_link)->openings) {
+            hws_opening_t *opening = HWS_CONTAINER(link, hws_opening_t, link);
+
+            opening->is_outdated |= opening->phase == HWS_PHASE_TLS;
+        }
     }
 }
 

@@ -351,11 +351,21 @@ static void a_slow_peer_slows_the_writer_and_a_slow_reader_the_peer(void **state
 
 /* ---- changes ---- */
 
-static void what_was_made_under_other_options_serves_no_more(void **state)
+/* Changes the options to such as the peer does not satisfy. */
+static void distrust(void)
 {
     hws_tls_options_t strict = {.ca = HWS_SLICE(TEST_CERTIFICATES "/stranger.pem"),
                                 .server_name = "localhost",
                                 .verify = true};
+    hws_upstream_options_t options;
+
+    hws_upstream_settings(upstream, &options);
+    options.tls = &strict;
+    assert_int_equal(hws_upstream_update(upstream, &options, NULL), HWS_OK);
+}
+
+static void what_was_made_under_other_options_serves_no_more(void **state)
+{
     hws_upstream_options_t options;
     const ask_t *ask;
 
@@ -367,12 +377,26 @@ static void what_was_made_under_other_options_serves_no_more(void **state)
     assert_true(ask_is_ok(ask_once(HWS_S(1)))); /* nothing of it has changed */
     assert_int_equal(world_stats(upstream).created, 1);
 
-    hws_upstream_settings(upstream, &options);
-    options.tls = &strict;
-    assert_int_equal(hws_upstream_update(upstream, &options, NULL), HWS_OK);
+    distrust();
     ask = ask_once(HWS_S(1));
     assert_int_equal(ask->code, HWS_ERR_CERT_UNTRUSTED);
     assert_int_equal(world_stats(upstream).open, 0);
+    finish();
+}
+
+static void what_is_being_shaken_under_other_options_serves_once(void **state)
+{
+    (void)state;
+    begin(false, false);
+    way()->latency_min = way()->latency_max = HWS_MS(5);
+    ask_get(&stage.asks[1], upstream);
+    world_run(&stage.world, HWS_MS(8)); /* our hello has come, the answer is on its way */
+    assert_int_equal(world_stats(upstream).dialing, 1);
+    distrust();
+    world_run(&stage.world, HWS_S(1));
+    assert_true(ask_is_ok(&stage.asks[1]));
+    assert_int_equal(world_stats(upstream).open, 0);
+    assert_int_equal(ask_once(HWS_S(1))->code, HWS_ERR_CERT_UNTRUSTED);
     finish();
 }
 
@@ -467,6 +491,7 @@ int main(void)
         TLS_TEST(an_end_without_close_notify_is_told),
         TLS_TEST(a_slow_peer_slows_the_writer_and_a_slow_reader_the_peer),
         TLS_TEST(what_was_made_under_other_options_serves_no_more),
+        TLS_TEST(what_is_being_shaken_under_other_options_serves_once),
         TLS_TEST(it_may_be_interrupted_at_any_turn),
     };
 
