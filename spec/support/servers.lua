@@ -122,9 +122,9 @@ local function probe_tcp(manager, port)
   return manager:upstream("probe", { peers = { "tcp://127.0.0.1:" .. port } })
 end
 
-local function becomes_ready(port, probe)
+local function becomes_ready(server, probe)
   local manager = hawser.new()
-  local ready = probe(manager, port):ready(PATIENCE)
+  local ready = probe(manager, server.port, server):ready(PATIENCE)
   manager:close()
   return ready
 end
@@ -163,7 +163,7 @@ local function start_on_port(class, start, probe)
   for _ = 1, 2 do
     local server = create(class, { port = servers.free_port() })
     start(server)
-    if becomes_ready(server.port, probe or probe_tcp) then return server end
+    if becomes_ready(server, probe or probe_tcp) then return server end
     log = server:log()
     server:stop()
   end
@@ -324,6 +324,11 @@ local function has_ipv6()
   return read_file "/proc/net/if_inet6":find("%S") ~= nil
 end
 
+-- Its ports are opened one after the other, that of TLS last.
+local function probe_nginx(manager, _, server)
+  return probe_tcp(manager, server.tls)
+end
+
 --- Debian's nginx: `port` on 127.0.0.1 and, when `has_ipv6`, on ::1; `unix` is its socket; `tls` the port where it
 -- speaks TLS as good.pem, with the directives of `more`, a string that may be left out. /1k and /1m are files of 1 KiB
 -- and 1 MiB; PUT and DELETE work below /upload/; POST /echo answers with the body; /tls says what was agreed on.
@@ -346,7 +351,7 @@ function servers.nginx(more)
     }
     write_file(self.dir .. "/nginx.conf", (nginx_configuration:gsub("@(%u+6?)@", values)))
     self:run("TERM", program, "-p", self.dir, "-c", self.dir .. "/nginx.conf", "-e", "stderr")
-  end)
+  end, probe_nginx)
 end
 
 -- TLS ------------------------------------------------------------------------------------------------
