@@ -39,10 +39,38 @@ static void end_shaking(hws_lease_t *lease, int status)
     lease->shaking = NULL;
     lease->tls_status = status;
     lease->has_tls_ended = true;
+    lease->is_tls_late = false;
     lease->is_read_due = true;
+    if (status != HWS_OK)
+        lease->call.error.phase = HWS_PHASE_TLS;
+    else if (lease->opening != NULL)
+        lease->opening->phase = HWS_PHASE_CONNECT;
 }
 
 /* ---- endings ---- */
+
+/* Ends the connection, also one that is being set up: nothing goes on in the clear. */
+static void fail_tls(hws_lease_t *lease, hws_close_reason_t why, int code, const char *detail,
+                     hws_time_t now)
+{
+    hws_connection_t *connection = lease->call.stream.connection;
+    hws_pool_owner_t *upstream = connection->pool->owner;
+    bool is_ours = hws_error_kind(code) == HWS_KIND_CANCELED;
+
+    lease->call.error.phase = HWS_PHASE_TLS;
+    hws_call_fail(&lease->call, code, detail);
+    end_shaking(lease, code);
+    wake(lease);
+    if (lease->opening == NULL) {
+        hws_connection_close(connection, why, code, now);
+        upstream->on_room(upstream, now);
+        return;
+    }
+    /* Whoever waits for the connection gave up nothing: to them it is the setup that failed. */
+    lease->opening->phase = is_ours ? HWS_PHASE_CONNECT : HWS_PHASE_TLS;
+    hws_opening_setup_done(lease->opening, is_ours ? HWS_ERR_SETUP : code,
+                           is_ours ? hws_error_text(code) : detail, now);
+}
 
 /* It can do nothing more with its connection; the user still has to end it. */
 static void break_off(hws_lease_t *lease, int code, const char *detail, hws_time_t now)
@@ -50,8 +78,7 @@ static void break_off(hws_lease_t *lease, int code, const char *detail, hws_time
     hws_call_t *call = &lease->call;
 
     if (lease->shaking != NULL)
-        call->error.phase = HWS_PHASE_TLS;
-    end_shaking(lease, code);
+        fail_tls(lease, HWS_CLOSE_ABANDONED, code, detail, now);
     if (call->state == HWS_CALL_WAITING)
         hws_call_leave(call, now);
     if (call->stream.connection != NULL)
@@ -150,6 +177,7 @@ static void on_end(hws_stream_t *stream, int status)
     wake(lease);
     if (status == HWS_OK)
         return; /* a FIN: what we say is still heard */
+    end_shaking(lease, status);
     lease->verdict = status;
     hws_connection_stream_ended(stream);
 }
@@ -401,7 +429,7 @@ int hws_lease_finish(hws_lease_t *lease)
         return lease->verdict;
     if (lease->call.stream.connection == NULL)
         return HWS_ERR_CLOSED;
-    if (lease->write_since != HWS_NEVER)
+    if (lease->shaking != NULL || lease->write_since != HWS_NEVER)
         return HWS_ERR_UNSUPPORTED;
     if (!lease->is_half_closed)
         hws_connection_finish(&lease->call.stream);
@@ -414,30 +442,23 @@ int hws_lease_finish(hws_lease_t *lease)
 static void on_shaken(void *owner, int status, hws_time_t now)
 {
     hws_lease_t *lease = owner;
-    hws_connection_t *connection = lease->call.stream.connection;
-    hws_pool_owner_t *upstream = connection->pool->owner;
     char detail[HWS_ERROR_DETAIL_MAX + 1];
 
     (void)hws_shaking_end(lease->shaking, status, detail, now);
-    end_shaking(lease, status);
-    wake(lease);
-    if (status == HWS_OK) {
-        hws_connection_take_over(connection);
+    if (status != HWS_OK) {
+        fail_tls(lease, HWS_CLOSE_FAILED, status, detail, now);
         return;
     }
-    lease->call.error.phase = HWS_PHASE_TLS;
-    hws_call_fail(&lease->call, status, detail);
-    hws_connection_close(connection, HWS_CLOSE_FAILED, status, now);
-    upstream->on_room(upstream, now);
+    end_shaking(lease, status);
+    wake(lease);
+    hws_connection_take_over(lease->call.stream.connection);
 }
 
 static const hws_socket_events_t shaking_events = {on_shaken, NULL, NULL, NULL};
 
-/* The lease is over: nothing may go on in the clear. */
 static int refuse_tls(hws_lease_t *lease, int code, const char *detail, hws_time_t now)
 {
-    lease->call.error.phase = HWS_PHASE_TLS;
-    break_off(lease, code, detail, now);
+    fail_tls(lease, HWS_CLOSE_ABANDONED, code, detail, now);
     return code;
 }
 
@@ -457,6 +478,8 @@ static int begin_tls(hws_lease_t *lease, const hws_tls_options_t *options, hws_t
         return refuse_tls(lease, rc, why.code != HWS_OK ? why.detail : NULL, now);
     }
     lease->shaking = shaking;
+    if (lease->opening != NULL)
+        lease->opening->phase = HWS_PHASE_TLS;
     lease->shaking_until = span != HWS_NEVER ? now + span : HWS_NEVER;
     hws_connection_set_socket(connection, shaking->tunnel);
     watch(lease);
@@ -565,10 +588,8 @@ static void deliver(hws_deferred_t *deferred)
     /* A call that still waits has nothing to tell. */
     if (lease->call.state == HWS_CALL_WAITING)
         return;
-    if (lease->is_tls_late) {
-        lease->is_tls_late = false;
-        break_off(lease, HWS_ERR_TIMEOUT, NULL, hws_loop_now(loop_of(lease)));
-    }
+    if (lease->is_tls_late)
+        fail_tls(lease, HWS_CLOSE_ABANDONED, HWS_ERR_TIMEOUT, NULL, hws_loop_now(loop_of(lease)));
     lease->destroyed = &destroyed;
     while ((callback = due(lease)) != NULL) {
         callback(lease, lease->options.user);
@@ -679,7 +700,7 @@ static bool is_fit(hws_lease_t *lease)
 void hws_lease_cancel_read(hws_lease_t *lease)
 {
     if (lease->shaking != NULL)
-        break_off(lease, HWS_ERR_CANCELED, NULL, hws_loop_now(loop_of(lease)));
+        fail_tls(lease, HWS_CLOSE_ABANDONED, HWS_ERR_CANCELED, NULL, hws_loop_now(loop_of(lease)));
     if (lease->read_since == HWS_NEVER)
         return;
     lease->read_since = HWS_NEVER;
