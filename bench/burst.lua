@@ -38,7 +38,7 @@ function burst.options(origin, count)
   return {
     peers = { origin },
     limits = { connections = count, per_peer = count, dials = count, pending = count },
-    timeouts = { connect = 30, queue = 30, request = 60, idle = 600 },
+    timeouts = { connect = 30, tls = 30, queue = 30, request = 60, idle = 600 },
   }
 end
 

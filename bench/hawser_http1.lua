@@ -4,7 +4,7 @@
 local hawser = require "hawser"
 
 local url, requests, connections, mode = arg[1], tonumber(arg[2]), tonumber(arg[3]), arg[4] or "plain"
-local origin, path = url:match "^(http://[%d.]+:%d+)(/.*)$"
+local origin, path = url:match "^(https?://[%d.]+:%d+)(/.*)$"
 local started = 0
 
 local manager = hawser.new { max_connections = connections }
@@ -31,6 +31,10 @@ end
 
 hawser.run(function()
   local work = assert(({ plain = plain, options = options })[mode], "mode is plain or options")
+  if origin:find "^https" then -- alone, so that the others find its session
+    started = started + 1
+    assert(api:get(path))
+  end
   local tasks = {}
   for i = 1, connections do tasks[i] = hawser.spawn(work) end
   for i = 1, connections do assert(tasks[i]:join()) end

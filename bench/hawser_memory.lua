@@ -6,7 +6,7 @@ local hawser = require "hawser"
 local burst = require "burst"
 
 local url, connections = arg[1], tonumber(arg[2])
-local origin = url:match "^http://[%d.]+:%d+"
+local origin = url:match "^https?://[%d.]+:%d+"
 
 local manager = hawser.new { max_connections = connections }
 local api = manager:upstream("bench", burst.options(origin, connections))

@@ -10,7 +10,10 @@
 --   limit     the most that its ratio, or without a base its value, may be
 --   once      one run instead of all rounds
 -- A section has a title, a unit, its clients, the requests of one run, value(sample), which is the figure that counts,
--- and base, the name of the client that ratios refer to.
+-- and base, the name of the client that ratios refer to. scale is by how many
+-- µs of a request the columns beside the figure are divided: 1000 for ms, else 1, unless set.
+-- closing(samples by client's name, by round) -> a line below the table; may be missing.
+-- A section with parts is several such sections in place of one.
 
 local env = setmetatable({}, { __index = function(_, name) return os.getenv("BENCH_" .. name) end })
 local bench = env.ROOT .. "/bench/"
@@ -148,6 +151,7 @@ local LUA_HTTP_5_4 = { "env", "LUA_PATH=;;/usr/share/lua/5.3/?.lua;/usr/share/lu
   .. "/usr/share/lua/5.2/?.lua;/usr/share/lua/5.2/?/init.lua" }
 
 local sections = {}
+local BARE = "mbedTLS over libuv, C"
 
 function sections.http1()
   local url = env.NGINX .. "/1k"
@@ -285,6 +289,129 @@ function sections.idle()
   }
 end
 
+--- What the parts of the tls section have in common: mbedTLS alone, and hawser's C client in the same mode.
+-- @param limit number|nil the most that hawser's ratio may be
+local function tls_clients(mode, url, connections, limit, c_mode)
+  local function row(name, command, the_mode, more)
+    local one = {
+      name = name,
+      needs = { command },
+      command = function(count) return { command, the_mode, env.CA, url, count, connections or count } end,
+    }
+    for key, value in pairs(more or {}) do one[key] = value end
+    return one
+  end
+  local clients = {
+    row(BARE, program .. "mbedtls_client", mode),
+    row("hawser, C", program .. "hawser_tls", c_mode or mode, { ours = true, limit = limit }),
+  }
+  if env.OPENSSL_BUILD ~= "" then
+    clients[3] = row("hawser, C, OpenSSL engine", env.OPENSSL_BUILD .. "/bench/hawser_tls", c_mode or mode)
+  end
+  return clients
+end
+
+--- A row of hawser's from Lua, over TLS: what signed the server's certificate is all that this Lua trusts.
+local function tls_lua(version, name, script, arguments, more)
+  local row = hawser_lua(version, name, script, arguments, more)
+  local command = row.command
+  row.command = function(count) return concat({ "env", "SSL_CERT_FILE=" .. env.CA }, command(count)) end
+  return row
+end
+
+--- (hawser's TLS - hawser's clear) / (bare TLS - bare clear), round by round.
+local function cost_of_tls(limit)
+  local function extra(samples, tls, clear, round)
+    local a, b = samples[tls][round], samples[clear][round]
+    return a and b and a.figure - b.figure
+  end
+  return function(samples)
+    local ours, bare, ratio = {}, {}, {}
+    for round = 1, rounds do
+      local own = extra(samples, "hawser, C", "hawser, C, in the clear", round)
+      local other = extra(samples, BARE, "libuv, in the clear", round)
+      if own and other then
+        ours[#ours + 1], bare[#bare + 1], ratio[#ratio + 1] = own, other, own / other
+      end
+    end
+    if #ratio == 0 then return "TLS adds: not measured" end
+    local judged = median(ratio)
+    return ("TLS adds %.2f µs to hawser in C and %.2f µs to the bare client: ratio %.2f, <= %g %s"):format(
+      median(ours), median(bare), judged, limit, judged <= limit and "ok" or "OVER")
+  end
+end
+
+function sections.tls()
+  local AT_ONCE = 16
+  local function connects(name, mode, url, count)
+    return {
+      name = name,
+      title = ("TLS, %s, %d at once, a GET of 1 KiB on each: client CPU per connection"):format(name, AT_ONCE),
+      unit = "µs",
+      base = BARE,
+      value = cpu_per_request,
+      requests = math.max(count, 2 * AT_ONCE),
+      clients = tls_clients(mode, url, AT_ONCE, 1.11),
+    }
+  end
+
+  local body = env.TLS .. "/256m"
+  local bytes = {
+    name = "bytes",
+    title = "TLS, a body of 256 MiB: client CPU, in ms for 1 GiB",
+    unit = "ms",
+    base = BARE,
+    value = function(sample) return cpu_in_ms(sample) * 4 end,
+    scale = 1000 / 4,
+    requests = 1,
+    clients = concat(tls_clients("keep", body, 1, 1.05, "stream"), {
+      tls_lua("jit", "hawser, LuaJIT", "hawser_stream.lua", { body }),
+      tls_lua("5.4", "hawser, Lua 5.4", "hawser_stream.lua", { body }),
+    }),
+  }
+
+  local url, clear = env.TLS .. "/1k", env.NGINX .. "/1k"
+  local arguments = { url, "{}", CONNECTIONS }
+  local http1 = {
+    name = "http1",
+    title = "TLS, HTTP/1.1, 1 KiB, " .. CONNECTIONS .. " connections: client CPU per request",
+    unit = "µs",
+    base = BARE,
+    value = cpu_per_request,
+    requests = requests,
+    clients = concat(tls_clients("keep", url, CONNECTIONS), {
+      tls_lua("jit", "hawser, LuaJIT", "hawser_http1.lua", arguments),
+      tls_lua("5.4", "hawser, Lua 5.4", "hawser_http1.lua", arguments),
+      client("libuv, in the clear", { program .. "uv_http1" }, clear),
+      client("hawser, C, in the clear", { program .. "hawser_http1" }, clear, { ours = true }),
+    }),
+    closing = cost_of_tls(1.1),
+  }
+
+  local count = 1000
+  local memory = {
+    name = "memory",
+    title = ("TLS, %d connections after a burst: bytes per idle connection"):format(count),
+    unit = "",
+    base = BARE,
+    value = printed,
+    requests = count,
+    clients = concat(tls_clients("memory", env.TLS .. "/wait", nil, 1.1), {
+      tls_lua("5.4", "hawser, Lua 5.4", "hawser_memory.lua", { env.TLS .. "/1k", "{}" }),
+    }),
+  }
+
+  return {
+    parts = {
+      connects("full handshakes", "full", env.TLS_FULL .. "/1k", requests // 600),
+      connects("resumed handshakes", "resumed", env.TLS .. "/1k", requests // 50),
+      bytes,
+      http1,
+      memory,
+    },
+  }
+end
+
 function sections.instructions()
   local url = env.HTTP1 .. "/1k"
   local function counted(row, low, high)
@@ -373,7 +500,7 @@ local function print_row(section, row, own, base)
   local ratio = base and median(ratios(own, base))
   local judged = row.limit and (base and ratio or not base and figure)
   local note = own[1] and own[1].note or ""
-  local scale = section.unit == "ms" and 1000 or 1
+  local scale = section.scale or section.unit == "ms" and 1000 or 1
   local function usual(get) return section.value ~= printed and number(median(column(own, get))) or "" end
   print(("  %s %9s %7s %8s %-5s %8s %8s %8s  %s"):format(pad(row.name, 32), number(figure), number(ratio),
     row.limit and ("<= %g"):format(row.limit) or "", judged and (judged <= row.limit and "ok" or "OVER") or "",
@@ -394,12 +521,20 @@ local function print_table(section, samples)
   print(("  %s %s %7s %8s %-5s %8s %8s %8s"):format(pad("", 32), unit, section.base and "ratio" or "", "limit", "",
     split and "user" or "", split and "system" or "", split and "MiB" or ""))
   for _, row in ipairs(section.clients) do print_row(section, row, samples[row], base) end
+  if section.closing then
+    local by_name = {}
+    for _, row in ipairs(section.clients) do by_name[row.name] = samples[row] end
+    print("  " .. section.closing(by_name))
+  end
   print()
 end
 
 for _, name in ipairs(arg) do
   local section = sections[name]()
-  print_table(section, play(name, section))
-  io.stdout:flush()
+  for _, part in ipairs(section.parts or { section }) do
+    local file = part.name and name .. "-" .. part.name:gsub(" ", "-") or name
+    print_table(part, play(file, part))
+    io.stdout:flush()
+  end
 end
 os.exit(failed and 1 or 0)
