@@ -50,14 +50,16 @@ local function common(make)
       raises("^dns%.ttl_min is .*; allowed: a number of seconds", function() make { dns = { ttl_min = value } } end)
       raises("^dns%.ttl_max is .*; allowed: a number of seconds", function() make { dns = { ttl_max = value } } end)
     end
-    for _, server in ipairs { "a.b", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "[::1", "[::1]53", "::1:x", "10.1" } do
+    for _, server in ipairs { "a.b", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "[::1",
+      "[::1]53", "::1:x", "10.1" } do
       raises("dns.servers: .* is no address", function() make { dns = { servers = { server } } } end)
     end
     for _, domain in ipairs { ".", "a..b", "a b", "10.0.0", ("x"):rep(64) } do
       raises("dns.search: .* is no domain", function() make { dns = { search = { domain } } } end)
     end
     for _, value in ipairs { 1, "127.0.0.1", true, { a = "127.0.0.1" } } do
-      raises("^dns%.servers is .*; allowed: a list of 1 to 16 addresses", function() make { dns = { servers = value } } end)
+      raises("^dns%.servers is .*; allowed: a list of 1 to 16 addresses",
+        function() make { dns = { servers = value } } end)
       raises("^dns%.search is .*; allowed: a list of at most 16", function() make { dns = { search = value } } end)
     end
     local many = {}

@@ -257,7 +257,8 @@ describe("a name", function()
     it("is refused as a peer, and as a URL", function()
       local long = ("a"):rep(64) .. ".test"
       local longer = (("a"):rep(62) .. "."):rep(4) .. "ab" -- 254 bytes
-      for _, name in ipairs { "a..b", ".a", long, longer, "10.0.0", "1.2.3.4.5", "0x7f.1", "a,b", "ä.test", "256.1.1.1" } do
+      for _, name in ipairs { "a..b", ".a", long, longer, "10.0.0",
+        "1.2.3.4.5", "0x7f.1", "a,b", "ä.test", "256.1.1.1" } do
         local ok, message = pcall(upstream, host(name))
         assert.is_false(ok, name)
         assert.is_truthy(message:find "neither an address nor a host name" or message:find "no host name has"
@@ -412,7 +413,8 @@ describe("a name", function()
   describe("that is not answered", function()
     it("disturbs nobody else", function()
       local busy = upstream("http://127.0.0.1:" .. namesd.here)
-      local lost = upstream(host "silent.test", { timeouts = { resolve = 1 }, limits = { per_peer = 100, dials = 100 } })
+      local lost = upstream(host "silent.test", { timeouts = { resolve = 1 },
+        limits = { per_peer = 100, dials = 100 } })
       local ticks, longest, requests, slowest, is_over = 0, 0, 0, 0, false
       hawser.run(function()
         local waiting = {}
