@@ -1,6 +1,7 @@
---- PostgreSQL's protocol on leases: the start-up message and the simple query.
---     lua examples/postgres.lua PEER USER DATABASE SQL
+--- PostgreSQL's protocol on leases: TLS when asked for, the start-up message and the simple query.
+--     lua examples/postgres.lua PEER USER DATABASE SQL [CA]
 --     lua examples/postgres.lua unix:/var/run/postgresql/.s.PGSQL.5432 me postgres "select 1 as one"
+-- With CA, a file or "system", the server must offer TLS and have a certificate for its name.
 -- It takes servers that trust the user; a password would be one more branch in `start_up`.
 local hawser = require "hawser"
 
@@ -56,10 +57,22 @@ local function read_row(body, columns)
   return row
 end
 
+-- One byte answers the request for TLS, still in the clear. Anything but S, and we had better leave.
+local function secure(conn, options)
+  assert(conn:write(int32(8) .. int32(80877103)))
+  local answer = assert(conn:read(1))
+  if answer ~= "S" then return nil, "the server offers no TLS" end
+  return conn:starttls(options)
+end
+
 -- Runs once for each new connection, until the server is ready for queries.
-local function start_up(user, database)
+local function start_up(user, database, tls)
   local body = int32(196608) .. "user\0" .. user .. "\0database\0" .. database .. "\0\0"
   return function(conn)
+    if tls then
+      local ok, err = secure(conn, tls)
+      if not ok then return false, tostring(err) end
+    end
     assert(conn:write(int32(#body + 4) .. body))
     while true do
       local letter, answer = read_message(conn)
@@ -89,17 +102,19 @@ function Postgres:query(sql)
   end)
 end
 
-function Postgres.connect(m, peer, user, database)
+--- @param tls table? options of conn:starttls; without it nothing is encrypted
+function Postgres.connect(m, peer, user, database, tls)
   local name = ("%s at %s as %s"):format(database, peer, user)
-  local options = { peers = { peer }, setup = start_up(user, database) }
+  local options = { peers = { peer }, setup = start_up(user, database, tls) }
   return setmetatable({ upstream = m:upstream(name, options) }, Postgres)
 end
 
 if not (arg and arg[0] and arg[0]:find "postgres%.lua$") then return Postgres end
 
-local peer, user, database, sql = arg[1], arg[2], arg[3], arg[4]
-assert(sql, "usage: postgres.lua PEER USER DATABASE SQL")
-local rows, columns = Postgres.connect(hawser.new(), peer, user, database):query(sql)
+local peer, user, database, sql, ca = arg[1], arg[2], arg[3], arg[4], arg[5]
+assert(sql, "usage: postgres.lua PEER USER DATABASE SQL [CA]")
+local tls = ca and { ca = ca ~= "system" and ca or nil }
+local rows, columns = Postgres.connect(hawser.new(), peer, user, database, tls):query(sql)
 if not rows then
   io.stderr:write(tostring(columns), "\n")
   os.exit(1, true)

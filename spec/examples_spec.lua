@@ -114,6 +114,20 @@ describe("example", function()
     end
   end)
 
+  it("postgres.lua asks for TLS, and takes no less", function()
+    local certificates = postgres.dir .. "/certificates"
+    os.execute("env -u LD_PRELOAD sh tests/support/certificates " .. certificates)
+    local secure = servers.postgres { cert = certificates .. "/good.pem", key = certificates .. "/leaf.key" }
+    local sql = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
+    local function ask(server, ca)
+      return run(lua .. " examples/postgres.lua", "tcp://127.0.0.1:" .. server.port, "hawser", "postgres", sql, ca)
+    end
+    assert.equal("ssl\nt\n", (ask(secure, certificates .. "/root.pem")))
+    assert.is_truthy(ask(secure, certificates .. "/stranger.pem"):find("CERT_UNTRUSTED", 1, true))
+    assert.is_truthy(ask(postgres, certificates .. "/root.pem"):find("the server offers no TLS", 1, true))
+    secure:stop()
+  end)
+
   -- Neovim is built with LuaJIT and can load only that core.so.
   if rawget(_G, "jit") then
     it("neovim shows a URL in a buffer while the editor goes on", function()

@@ -423,9 +423,15 @@ local function probe_postgres(manager, port)
   return Postgres.connect(manager, "tcp://127.0.0.1:" .. port, "hawser", "postgres").upstream
 end
 
+-- It wants its key in a file that nobody else may read, and refuses any other.
+local function copy_for_postgres(from, to)
+  output("install", "-m", "600", from, to)
+  if is_root() then output("chown", "postgres:", to) end
+end
+
 --- Debian's PostgreSQL: `port`, and `unix`, the path of its socket. The user hawser needs no password
--- and may do everything; the database is postgres.
-function servers.postgres()
+-- and may do everything; the database is postgres. With `tls`, { cert =, key = } as paths, it offers TLS.
+function servers.postgres(tls)
   local initdb = find_program "initdb"
   local program = find_program "postgres"
   return start_on_port(Server, function(self)
@@ -434,9 +440,15 @@ function servers.postgres()
     if is_root() then output("chown", "postgres:", self.dir) end
     output(as_postgres(initdb, "--pgdata=" .. data, "--auth=trust", "--username=hawser", "--encoding=UTF8",
       "--no-locale", "--no-sync"))
+    local cert, key = self.dir .. "/cert.pem", self.dir .. "/key.pem"
+    if tls then
+      copy_for_postgres(tls.cert, cert)
+      copy_for_postgres(tls.key, key)
+    end
     -- SIGINT is its "fast" shutdown; SIGTERM would wait for every client to leave.
     self:run("INT", as_postgres(program, "-D", data, "-p", self.port, "-k", self.dir,
-      "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=1MB"))
+      "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=1MB",
+      "-c", "ssl=" .. (tls and "on" or "off"), "-c", "ssl_cert_file=" .. cert, "-c", "ssl_key_file=" .. key))
   end, probe_postgres)
 end
 
