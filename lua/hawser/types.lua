@@ -462,6 +462,7 @@ function Response:close() end
 ---@field data? table kept with the connection from lease to lease; may be set
 ---@field peer? string id of the peer
 ---@field reused? boolean the connection had served before
+---@field tls? string version of TLS when it is encrypted, "1.2"
 local Conn = {}
 
 ---Reads exactly n bytes; a "line" without its end; "some", what is there; or "all", to the peer's end.
@@ -494,6 +495,15 @@ function Conn:write(data, fn) end
 ---@return true? ok
 ---@return hawser.Error? err
 function Conn:finish() end
+
+---Upgrades the connection to TLS; whatever goes wrong closes it.
+---@param options? hawser.TLSOptions what is missing is taken from the upstream's `tls`
+---@param fn? hawser.OnDone
+---@return true? ok
+---@return hawser.Error? err
+---@overload fun(self, fn: hawser.OnDone): hawser.Handle
+---@overload fun(self, options: hawser.TLSOptions?, fn: hawser.OnDone): hawser.Handle
+function Conn:starttls(options, fn) end
 
 ---Instead of timeouts.read, until the lease ends.
 ---@param seconds number|false false for no limit
