@@ -251,7 +251,7 @@ hwl_exchange_t *hwl_exchange_create(lua_State *L, hwl_manager_t *manager,
         options->on_writable = on_writable;
     }
     if (options->stream)
-        hwl_place_take(L, &exchange->place);
+        hwl_place_take(L, manager->core, &exchange->place);
     options->on_done = on_progress;
     options->on_readable = on_progress;
     options->user = exchange;
@@ -393,7 +393,7 @@ static void report_leak(const hwl_exchange_t *exchange)
     char place[LUA_IDSIZE + 16];
     hws_event_t event = {.type = HWS_EVENT_LEAK, .reason = "response", .text = place};
 
-    snprintf(place, sizeof(place), "%s:%d", exchange->place.source, exchange->place.line);
+    hwl_place_text(&exchange->place, place, sizeof(place));
     event.at = hws_loop_now(exchange->lua->loop);
     event.upstream = hws_upstream_name(hws_request_upstream(exchange->request));
     event.peer = hws_request_response(exchange->request)->peer;

@@ -188,7 +188,7 @@ static int start(lua_State *L, hwl_upstream_t *upstream, hws_lease_options_t *op
     }
     wait->extra = upstream->manager;
     if (!options->connect_only)
-        hwl_place_take(L, &wait->place);
+        hwl_place_take(L, upstream->manager->core, &wait->place);
     if (wait->form == HWL_FORM_TASK && hws_lease_claim(lease))
         return hwl_wait_try(L, wait, &acquire, lease);
     return hwl_wait_for(L, wait, options->connect_only ? &connect : &acquire, lease);
@@ -449,7 +449,7 @@ static void report_leak(const hwl_conn_t *conn)
     char place[LUA_IDSIZE + 16];
     hws_event_t event = {.type = HWS_EVENT_LEAK, .reason = "lease", .text = place};
 
-    snprintf(place, sizeof(place), "%s:%d", conn->place.source, conn->place.line);
+    hwl_place_text(&conn->place, place, sizeof(place));
     event.at = hws_loop_now(conn->lua->loop);
     event.upstream = hws_upstream_name(hws_lease_upstream(conn->lease));
     event.peer = hws_lease_peer(conn->lease);

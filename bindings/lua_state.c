@@ -2,6 +2,7 @@
 
 #include "base/buffer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,18 +52,24 @@ _Noreturn void hwl_out_of_memory(lua_State *L)
     abort(); /* not reached, which the declaration of luaL_error() does not say */
 }
 
-void hwl_place_take(lua_State *L, hwl_place_t *place)
+/* Finding out costs as much as a read of a lease, so it is done only for who would hear of it. */
+void hwl_place_take(lua_State *L, const hws_manager_t *manager, hwl_place_t *place)
 {
     lua_Debug frame;
 
-    if (lua_getstack(L, 1, &frame)) {
-        lua_getinfo(L, "Sl", &frame);
-        memcpy(place->source, frame.short_src, sizeof(place->source));
-        place->line = frame.currentline;
-    } else {
-        memcpy(place->source, "?", 2);
-        place->line = 0;
-    }
+    place->source[0] = '\0';
+    if (!hws_manager_hears(manager, HWS_EVENT_LEAK) || !lua_getstack(L, 1, &frame))
+        return;
+    lua_getinfo(L, "Sl", &frame);
+    memcpy(place->source, frame.short_src, sizeof(place->source));
+    place->line = frame.currentline;
+}
+
+void hwl_place_text(const hwl_place_t *place, char *text, size_t size)
+{
+    text[0] = '\0';
+    if (place->source[0] != '\0')
+        snprintf(text, size, "%s:%d", place->source, place->line);
 }
 
 bool hwl_protect(lua_State *L, lua_CFunction function, void *argument)

@@ -167,13 +167,16 @@ int hwl_check_callback_after(lua_State *L, int index);
 /* Raises in place of what the core could not allocate. */
 _Noreturn void hwl_out_of_memory(lua_State *L);
 
-/* Where Lua code called a C function. */
+/* Where Lua code called a C function; an empty `source`: nobody wanted to know. */
 typedef struct {
     char source[LUA_IDSIZE];
     int line;
 } hwl_place_t;
 
-void hwl_place_take(lua_State *L, hwl_place_t *place);
+/* For the event `leak` of `manager`. */
+void hwl_place_take(lua_State *L, const hws_manager_t *manager, hwl_place_t *place);
+/* "script.lua:12", or "". */
+void hwl_place_text(const hwl_place_t *place, char *text, size_t size);
 
 /* Runs a C function with `argument` as a light userdata in protected mode; false when it raised,
  * which it only does for want of memory. Its results are dropped. */

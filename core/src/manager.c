@@ -548,10 +548,14 @@ const char *hws_close_reason_name(hws_close_reason_t reason)
     return close_names[reason];
 }
 
+bool hws_manager_hears(const hws_manager_t *manager, hws_event_type_t type)
+{
+    return (manager->listening >> type & 1U) != 0 && manager->on_event != NULL;
+}
+
 static bool is_heard(const hws_manager_t *manager, hws_event_type_t type)
 {
-    return (manager->listening >> type & 1U) != 0 && manager->on_event != NULL &&
-           manager->event_count < EVENTS_MAX;
+    return hws_manager_hears(manager, type) && manager->event_count < EVENTS_MAX;
 }
 
 static void copy_text(char *to, size_t size, const char *from)

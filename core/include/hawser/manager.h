@@ -161,6 +161,8 @@ HWS_API int hws_manager_drain(hws_manager_t *manager, hws_time_t span,
 
 /* Which events are told: bits 1 << HWS_EVENT_*. */
 HWS_API void hws_manager_listen(hws_manager_t *manager, uint32_t events);
+/* Whether anybody would hear of it, for who has to gather what to tell. */
+HWS_API bool hws_manager_hears(const hws_manager_t *manager, hws_event_type_t type);
 /* Queues an event of the user's own layer (LEAK, ERROR). */
 HWS_API void hws_manager_report(hws_manager_t *manager, const hws_event_t *event);
 HWS_API void hws_manager_stats(const hws_manager_t *manager, hws_stats_t *out);
