@@ -18,6 +18,8 @@ void hwl_wait_init(hwl_wait_t *wait, hwl_t *lua, hwl_form_t form)
     wait->operation = NULL;
     wait->form = form;
     wait->is_ready = false;
+    wait->is_giving = false;
+    wait->is_cancel_due = false;
     wait->error.code = HWS_OK;
     hws_list_init(&wait->link);
     hws_deferred_init(&wait->deferred, end_deferred);
@@ -145,11 +147,23 @@ int hwl_wait_refused(lua_State *L, hwl_t *lua)
 
 /* ---- results ---- */
 
+/* Any allocation of Lua's may run a finalizer, which is user code in the middle of ours: hence
+ * `is_giving`, from here until the wait is left. */
 static int push_results(lua_State *L, hwl_wait_t *wait)
 {
+    int count;
+
+    wait->is_giving = true;
     if (wait->error.code != HWS_OK)
         return hwl_error_fail(L, wait->lua, &wait->error);
-    return wait->operation->push(L, wait);
+    if ((count = wait->operation->push(L, wait)) != HWL_NOT_YET)
+        return count;
+    wait->is_giving = false;
+    if (wait->is_cancel_due) {
+        wait->is_cancel_due = false;
+        wait->operation->cancel(wait);
+    }
+    return count;
 }
 
 /* (wait) -> its results. They are made in protected mode, because Lua may run out of memory, and
@@ -166,8 +180,11 @@ int hwl_wait_push_results(lua_State *L)
 int hwl_wait_take(lua_State *L, hwl_wait_t *wait)
 {
     hwl_t *lua = wait->lua;
+    lua_State *turner = lua->turner;
     int top = lua_gettop(L);
 
+    /* A finalizer must not turn the loop either, whose bytes would be gone. */
+    lua->turner = L;
     wait->is_ready = true;
     lua_rawgeti(L, LUA_REGISTRYINDEX, lua->push_results);
     lua_pushlightuserdata(L, wait);
@@ -176,6 +193,7 @@ int hwl_wait_take(lua_State *L, hwl_wait_t *wait)
         lua_pushnil(L);
         lua_rawgeti(L, LUA_REGISTRYINDEX, lua->out_of_memory);
     }
+    lua->turner = turner;
     if (!wait->is_ready)
         return HWL_NOT_YET;
     hwl_wait_abandon(wait);
@@ -190,6 +208,8 @@ void hwl_wait_abandon(hwl_wait_t *wait)
         return;
     wait->operation = NULL;
     wait->error.code = HWS_OK;
+    wait->is_giving = false;
+    wait->is_cancel_due = false;
     hws_list_remove(&wait->deferred.link);
     operation->leave(wait);
 }
@@ -303,13 +323,14 @@ int hwl_wait_try(lua_State *L, hwl_wait_t *wait, const hwl_operation_t *operatio
     wait->subject = subject;
     switch (wait->form) {
     case HWL_FORM_TASK: /* which gives up what is left when this raises, as hwl_task_go_on() does */
-        if ((count = operation->push(L, wait)) == HWL_NOT_YET)
+        if ((count = push_results(L, wait)) == HWL_NOT_YET)
             break;
         hwl_wait_abandon(wait);
         return count;
     case HWL_FORM_BLOCK:
         if ((count = hwl_wait_take(L, wait)) == HWL_NOT_YET)
             break;
+        hwl_wait_wake_host(L, wait->lua);
         return count;
     case HWL_FORM_CALL:
         hwl_wait_end_later(wait);
@@ -386,6 +407,10 @@ void hwl_wait_cancel(hwl_wait_t *wait)
 {
     if (wait->operation == NULL)
         return;
+    if (wait->is_giving) {
+        wait->is_cancel_due = true;
+        return;
+    }
     wait->operation->cancel(wait);
     /* One that is to be tried at the next rest has not begun, so nothing else would end it. */
     if (hws_list_is_linked(&wait->deferred.link))

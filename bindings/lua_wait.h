@@ -37,7 +37,8 @@ typedef struct {
     int (*push)(lua_State *L, hwl_wait_t *wait);
     /* Asks for an early end, which hwl_wait_end() or hwl_wait_settle() then brings. */
     void (*cancel)(hwl_wait_t *wait);
-    /* The wait is over or given up: nothing may call hwl_wait_end() any more. */
+    /* The wait is over or given up: nothing may call hwl_wait_end() any more. What was put off while
+     * it was giving is done now. */
     void (*leave)(hwl_wait_t *wait);
 } hwl_operation_t;
 
@@ -53,6 +54,10 @@ struct hwl_wait {
     hws_error_t error; /* what it was settled with; code HWS_OK: ask the operation */
     hwl_form_t form;
     bool is_ready; /* BLOCK: it has ended, results may be pushed */
+    /* Its results are being made. A finalizer that runs meanwhile may end nothing that they are made
+     * of: what it asks for is put off until the wait is left, or goes on. */
+    bool is_giving;
+    bool is_cancel_due; /* put off */
 };
 
 /* A wait of no form yet. */

@@ -1,0 +1,134 @@
+--- Finalizers that end what a function of hawser's is working with. Any allocation of Lua's may run one, so each
+-- operation is done once for every collection that it can meet, and the finalizer acts in the n-th: as the specs of
+-- memory that runs out do for the n-th allocation.
+local program = require "spec.support.program"
+local servers = require "spec.support.servers"
+
+-- In a process of its own: with busted's heap each of the many collections would take long. `each` is called with a
+-- function that says what the finalizer is to do, and arms it.
+local PRELUDE = [[
+local raw, http = ...
+if jit then jit.off() end -- whose traces never get beyond a check for a collection that is always due
+local m = hawser.new { log = function() end }
+raw = m:upstream("raw", { peers = { "tcp://127.0.0.1:" .. raw }, timeouts = { read = .02 } })
+local address = "http://127.0.0.1:" .. http
+http = m:upstream("http", { peers = { address } })
+
+local function finally(f)
+  if not newproxy then return setmetatable({}, { __gc = f }) end
+  getmetatable(newproxy(true)).__gc = f
+end
+
+local left, act
+local function arm()
+  finally(function()
+    if left == 0 then return end
+    left = left - 1
+    if left == 0 then act() else arm() end
+  end)
+end
+
+-- A collector that never pauses, and never stops before it is through.
+local function at_collection(n, f)
+  if _VERSION == "Lua 5.4" then collectgarbage("incremental", 0, 1000, 100) end
+  collectgarbage("setpause", 0)
+  collectgarbage("setstepmul", _VERSION == "Lua 5.1" and 0 or _VERSION == "Lua 5.4" and 1000 or 1e8)
+  collectgarbage()
+  left, act = n, f
+  arm()
+end
+
+local function disarm()
+  local has_acted = left == 0
+  left = 0
+  if _VERSION == "Lua 5.4" then collectgarbage("incremental", 200, 100, 13) end
+  collectgarbage("setpause", 200)
+  collectgarbage("setstepmul", 200)
+  return has_acted
+end
+
+local function sweep(each)
+  local n = 0
+  repeat
+    n = n + 1
+    each(function(f) at_collection(n, f) end)
+  until not disarm() or n == 60
+  return n
+end
+
+-- The same as a task and blocking.
+local function everywhere(each)
+  local blocking, inside = sweep(each)
+  hawser.run(function() inside = sweep(each) end)
+  print(blocking > 1 and inside > 1 and "swept" or "never acted")
+end
+
+local function kind(err) return type(err) == "table" and err.kind or tostring(err) end
+]]
+
+describe("a finalizer that ends what is in use", function()
+  local faultd
+
+  lazy_setup(function() faultd = servers.faultd() end)
+  lazy_teardown(function() faultd:stop() end)
+
+  local function sweeps(text)
+    local output, status = program.run(PRELUDE .. text .. "\nm:close()", faultd.raw, faultd.http)
+    assert.equal("swept\n", output)
+    assert.equal(0, status)
+  end
+
+  it("may cancel the task that acquires a lease", function()
+    sweeps [[
+      everywhere(function(at)
+        local t = hawser.spawn(function()
+          local c, err = raw:acquire()
+          assert(c or kind(err) == "canceled", kind(err))
+          if c then c:release() end
+        end)
+        at(function() t:cancel() end)
+        t:join()
+      end)]]
+  end)
+
+  it("may cancel the task that reads", function()
+    sweeps [[
+      everywhere(function(at)
+        local t = hawser.spawn(function()
+          local c = raw:acquire()
+          if not c then return end
+          c:write "x\n"
+          c:read "line"
+          c:close()
+        end)
+        at(function() t:cancel() end)
+        t:join()
+      end)]]
+  end)
+
+  it("may cancel the task that reads a response", function()
+    sweeps [[
+      everywhere(function(at)
+        local t = hawser.spawn(function()
+          local res = http:get("/trailers", { stream = true })
+          while res and res:read() do end
+        end)
+        at(function() t:cancel() end)
+        t:join()
+      end)]]
+  end)
+
+  it("cannot wait while results are made", function()
+    sweeps [[
+      everywhere(function(at)
+        local c = assert(raw:acquire())
+        local line = ("y"):rep(3000)
+        assert(c:write(line .. "\n"))
+        hawser.sleep(.002)
+        at(function() pcall(hawser.sleep, .001) end)
+        local s = c:read "line"
+        assert(s == line)
+        c:close()
+      end)]]
+  end)
+end)
