@@ -42,7 +42,7 @@ hwl_conn_t *hwl_conn_self(lua_State *L)
     return *handle;
 }
 
-void hwl_conn_forget(hwl_conn_t *conn)
+static void forget(hwl_conn_t *conn)
 {
     if (conn->lease == NULL && conn->reader == NULL && conn->writer == NULL)
         hws_slab_give(&conn->lua->conn_slab, conn);
@@ -94,8 +94,25 @@ static hws_lease_t *take_lease(hwl_conn_t *conn)
     if (conn->writer != NULL)
         hwl_wait_settle(conn->writer, HWS_ERR_CLOSED, HWS_PHASE_SEND, "the lease has ended");
     hwl_manager_unuse(conn->manager);
-    hwl_conn_forget(conn);
+    forget(conn);
     return lease;
+}
+
+/* Whether results are being made of its bytes. */
+static bool is_in_use(const hwl_conn_t *conn)
+{
+    return (conn->reader != NULL && conn->reader->is_giving) ||
+           (conn->writer != NULL && conn->writer->is_giving);
+}
+
+void hwl_conn_leave(hwl_conn_t *conn)
+{
+    void (*finish)(hws_lease_t *) = conn->finish;
+
+    if (conn->lease == NULL || finish == NULL || is_in_use(conn))
+        forget(conn);
+    else
+        finish(take_lease(conn));
 }
 
 void hwl_leases_close(hwl_t *lua)
@@ -335,7 +352,7 @@ void hwl_lease_free_data(void *data)
 }
 
 /* Keeps the table on top of the stack with the connection, and pops it. */
-static void set_data(lua_State *L, hwl_conn_t *conn)
+static void set_data(lua_State *L, const hwl_conn_t *conn)
 {
     data_t *data = hws_alloc(sizeof(*data));
 
@@ -348,18 +365,33 @@ static void set_data(lua_State *L, hwl_conn_t *conn)
     hws_lease_set_data(conn->lease, data);
 }
 
-static void push_data(lua_State *L, hwl_conn_t *conn)
+static void push_data(lua_State *L, const hwl_conn_t *conn)
 {
     const data_t *data;
 
     if (hws_lease_data(conn->lease) == NULL) {
         lua_newtable(L);
-        set_data(L, conn);
+        /* Which may have run a finalizer. */
+        if ((conn = hwl_conn_self(L)) == NULL) {
+            lua_pushnil(L);
+            return;
+        }
+        if (hws_lease_data(conn->lease) == NULL)
+            set_data(L, conn);
     }
     if ((data = hws_lease_data(conn->lease)) != NULL)
         lua_rawgeti(L, LUA_REGISTRYINDEX, data->reference);
     else
         lua_pushnil(L); /* its connection is gone */
+}
+
+/* From a copy: a finalizer that runs meanwhile may end the lease. */
+static void push_peer(lua_State *L, const hwl_conn_t *conn)
+{
+    char peer[HWS_PEER_ID_MAX + 1];
+
+    snprintf(peer, sizeof(peer), "%s", hws_lease_peer(conn->lease));
+    lua_pushstring(L, peer);
 }
 
 /* (conn, name): methods first, then what belongs to this one. */
@@ -379,7 +411,7 @@ static int get(lua_State *L)
     if (strcmp(name, "data") == 0)
         push_data(L, conn);
     else if (strcmp(name, "peer") == 0)
-        lua_pushstring(L, hws_lease_peer(conn->lease));
+        push_peer(L, conn);
     else if (strcmp(name, "tls") == 0)
         lua_pushstring(L, hws_lease_tls(conn->lease)); /* NULL: nil */
     else if (strcmp(name, "reused") == 0)
@@ -424,7 +456,12 @@ static int end(lua_State *L, void (*finish)(hws_lease_t *))
         /* An answer that somebody still waits for must not be the next user's. */
         if (is_waited_on(conn))
             finish = hws_lease_close;
-        finish(take_lease(conn));
+        if (is_in_use(conn)) { /* a finalizer's doing */
+            *conn->handle = NULL;
+            conn->finish = finish;
+        } else {
+            finish(take_lease(conn));
+        }
         /* Nothing is left to finalize: that spares the collector a call. */
         lua_rawgeti(L, LUA_REGISTRYINDEX, lua->ended_conns);
         lua_setmetatable(L, 1);

@@ -17,8 +17,10 @@ typedef struct hwl_conn {
     hwl_wait_t *writer;
     hws_read_t want;  /* of the reader */
     hws_slice_t rest; /* what the writer has not written yet */
-    bool is_giving;   /* what was read is on its way to Lua */
-    bool is_reading;  /* the core's lease waits, or has yet to say how its wait ended */
+    /* How to end the lease, once the results are made that it is in use for; or NULL. */
+    void (*finish)(hws_lease_t *lease);
+    bool is_giving;  /* what was read is on its way to Lua */
+    bool is_reading; /* the core's lease waits, or has yet to say how its wait ended */
     bool is_writing;
     bool is_setup;     /* lent to a setup function */
     int anchor;        /* registry reference while it is */
@@ -50,7 +52,8 @@ hwl_conn_t *hwl_conn_self(lua_State *L);
 /* Whether its lease may be used; if not, fills `why`, or pushes nil and why. */
 bool hwl_conn_is_usable(const hwl_conn_t *conn, hws_error_t *why);
 bool hwl_conn_is_open(lua_State *L, const hwl_conn_t *conn);
-/* Frees it if its lease has ended and nobody waits on it any more. */
-void hwl_conn_forget(hwl_conn_t *conn);
+/* A reader or writer has left: ends the lease if that was put off, and frees `conn` if its lease has
+ * ended and nobody waits on it any more. */
+void hwl_conn_leave(hwl_conn_t *conn);
 
 #endif

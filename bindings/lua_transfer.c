@@ -43,12 +43,6 @@ static int fail(lua_State *L, const hwl_conn_t *conn, int code, hws_phase_t phas
     return hwl_error_fail(L, conn->lua, &other);
 }
 
-/* hwl_wait_begin(); `conn` is NULL when its lease has ended. */
-static hwl_wait_t *begin(lua_State *L, const hwl_conn_t *conn, int callback, hwl_wait_t *local)
-{
-    return hwl_wait_begin(L, conn != NULL ? conn->lua : hwl_of(L), callback, local);
-}
-
 /* ---- reading ---- */
 
 static int read_now(hwl_conn_t *conn, hws_slice_t *bytes)
@@ -63,7 +57,7 @@ static int push_read(lua_State *L, hwl_wait_t *wait)
 {
     hwl_conn_t *conn = wait->subject;
     hws_slice_t bytes;
-    int rc = read_now(conn, &bytes);
+    int rc = read_now(conn, &bytes); /* which last: the lease is in use until the wait is left */
 
     switch (rc) {
     case HWS_OK:
@@ -109,7 +103,7 @@ static void leave_read(hwl_wait_t *wait)
         read_now(conn, &bytes);
     }
     conn->is_reading = false;
-    hwl_conn_forget(conn);
+    hwl_conn_leave(conn);
 }
 
 /* What `conn:read(what, max)` wants; `max` may be missing, then a callback can be in its place. */
@@ -145,28 +139,30 @@ static size_t check_most(lua_State *L, const hwl_conn_t *conn, hws_read_mode_t m
     return settings.limits.body;
 }
 
-static int wait_for_read(lua_State *L, hwl_conn_t *conn, const hws_read_t *want)
+static int wait_for_read(lua_State *L, const hws_read_t *want)
 {
     static const hwl_operation_t operation = {
         .push = push_read,
         .cancel = cancel_read,
         .leave = leave_read,
     };
-    int callback = hwl_check_callback_after(L, 3);
+    hwl_t *lua = hwl_of(L);
+    hwl_conn_t *conn;
     hws_error_t why;
     hwl_wait_t local;
-    hwl_wait_t *wait;
+    hwl_wait_t *wait = hwl_wait_begin(L, lua, hwl_check_callback_after(L, 3), &local);
 
-    if (conn != NULL && conn->reader != NULL)
-        return luaL_error(L, "somebody else is waiting in a read of this lease");
-    if ((wait = begin(L, conn, callback, &local)) == NULL)
-        return hwl_wait_refused(L, hwl_of(L));
-    if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
-        return hwl_wait_fail(L, wait, &why);
-    assert(conn != NULL);
+    if (wait == NULL)
+        return hwl_wait_refused(L, lua);
     hwl_wait_anchor(L, wait, 1);
     if (want->mode == HWS_READ_UNTIL)
         hwl_wait_anchor(L, wait, 2);
+    /* Now only: a finalizer may have ended the lease until here. */
+    conn = hwl_conn_self(L);
+    if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
+        return hwl_wait_fail(L, wait, &why);
+    if (conn->reader != NULL)
+        return luaL_error(L, "somebody else is waiting in a read of this lease");
     conn->want = *want;
     conn->reader = wait;
     return hwl_wait_try(L, wait, &operation, conn);
@@ -179,7 +175,7 @@ int hwl_conn_read(lua_State *L)
 
     if (want.mode != HWS_READ_EXACT)
         want.size = check_most(L, conn, want.mode);
-    return wait_for_read(L, conn, &want);
+    return wait_for_read(L, &want);
 }
 
 int hwl_conn_read_until(lua_State *L)
@@ -192,7 +188,7 @@ int hwl_conn_read_until(lua_State *L)
         return hwl_refuse(L, "the delimiter", 2, "a string of 1 to 64 bytes");
     want.delimiter.data = lua_tolstring(L, 2, &want.delimiter.size);
     want.size = check_most(L, conn, want.mode);
-    return wait_for_read(L, conn, &want);
+    return wait_for_read(L, &want);
 }
 
 /* ---- writing ---- */
@@ -241,7 +237,7 @@ static void leave_write(hwl_wait_t *wait)
         write_now(conn);
     }
     conn->is_writing = false;
-    hwl_conn_forget(conn);
+    hwl_conn_leave(conn);
 }
 
 int hwl_conn_write(lua_State *L)
@@ -251,23 +247,26 @@ int hwl_conn_write(lua_State *L)
         .cancel = cancel_write,
         .leave = leave_write,
     };
-    hwl_conn_t *conn = hwl_conn_self(L);
-    int callback = hwl_check_callback(L, 3);
+    hwl_t *lua = hwl_of(L);
+    int callback;
+    hwl_conn_t *conn;
     hws_error_t why;
     hwl_wait_t local;
     hwl_wait_t *wait;
 
+    hwl_conn_self(L);
+    callback = hwl_check_callback(L, 3);
     if (lua_type(L, 2) != LUA_TSTRING)
         return hwl_refuse(L, "what is to be written", 2, "a string");
-    if (conn != NULL && conn->writer != NULL)
-        return luaL_error(L, "somebody else is waiting in a write of this lease");
-    if ((wait = begin(L, conn, callback, &local)) == NULL)
-        return hwl_wait_refused(L, hwl_of(L));
-    if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
-        return hwl_wait_fail(L, wait, &why);
-    assert(conn != NULL);
+    if ((wait = hwl_wait_begin(L, lua, callback, &local)) == NULL)
+        return hwl_wait_refused(L, lua);
     hwl_wait_anchor(L, wait, 1);
     hwl_wait_anchor(L, wait, 2);
+    conn = hwl_conn_self(L); /* now only, as in a read */
+    if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
+        return hwl_wait_fail(L, wait, &why);
+    if (conn->writer != NULL)
+        return luaL_error(L, "somebody else is waiting in a write of this lease");
     conn->rest.data = lua_tolstring(L, 2, &conn->rest.size);
     conn->writer = wait;
     return hwl_wait_try(L, wait, &operation, conn);
@@ -297,11 +296,22 @@ static void leave_upgrade(hwl_wait_t *wait)
     if (conn->is_reading && conn->lease != NULL)
         hws_lease_cancel_read(conn->lease);
     conn->is_reading = false;
-    hwl_conn_forget(conn);
+    hwl_conn_leave(conn);
 }
 
-/* Begins, with the options at index 2, which may be missing. */
-static int begin_upgrade(lua_State *L, hwl_conn_t *conn)
+/* The options at index 2, if there are such, in a table as the options of an upstream have them. */
+static void check_upgrade(lua_State *L, const hwl_t *lua)
+{
+    if (!lua_istable(L, 2))
+        return;
+    hwl_options_check(L, lua, HWL_HELPER_CHECK_TLS, 2, -1);
+    lua_createtable(L, 0, 1);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "tls");
+}
+
+/* Begins, with what check_upgrade() left. */
+static int begin_upgrade(lua_State *L, const hwl_conn_t *conn)
 {
     hws_upstream_options_t settings;
     const hws_tls_options_t *tls = NULL;
@@ -309,12 +319,8 @@ static int begin_upgrade(lua_State *L, hwl_conn_t *conn)
 
     if (!lua_istable(L, 2))
         return hws_lease_start_tls(conn->lease, NULL);
-    hwl_options_check(L, conn->lua, HWL_HELPER_CHECK_TLS, 2, -1);
     hws_upstream_settings(hws_lease_upstream(conn->lease), &settings);
     tls = settings.tls;
-    lua_createtable(L, 0, 1);
-    lua_insert(L, -2);
-    lua_setfield(L, -2, "tls");
     hwl_options_tls(L, &room, &tls);
     return hws_lease_start_tls(conn->lease, tls);
 }
@@ -326,22 +332,27 @@ int hwl_conn_starttls(lua_State *L)
         .cancel = cancel_read,
         .leave = leave_upgrade,
     };
-    hwl_conn_t *conn = hwl_conn_self(L);
-    int callback = hwl_check_callback(L, lua_isfunction(L, 2) ? 2 : 3);
+    hwl_t *lua = hwl_of(L);
+    int callback;
+    hwl_conn_t *conn;
     hws_error_t why;
     hwl_wait_t local;
     hwl_wait_t *wait;
     int rc;
 
+    hwl_conn_self(L);
+    callback = hwl_check_callback(L, lua_isfunction(L, 2) ? 2 : 3);
     if (callback != 2 && !lua_isnoneornil(L, 2) && !lua_istable(L, 2))
         return hwl_refuse(L, "the options of starttls", 2, "a table, or nothing");
-    if (conn != NULL && (conn->reader != NULL || conn->writer != NULL))
-        return luaL_error(L, "somebody else is waiting in a read or a write of this lease");
-    if ((wait = begin(L, conn, callback, &local)) == NULL)
-        return hwl_wait_refused(L, hwl_of(L));
+    if ((wait = hwl_wait_begin(L, lua, callback, &local)) == NULL)
+        return hwl_wait_refused(L, lua);
+    hwl_wait_anchor(L, wait, 1);
+    check_upgrade(L, lua);
+    conn = hwl_conn_self(L); /* now only, as in a read */
     if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
         return hwl_wait_fail(L, wait, &why);
-    hwl_wait_anchor(L, wait, 1);
+    if (conn->reader != NULL || conn->writer != NULL)
+        return luaL_error(L, "somebody else is waiting in a read or a write of this lease");
     if ((rc = begin_upgrade(L, conn)) != HWS_AGAIN) {
         const hws_error_t *error = hws_lease_error(conn->lease);
 

@@ -78,6 +78,60 @@ describe("a finalizer that ends what is in use", function()
     assert.equal(0, status)
   end
 
+  for _, ending in ipairs { "close", "release" } do
+    it("may " .. ending .. " a lease that is being read", function()
+      sweeps(([[
+        everywhere(function(at)
+          local c = assert(raw:acquire())
+          local line = ("y"):rep(3000)
+          assert(c:write(line .. "\n"))
+          hawser.sleep(.002)
+          at(function() c:%s() end)
+          local s, err = c:read "line"
+          assert(s == line or kind(err) == "closed", kind(err))
+          c:close()
+        end)]]):format(ending))
+    end)
+  end
+
+  it("may close a lease whose read fails", function()
+    sweeps [[
+      everywhere(function(at)
+        local c = assert(raw:acquire())
+        assert(c:write "part\n")
+        at(function() c:close() end)
+        local s, err = c:read(100)
+        assert(s == nil and (kind(err) == "timeout" or kind(err) == "closed"), kind(err))
+        c:close()
+      end)]]
+  end)
+
+  it("may close a lease that is to be read or written with a callback", function()
+    sweeps [[
+      everywhere(function(at)
+        local c, ended = assert(raw:acquire()), 0
+        at(function() c:close() end)
+        c:write("x\n", function() ended = ended + 1 end)
+        c:read("line", function() ended = ended + 1 end)
+        hawser.sleep(.002)
+        c:close()
+        hawser.sleep(.001)
+        assert(ended == 2, ended)
+      end)]]
+  end)
+
+  it("may close a lease whose fields are asked for or set", function()
+    sweeps [[
+      everywhere(function(at)
+        local c = assert(raw:acquire())
+        at(function() c:close() end)
+        local peer, data = c.peer, c.data
+        assert(peer == nil or peer:find "^127")
+        pcall(function() c.data = {} end)
+        c:close()
+      end)]]
+  end)
+
   it("may cancel the task that acquires a lease", function()
     sweeps [[
       everywhere(function(at)
