@@ -282,6 +282,7 @@ void hwl_stream_push(lua_State *L, hwl_exchange_t *exchange)
     stream->lua = exchange->lua;
     stream->error.code = HWS_OK;
     stream->trailers = LUA_NOREF;
+    stream->is_closing = false;
     exchange->stream = stream;
 }
 
@@ -304,6 +305,7 @@ static int push_end(lua_State *L, const hwl_stream_t *stream)
     return 1;
 }
 
+/* The exchange is in use until the wait is left: nobody but this destroys it meanwhile. */
 static int push_chunk(lua_State *L, hwl_wait_t *wait)
 {
     hwl_stream_t *stream = wait->subject;
@@ -348,7 +350,9 @@ static void leave_chunk(hwl_wait_t *wait)
     if (stream->exchange == NULL)
         return;
     stream->exchange->waiter = NULL;
-    if (stream->error.code != HWS_OK)
+    if (stream->is_closing)
+        hwl_stream_close(stream->lua->spare, stream);
+    else if (stream->error.code != HWS_OK)
         hwl_exchange_destroy(stream->lua->spare, stream->exchange);
 }
 
@@ -363,13 +367,14 @@ int hwl_stream_read(lua_State *L, hwl_stream_t *stream, int response, int callba
     hwl_wait_t local;
     hwl_wait_t *wait;
 
-    if (stream->exchange != NULL && stream->exchange->waiter != NULL)
-        return luaL_error(L, "somebody else is waiting in a read of this response");
     if ((wait = hwl_wait_begin(L, stream->lua, callback, &local)) == NULL)
         return hwl_wait_refused(L, stream->lua);
+    hwl_wait_anchor(L, wait, response);
+    /* Now only: a finalizer may have closed the response, or begun to read it, until here. */
+    if (stream->exchange != NULL && stream->exchange->waiter != NULL)
+        return luaL_error(L, "somebody else is waiting in a read of this response");
     if (stream->exchange != NULL && is_forked(stream->exchange))
         return hwl_wait_fail(L, wait, &forked);
-    hwl_wait_anchor(L, wait, response);
     if (stream->exchange != NULL)
         stream->exchange->waiter = wait;
     return hwl_wait_try(L, wait, &operation, stream);
@@ -381,8 +386,12 @@ void hwl_stream_close(lua_State *L, hwl_stream_t *stream)
 
     if (stream->exchange == NULL || is_forked(stream->exchange))
         return;
-    stream->error = hwl_error_make(HWS_ERR_CLOSED, HWS_PHASE_BODY, "the response was closed");
     waiter = stream->exchange->waiter;
+    if (waiter != NULL && waiter->is_giving) {
+        stream->is_closing = true;
+        return;
+    }
+    stream->error = hwl_error_make(HWS_ERR_CLOSED, HWS_PHASE_BODY, "the response was closed");
     hwl_exchange_destroy(L, stream->exchange);
     if (waiter != NULL)
         hwl_wait_end_later(waiter);

@@ -16,6 +16,7 @@ typedef struct {
     hwl_t *lua;
     hws_error_t error; /* how it ended; code HWS_OK: well */
     int trailers;      /* registry reference, or LUA_NOREF */
+    bool is_closing;   /* to be closed, once the chunk is made that it was in use for */
 } hwl_stream_t;
 
 struct hwl_exchange {

@@ -160,6 +160,21 @@ describe("a finalizer that ends what is in use", function()
       end)]]
   end)
 
+  it("may close a response that is being read", function()
+    sweeps [[
+      everywhere(function(at)
+        for _, path in ipairs { "/trailers", "/bytes/5000", "/rst/body" } do
+          local res = assert(http:get(path, { stream = true }))
+          at(function() res:close() end)
+          local s, err
+          repeat s, err = res:read() until not s
+          assert(path ~= "/bytes/5000" or err == nil or kind(err) == "closed", kind(err))
+          local _ = res.trailers and res.trailers["X-Sum"]
+          res:close()
+        end
+      end)]]
+  end)
+
   it("may cancel the task that reads a response", function()
     sweeps [[
       everywhere(function(at)
