@@ -256,24 +256,21 @@ static void set_count(lua_State *L, const char *field, uint32_t count)
 }
 
 /* `kept` is the index of the list of peers as they were given, or of nil. */
-static void push_peer(lua_State *L, const hws_upstream_t *core, size_t index, int kept)
+static void push_peer(lua_State *L, const hws_peer_view_t *view, size_t index, int kept)
 {
-    hws_peer_view_t view;
-
-    hws_upstream_peer(core, index, &view);
     lua_createtable(L, 0, 12);
-    set_text(L, "id", view.id);
-    set_text(L, "address", view.address);
-    if (view.locality != NULL && view.locality[0] != '\0')
-        set_text(L, "locality", view.locality);
-    set_number(L, "weight", view.weight);
-    set_count(L, "priority", view.priority);
-    set_count(L, "in_flight", view.in_flight);
-    set_count(L, "connections", view.connections);
-    set_count(L, "idle", view.idle);
-    set_number(L, "answered", (lua_Number)view.answered);
-    set_number(L, "p50", hwl_seconds(view.p50));
-    set_number(L, "p99", hwl_seconds(view.p99));
+    set_text(L, "id", view->id);
+    set_text(L, "address", view->address);
+    if (view->locality != NULL && view->locality[0] != '\0')
+        set_text(L, "locality", view->locality);
+    set_number(L, "weight", view->weight);
+    set_count(L, "priority", view->priority);
+    set_count(L, "in_flight", view->in_flight);
+    set_count(L, "connections", view->connections);
+    set_count(L, "idle", view->idle);
+    set_number(L, "answered", (lua_Number)view->answered);
+    set_number(L, "p50", hwl_seconds(view->p50));
+    set_number(L, "p99", hwl_seconds(view->p99));
     if (lua_istable(L, kept)) {
         lua_rawgeti(L, kept, (int)index + 1);
         lua_getfield(L, -1, "tags");
@@ -282,9 +279,69 @@ static void push_peer(lua_State *L, const hws_upstream_t *core, size_t index, in
     }
 }
 
+/* The bytes of a text, and how to put them at `*place`, which moves behind them. */
+static size_t text_size(const char *text)
+{
+    return text != NULL ? strlen(text) + 1 : 0;
+}
+
+static void move_text(const char **text, char **place)
+{
+    size_t size = text_size(*text);
+
+    if (size == 0)
+        return;
+    memcpy(*place, *text, size);
+    *text = *place;
+    *place += size;
+}
+
+/* What a copy of all views takes. */
+static size_t measure_peers(const hws_upstream_t *core)
+{
+    size_t count = hws_upstream_peer_count(core);
+    size_t size = (count + 1) * sizeof(hws_peer_view_t);
+    size_t i;
+
+    for (i = 0; i < count; i++) {
+        hws_peer_view_t view;
+
+        hws_upstream_peer(core, i, &view);
+        size += text_size(view.id) + text_size(view.address) + text_size(view.locality);
+    }
+    return size;
+}
+
+/* Pushes a copy of all views, as a userdata: the list may change whenever Lua allocates, because a
+ * finalizer may update the upstream. That of the copy may, too. */
+static const hws_peer_view_t *copy_peers(lua_State *L, const hws_upstream_t *core, size_t *count)
+{
+    hws_peer_view_t *views;
+    size_t size;
+    char *place;
+    size_t i;
+
+    lua_pushnil(L);
+    do {
+        lua_pop(L, 1);
+        size = measure_peers(core);
+        views = hwl_new_userdata(L, size, 0);
+    } while (measure_peers(core) > size);
+    *count = hws_upstream_peer_count(core);
+    place = (char *)(views + *count);
+    for (i = 0; i < *count; i++) {
+        hws_upstream_peer(core, i, &views[i]);
+        move_text(&views[i].id, &place);
+        move_text(&views[i].address, &place);
+        move_text(&views[i].locality, &place);
+    }
+    return views;
+}
+
 static int peers(lua_State *L)
 {
     hwl_upstream_t *upstream = hwl_self(L, HWL_UPSTREAM);
+    const hws_peer_view_t *views;
     size_t count;
     size_t i;
 
@@ -292,12 +349,12 @@ static int peers(lua_State *L)
         return 2;
     if (!is_usable(L, upstream))
         return 2;
-    count = hws_upstream_peer_count(upstream->core);
+    views = copy_peers(L, upstream->core, &count);
     hwl_get_table(L, 1);
-    lua_getfield(L, -1, "peers");
+    lua_getfield(L, -1, "peers"); /* of the same list: nothing was allocated since */
     lua_createtable(L, (int)count, 0);
     for (i = 0; i < count; i++) {
-        push_peer(L, upstream->core, i, lua_gettop(L) - 1);
+        push_peer(L, &views[i], i, lua_gettop(L) - 1);
         lua_rawseti(L, -2, (int)i + 1);
     }
     return 1;

@@ -187,6 +187,20 @@ describe("a finalizer that ends what is in use", function()
       end)]]
   end)
 
+  it("may change the peers that are being listed", function()
+    sweeps [[
+      everywhere(function(at)
+        local list = {}
+        for i = 1, 3 do list[i] = { address, id = "peer" .. i, locality = ("l"):rep(i), tags = { i } } end
+        local api = m:upstream("listed", { peers = list })
+        at(function() api:update { peers = { { address, id = "other", locality = "elsewhere", tags = { 4 } } } } end)
+        local peers = assert(api:peers())
+        assert(#peers == 3 and peers[3].id == "peer3" and peers[3].tags[1] == 3 or
+               #peers == 1 and peers[1].id == "other" and peers[1].tags[1] == 4)
+        api:close()
+      end)]]
+  end)
+
   it("cannot wait while results are made", function()
     sweeps [[
       everywhere(function(at)
