@@ -303,6 +303,9 @@ int hwl_wait_for(lua_State *L, hwl_wait_t *wait, const hwl_operation_t *operatio
     wait->subject = subject;
     switch (wait->form) {
     case HWL_FORM_TASK:
+        /* By a finalizer, since hwl_wait_begin(). */
+        if (HWS_CONTAINER(wait, hwl_task_t, wait)->is_canceled)
+            hwl_wait_cancel(wait);
         return suspend(L, wait);
     case HWL_FORM_BLOCK:
         return block(L, wait);

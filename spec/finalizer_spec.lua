@@ -160,6 +160,17 @@ describe("a finalizer that ends what is in use", function()
       end)]]
   end)
 
+  it("may cancel the task that makes a request", function()
+    sweeps [[
+      everywhere(function(at)
+        local acted
+        local t = hawser.spawn(function() http:get("/never", { headers = { a = "b" }, stream = true, timeout = .3 }) end)
+        at(function() acted = hawser.now() t:cancel() end)
+        t:join()
+        assert(not acted or hawser.now() - acted < .2, "it went on")
+      end)]]
+  end)
+
   it("may close a response that is being read", function()
     sweeps [[
       everywhere(function(at)
