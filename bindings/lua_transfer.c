@@ -139,7 +139,7 @@ static size_t check_most(lua_State *L, const hwl_conn_t *conn, hws_read_mode_t m
     return settings.limits.body;
 }
 
-static int wait_for_read(lua_State *L, const hws_read_t *want)
+static int wait_for_read(lua_State *L, hwl_conn_t *const *handle, const hws_read_t *want)
 {
     static const hwl_operation_t operation = {
         .push = push_read,
@@ -158,7 +158,7 @@ static int wait_for_read(lua_State *L, const hws_read_t *want)
     if (want->mode == HWS_READ_UNTIL)
         hwl_wait_anchor(L, wait, 2);
     /* Now only: a finalizer may have ended the lease until here. */
-    conn = hwl_conn_self(L);
+    conn = *handle;
     if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
         return hwl_wait_fail(L, wait, &why);
     if (conn->reader != NULL)
@@ -170,25 +170,25 @@ static int wait_for_read(lua_State *L, const hws_read_t *want)
 
 int hwl_conn_read(lua_State *L)
 {
-    hwl_conn_t *conn = hwl_conn_self(L);
+    hwl_conn_t *const *handle = hwl_self(L, HWL_CONN);
     hws_read_t want = check_want(L);
 
     if (want.mode != HWS_READ_EXACT)
-        want.size = check_most(L, conn, want.mode);
-    return wait_for_read(L, &want);
+        want.size = check_most(L, *handle, want.mode);
+    return wait_for_read(L, handle, &want);
 }
 
 int hwl_conn_read_until(lua_State *L)
 {
-    hwl_conn_t *conn = hwl_conn_self(L);
+    hwl_conn_t *const *handle = hwl_self(L, HWL_CONN);
     hws_read_t want = {.mode = HWS_READ_UNTIL};
 
     if (lua_type(L, 2) != LUA_TSTRING || lua_rawlen(L, 2) == 0 ||
         lua_rawlen(L, 2) > LONGEST_DELIMITER)
         return hwl_refuse(L, "the delimiter", 2, "a string of 1 to 64 bytes");
     want.delimiter.data = lua_tolstring(L, 2, &want.delimiter.size);
-    want.size = check_most(L, conn, want.mode);
-    return wait_for_read(L, &want);
+    want.size = check_most(L, *handle, want.mode);
+    return wait_for_read(L, handle, &want);
 }
 
 /* ---- writing ---- */
@@ -247,22 +247,21 @@ int hwl_conn_write(lua_State *L)
         .cancel = cancel_write,
         .leave = leave_write,
     };
+    hwl_conn_t *const *handle = hwl_self(L, HWL_CONN);
     hwl_t *lua = hwl_of(L);
-    int callback;
+    int callback = hwl_check_callback(L, 3);
     hwl_conn_t *conn;
     hws_error_t why;
     hwl_wait_t local;
     hwl_wait_t *wait;
 
-    hwl_conn_self(L);
-    callback = hwl_check_callback(L, 3);
     if (lua_type(L, 2) != LUA_TSTRING)
         return hwl_refuse(L, "what is to be written", 2, "a string");
     if ((wait = hwl_wait_begin(L, lua, callback, &local)) == NULL)
         return hwl_wait_refused(L, lua);
     hwl_wait_anchor(L, wait, 1);
     hwl_wait_anchor(L, wait, 2);
-    conn = hwl_conn_self(L); /* now only, as in a read */
+    conn = *handle; /* now only, as in a read */
     if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
         return hwl_wait_fail(L, wait, &why);
     if (conn->writer != NULL)
@@ -332,23 +331,22 @@ int hwl_conn_starttls(lua_State *L)
         .cancel = cancel_read,
         .leave = leave_upgrade,
     };
+    hwl_conn_t *const *handle = hwl_self(L, HWL_CONN);
     hwl_t *lua = hwl_of(L);
-    int callback;
+    int callback = hwl_check_callback(L, lua_isfunction(L, 2) ? 2 : 3);
     hwl_conn_t *conn;
     hws_error_t why;
     hwl_wait_t local;
     hwl_wait_t *wait;
     int rc;
 
-    hwl_conn_self(L);
-    callback = hwl_check_callback(L, lua_isfunction(L, 2) ? 2 : 3);
     if (callback != 2 && !lua_isnoneornil(L, 2) && !lua_istable(L, 2))
         return hwl_refuse(L, "the options of starttls", 2, "a table, or nothing");
     if ((wait = hwl_wait_begin(L, lua, callback, &local)) == NULL)
         return hwl_wait_refused(L, lua);
     hwl_wait_anchor(L, wait, 1);
     check_upgrade(L, lua);
-    conn = hwl_conn_self(L); /* now only, as in a read */
+    conn = *handle; /* now only, as in a read */
     if (!hwl_conn_is_usable(conn, &why) || conn == NULL)
         return hwl_wait_fail(L, wait, &why);
     if (conn->reader != NULL || conn->writer != NULL)
