@@ -163,11 +163,12 @@ describe("a finalizer that ends what is in use", function()
   it("may cancel the task that makes a request", function()
     sweeps [[
       everywhere(function(at)
-        local acted
-        local t = hawser.spawn(function() http:get("/never", { headers = { a = "b" }, stream = true, timeout = .3 }) end)
+        local acted -- not what it says in the end: the finalizer may come while a timeout is being told
+        local options = { headers = { a = "b" }, stream = true, timeout = 3 }
+        local t = hawser.spawn(function() http:get("/never", options) end)
         at(function() acted = hawser.now() t:cancel() end)
         t:join()
-        assert(not acted or hawser.now() - acted < .2, "it went on")
+        assert(not acted or hawser.now() - acted < 2.5, "it went on")
       end)]]
   end)
 
