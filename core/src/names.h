@@ -10,7 +10,8 @@
 /* The options, or what is wrong with them; HWS_ERR_NOMEM. In one block, freed with hws_free(). */
 int hws_dns_options_copy(const hws_dns_options_t *options, hws_dns_options_t **out,
                          hws_error_t *why);
-typedef struct {
+
+typedef struct hws_lookup {
     hws_resolver_t resolver;
     uint32_t holds;
 } hws_lookup_t;

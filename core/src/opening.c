@@ -73,6 +73,11 @@ static void establish(hws_opening_t *opening, hws_socket_t *socket, bool is_resu
     }
     if (opening->is_outdated)
         opening->connection->expires_at = now; /* it serves who waits for it, and nobody after */
+    if (opening->peer->name != NULL) {
+        hws_ip_t ip = hws_ip_of_address(&opening->dial.reached);
+
+        hws_peer_follow_name(opening->peer, opening->connection, &ip, now);
+    }
     opening->phase = HWS_PHASE_CONNECT;
     pool->dialing--;
     upstream->stats.created++;

@@ -2,6 +2,8 @@
 
 #include "manager.h"
 #include "names.h"
+#include "pool/connection.h"
+#include "upstream.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -271,6 +273,57 @@ static int parse_address(const hws_peer_options_t *options, const place_t *url, 
     return parse_authority(options->address, out, why);
 }
 
+/* ---- its name ---- */
+
+static bool has_connections(const hws_watch_t *watch)
+{
+    const hws_peer_t *peer = HWS_CONTAINER(watch, hws_peer_t, watch);
+
+    return peer->pool.open > 0;
+}
+
+static void drain_moved(hws_peer_t *peer, hws_list_t *connections, hws_time_t now)
+{
+    hws_list_t *link = connections->next;
+
+    while (link != connections) {
+        hws_connection_t *connection = HWS_CONTAINER(link, hws_connection_t, link);
+
+        link = link->next;
+        if (hws_watch_lacks(&peer->watch, &connection->ip))
+            hws_connection_drain(connection, HWS_CLOSE_MOVED, now);
+    }
+}
+
+static void on_new_answer(hws_watch_t *watch, hws_time_t now)
+{
+    hws_peer_t *peer = HWS_CONTAINER(watch, hws_peer_t, watch);
+
+    drain_moved(peer, &peer->pool.ready, now);
+    drain_moved(peer, &peer->pool.others, now);
+    peer->pool.owner->on_room(peer->pool.owner, now);
+}
+
+/* Without memory nothing is watched, and the connection is kept for as long as it may be. */
+void hws_peer_follow_name(hws_peer_t *peer, hws_connection_t *connection, const hws_ip_t *ip,
+                          hws_time_t now)
+{
+    hws_lookup_t *lookup;
+
+    connection->ip = *ip;
+    if (hws_upstream_lookup(peer->upstream, &lookup) != HWS_OK)
+        return;
+    if (lookup != peer->lookup)
+        hws_watch_stop(&peer->watch);
+    hws_lookup_release(peer->lookup);
+    peer->lookup = lookup;
+    (void)hws_watch_start(&peer->watch, &lookup->resolver,
+                          (hws_slice_t){peer->name, strlen(peer->name)}, now);
+    /* It may have been told while it connected. */
+    if (hws_watch_lacks(&peer->watch, ip))
+        connection->expires_at = now;
+}
+
 int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_error_t *why)
 {
     hws_peer_t *peer;
@@ -288,6 +341,7 @@ int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_err
     hws_pool_init(&peer->pool);
     hws_list_init(&peer->openings);
     hws_lanes_init(&peer->avoiders);
+    hws_watch_init(&peer->watch, has_connections, on_new_answer);
     peer->speaks_http = url.is_http;
     peer->is_secure = url.is_secure;
     peer->weight = options->weight == 0 ? 1 : options->weight;
@@ -320,6 +374,8 @@ void hws_peer_destroy(hws_peer_t *peer)
         return;
     assert(peer->holds == 0 && peer->pool.in_flight == 0 && !hws_list_is_linked(&peer->link));
     hws_pool_dispose(&peer->pool);
+    hws_watch_stop(&peer->watch);
+    hws_lookup_release(peer->lookup);
     hws_free(peer->id);
     hws_free(peer->authority);
     hws_free(peer->address_text);

@@ -7,6 +7,7 @@
 #include "pool/pool.h"
 #include "queue.h"
 #include "transport/race.h"
+#include "transport/resolve.h"
 
 #include <hawser/upstream.h>
 
@@ -29,7 +30,9 @@ struct hws_peer {
     bool is_secure;      /* https, tls */
     char *name;          /* to be looked up for addresses, with `port`; NULL: they are known */
     uint16_t port;
-    char *host; /* of the URL, without brackets: whom a certificate must name */
+    hws_watch_t watch;         /* of the name, while there are connections */
+    struct hws_lookup *lookup; /* held for it */
+    char *host;                /* of the URL, without brackets: whom a certificate must name */
     double weight;
     double credit; /* of the weighted round robin */
     uint32_t priority;
@@ -45,6 +48,10 @@ static inline hws_peer_t *hws_peer_of(hws_pool_t *pool)
 /* From the user's options. HWS_ERR_BAD_URL, HWS_ERR_UNSUPPORTED, HWS_ERR_INVALID
  * with `why->detail`; HWS_ERR_NOMEM. */
 int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_error_t *why);
+/* The peer has a name, and `connection` is a new one to `ip`, where that led. When a newer answer
+ * lacks the address, the connection closes or, in use, serves nobody else. */
+void hws_peer_follow_name(hws_peer_t *peer, hws_connection_t *connection, const hws_ip_t *ip,
+                          hws_time_t now);
 /* Its pool is empty and nobody holds it. NULL is harmless. */
 void hws_peer_destroy(hws_peer_t *peer);
 

@@ -60,6 +60,7 @@
 ---| "lifetime"   # older than timeouts.lifetime
 ---| "evicted"    # its place was needed for another one
 ---| "surplus"    # over a limit that was lowered, or its peer was removed
+---| "moved"      # the peer's name does not lead to its address any more
 ---| "peer"       # the peer closed or reset it while it was idle
 ---| "stale"      # found dead when it was to be reused
 ---| "unexpected" # bytes came that nothing had asked for

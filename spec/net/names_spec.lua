@@ -371,6 +371,43 @@ describe("a name", function()
       assert.equal(0, api:stats().failed)
     end)
 
+    it("while connections last: those to an address that vanished are drained", function()
+      local name = fresh "0 127.0.0.1"
+      local rules = dns { ttl_min = .05, ttl_max = .05 }
+      local api = upstream(host(name), { dns = rules })
+      local raw = upstream(("tcp://%s:%d"):format(name, namesd.here), { dns = rules })
+      local function get(conn)
+        assert(conn:write "GET / HTTP/1.1\r\n\r\n")
+        assert(conn:read_until "\r\n\r\n")
+        return conn:read(9)
+      end
+      local function drained(at) return at:stats().closed.moved == 1 end
+      local function await(condition)
+        local patience = 2000
+        while not condition() do
+          patience = patience - 1
+          assert.is_true(patience > 0)
+          hawser.sleep(.005)
+        end
+      end
+      assert.equal("127.0.0.1", assert(api:get "/").body)
+      local conn = assert(raw:acquire())
+
+      namesd:set { [name] = "0 nx" } -- no address at all: nothing changes
+      local asked = namesd:asked(name)
+      await(function() return namesd:asked(name) >= asked + 2 end)
+      assert.equal(1, api:stats().idle)
+
+      namesd:set { [name] = "0 127.0.0.2" }
+      await(function() return drained(api) end)
+      assert.equal("127.0.0.2", assert(api:get "/").body)
+      assert.equal("127.0.0.1", get(conn))
+      assert.is_false(drained(raw))
+      conn:release()
+      assert.is_true(drained(raw))
+      assert.equal("127.0.0.2", raw:with(get))
+    end)
+
     it("in vain after the name server fell silent: the last good answer is kept", function()
       local name = fresh "60 127.0.0.1"
       local api = upstream(host(name), { reuse = "never", dns = dns { ttl_min = .01, ttl_max = .01 } })

@@ -267,6 +267,117 @@ static void many_share_the_questions(void **state)
     assert_int_equal(records[HWS_IPV6]->asked, 1);
 }
 
+/* The servers are at 10.0.0.1; a name that moves does so to 10.0.0.2, where nobody is. */
+static void idle_connections_to_an_address_that_vanished_close(void **state)
+{
+    hws_upstream_options_t options = options_of();
+    hws_upstream_t *upstream = upstream_of(&options);
+    hws_stats_t stats;
+
+    (void)state;
+    name_has(NULL, "10.0.0.1");
+    stage_get(upstream, 0, 3);
+    world_run(&stage.world, HWS_S(1));
+    assert_int_equal(stage_ok(0, 3), 3);
+    name_has(NULL, "10.0.0.2 10.0.0.1");
+    world_run(&stage.world, HWS_S(60));
+    assert_int_equal(world_stats(upstream).open, 3);
+    name_has(NULL, "10.0.0.2");
+    world_run(&stage.world, HWS_S(60));
+    stats = world_stats(upstream);
+    assert_int_equal(stats.open, 0);
+    assert_int_equal(stats.closed[HWS_CLOSE_MOVED], 3);
+    assert_true(world_had_event(&stage.world, "close:moved"));
+}
+
+static void busy_connections_to_an_address_that_vanished_serve_nobody_else(void **state)
+{
+    hws_upstream_options_t options = options_of();
+    hws_upstream_t *upstream = upstream_of(&options);
+
+    (void)state;
+    options.timeouts.request = options.timeouts.read = HWS_NEVER;
+    hws_upstream_update(upstream, &options, NULL);
+    name_has(NULL, "10.0.0.1");
+    stage.servers[0].reply.after = HWS_S(100);
+    stage_get(upstream, 0, 1);
+    world_run(&stage.world, HWS_S(1));
+    name_has(NULL, "10.0.0.2");
+    world_run(&stage.world, HWS_S(90));
+    assert_int_equal(world_stats(upstream).open, 1);
+    world_run(&stage.world, HWS_S(20));
+    assert_int_equal(stage_ok(0, 1), 1);
+    assert_int_equal(world_stats(upstream).open, 0);
+    assert_int_equal(world_stats(upstream).closed[HWS_CLOSE_MOVED], 1);
+}
+
+/* One bad answer never empties the set. */
+static void connections_stay_where_the_name_has_no_address_any_more(void **state)
+{
+    static const int codes[] = {HWS_ERR_NODATA, HWS_ERR_NXDOMAIN, HWS_ERR_SERVFAIL};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        hws_upstream_options_t options;
+        hws_upstream_t *upstream;
+
+        stage_begin(1, 0, false);
+        options = options_of();
+        upstream = upstream_of(&options);
+        name_has(NULL, "10.0.0.1");
+        stage_get(upstream, 0, 1);
+        world_run(&stage.world, HWS_S(1));
+        name_has(NULL, NULL);
+        records[HWS_IPV6]->status = records[HWS_IPV4]->status = codes[i];
+        world_run(&stage.world, HWS_S(100));
+        assert_true(records[HWS_IPV4]->asked > 1);
+        assert_int_equal(world_stats(upstream).open, 1);
+        ask_dispose(&stage.asks[0]);
+        stage_finish();
+    }
+}
+
+static void a_connection_to_an_address_that_vanished_meanwhile_serves_once(void **state)
+{
+    hws_upstream_options_t options = options_of();
+    hws_upstream_t *upstream = upstream_of(&options);
+
+    (void)state;
+    name_has(NULL, "10.0.0.1");
+    records[HWS_IPV4]->ttl = 1;
+    stage.servers[0].reply.after = HWS_S(10);
+    stage_get(upstream, 0, 1);
+    world_run(&stage.world, HWS_MS(1500)); /* it was asked for again after 1 s */
+    name_has(NULL, "10.0.0.2");
+    stage.servers[0].listener->options.connect_min = HWS_MS(900);
+    stage.servers[0].listener->options.connect_max = HWS_MS(900);
+    stage_get(upstream, 1, 1);
+    world_run(&stage.world, HWS_S(20));
+    assert_int_equal(stage_ok(0, 2), 2);
+    assert_int_equal(world_stats(upstream).created, 2);
+    assert_int_equal(world_stats(upstream).open, 0);
+}
+
+static void a_name_without_connections_is_not_asked_for(void **state)
+{
+    hws_upstream_options_t options = options_of();
+    hws_upstream_t *upstream;
+    uint64_t asked;
+
+    (void)state;
+    options.timeouts.idle = HWS_S(100);
+    upstream = upstream_of(&options);
+    name_has(NULL, "10.0.0.1");
+    stage_get(upstream, 0, 1);
+    world_run(&stage.world, HWS_S(99));
+    asked = records[HWS_IPV4]->asked;
+    assert_int_equal(asked, 2);
+    world_run(&stage.world, HWS_S(1000));
+    assert_int_equal(world_stats(upstream).closed[HWS_CLOSE_IDLE], 1);
+    assert_int_equal(records[HWS_IPV4]->asked, asked);
+}
+
 typedef enum { CANCEL, DISPOSE, CLOSE_UPSTREAM, CLOSE_MANAGER, TAKE_PEER_OUT, WAYS } way_t;
 
 static void interrupt(way_t way, ask_t *ask, hws_upstream_t *upstream)
@@ -350,6 +461,11 @@ int main(void)
         STAGE_TEST(a_refusal_waits_for_the_other_family, http),
         STAGE_TEST(a_refusal_and_a_silent_name_server_end_in_time, http),
         STAGE_TEST(many_share_the_questions, http),
+        STAGE_TEST(idle_connections_to_an_address_that_vanished_close, http),
+        STAGE_TEST(busy_connections_to_an_address_that_vanished_serve_nobody_else, http),
+        STAGE_TEST(connections_stay_where_the_name_has_no_address_any_more, none),
+        STAGE_TEST(a_connection_to_an_address_that_vanished_meanwhile_serves_once, http),
+        STAGE_TEST(a_name_without_connections_is_not_asked_for, http),
         STAGE_TEST(it_may_end_at_any_moment, none),
     };
 

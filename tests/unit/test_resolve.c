@@ -607,6 +607,156 @@ static void questions_that_are_out_go_with_the_resolver(void **state)
     assert_int_equal(hws_sim_open_questions(fixture.sim), 3);
 }
 
+/* Watches ------------------------------------------------------------------------------------- */
+
+typedef struct {
+    hws_watch_t watch;
+    bool is_idle;
+    unsigned told;
+} watcher_t;
+
+static bool is_needed(const hws_watch_t *watch)
+{
+    return !HWS_CONTAINER(watch, watcher_t, watch)->is_idle;
+}
+
+static void on_new_answer(hws_watch_t *watch, hws_time_t now)
+{
+    assert_int_equal(now, hws_sim_now(fixture.sim));
+    HWS_CONTAINER(watch, watcher_t, watch)->told++;
+}
+
+static void watch(watcher_t *watcher)
+{
+    assert_int_equal(hws_watch_start(&watcher->watch, &fixture.resolver, HWS_SLICE("db.test"),
+                                     hws_sim_now(fixture.sim)),
+                     HWS_OK);
+}
+
+static watcher_t watcher_of_db(void)
+{
+    watcher_t watcher = {.told = 0};
+
+    hws_watch_init(&watcher.watch, is_needed, on_new_answer);
+    return watcher;
+}
+
+static bool lacks(const watcher_t *watcher, const char *text)
+{
+    hws_ip_t ip;
+
+    assert_int_equal(hws_ip_from_text((hws_slice_t){text, strlen(text)}, &ip), HWS_OK);
+    return hws_watch_lacks(&watcher->watch, &ip);
+}
+
+static void a_watched_name_is_asked_for_whenever_its_answer_is_over(void **state)
+{
+    hws_sim_name_t *a = record_db(60);
+    watcher_t one = watcher_of_db();
+    watcher_t two = watcher_of_db();
+
+    (void)state;
+    expect("db.test", "v6:NODATA v4:1");
+    watch(&one);
+    watch(&two);
+    run(HWS_S(59));
+    assert_int_equal(a->asked, 1);
+    run(HWS_S(1) + HWS_MS(100));
+    assert_int_equal(a->asked, 2); /* once for both */
+    assert_int_equal(one.told, 3); /* NODATA holds 30 s */
+    assert_int_equal(two.told, 3);
+    a->status = HWS_ERR_SERVFAIL;
+    run(HWS_S(61));
+    assert_in_range(a->asked, 4, 5); /* a failure holds 1 s */
+    hws_watch_stop(&one.watch);
+    hws_watch_stop(&two.watch);
+    hws_watch_stop(&two.watch); /* harmless */
+}
+
+static void a_watch_that_is_not_needed_asks_nothing_until_it_is(void **state)
+{
+    hws_sim_name_t *a = record_db(5);
+    watcher_t one = watcher_of_db();
+
+    (void)state;
+    expect("db.test", "v6:NODATA v4:1");
+    watch(&one);
+    one.is_idle = true;
+    run(HWS_S(100));
+    assert_int_equal(a->asked, 1);
+    one.is_idle = false;
+    watch(&one);
+    run(HWS_S(10));
+    assert_in_range(a->asked, 2, 3);
+    hws_watch_stop(&one.watch);
+    run(HWS_S(100));
+    assert_in_range(a->asked, 2, 3);
+}
+
+static void an_address_is_missed_only_where_the_name_has_others(void **state)
+{
+    static const struct {
+        const char *six; /* NULL: NODATA */
+        const char *four;
+        int status; /* of IPv4, when that is not HWS_OK */
+        bool lacks_six;
+        bool lacks_four;
+    } cases[] = {
+        {"::1", "10.0.0.1", HWS_OK, false, false},
+        {"::1", "10.0.0.2 10.0.0.1", HWS_OK, false, false},
+        {"::2", "10.0.0.2", HWS_OK, true, true},
+        {"::1", NULL, HWS_OK, false, true},
+        {NULL, "10.0.0.1", HWS_OK, true, false},
+        {NULL, "10.0.0.2", HWS_OK, true, true},
+        {NULL, NULL, HWS_OK, false, false},
+        {NULL, "", HWS_ERR_NXDOMAIN, false, false},
+        {NULL, "", HWS_ERR_SERVFAIL, false, false},
+        {"::2", "", HWS_ERR_SERVFAIL, true, false},
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        watcher_t one = watcher_of_db();
+
+        record("db.test", AF_INET6, "::1", 1)->status = HWS_OK;
+        record("db.test", AF_INET, "10.0.0.1", 1)->status = HWS_OK;
+        expect("db.test", "v6:1 v4:1");
+        assert_false(lacks(&one, "10.0.0.2")); /* nothing is watched yet */
+        watch(&one);
+        assert_false(lacks(&one, "::1") || lacks(&one, "10.0.0.1"));
+        assert_true(lacks(&one, "10.0.0.2"));
+        record("db.test", AF_INET6, cases[i].six != NULL ? cases[i].six : "", 1)->status =
+            cases[i].six != NULL ? HWS_OK : HWS_ERR_NODATA;
+        record("db.test", AF_INET, cases[i].four != NULL ? cases[i].four : "", 1)->status =
+            cases[i].four != NULL ? cases[i].status : HWS_ERR_NODATA;
+        run(HWS_MS(1500));
+        assert_int_equal(lacks(&one, "::1"), cases[i].lacks_six);
+        assert_int_equal(lacks(&one, "10.0.0.1"), cases[i].lacks_four);
+        hws_watch_stop(&one.watch);
+        end(state);
+        begin(state);
+    }
+}
+
+static void a_watched_name_stays_beyond_the_bound(void **state)
+{
+    hws_resolver_options_t options = plain_options();
+    watcher_t one = watcher_of_db();
+
+    options.max_names = 1;
+    end(state);
+    create(1, &options);
+    record_db(60);
+    watch(&one);
+    record("other.test", AF_INET, "10.0.0.7", 60);
+    expect("other.test", "v6:NXDOMAIN v4:7");
+    run(HWS_S(2));
+    expect("db.test", "v6:NODATA v4:1");
+    assert_true(one.told > 0);
+    hws_watch_stop(&one.watch);
+}
+
 /* Memory -------------------------------------------------------------------------------------- */
 
 static void each_allocation_may_fail(void **state)
@@ -692,6 +842,10 @@ int main(void)
         TEST(the_names_used_longest_ago_make_room),
         TEST(names_in_use_stay_beyond_the_bound_until_they_are_answered),
         TEST(questions_that_are_out_go_with_the_resolver),
+        TEST(a_watched_name_is_asked_for_whenever_its_answer_is_over),
+        TEST(a_watch_that_is_not_needed_asks_nothing_until_it_is),
+        TEST(an_address_is_missed_only_where_the_name_has_others),
+        TEST(a_watched_name_stays_beyond_the_bound),
         TEST(each_allocation_may_fail),
         TEST(without_memory_the_old_answer_is_told),
         TEST(a_resolver_that_failed_to_begin_can_be_disposed_of),

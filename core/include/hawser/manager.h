@@ -94,6 +94,7 @@ HWS_API const char *hws_event_name(hws_event_type_t type);
     X(LIFETIME, "lifetime")     /* older than timeouts.lifetime */                                 \
     X(EVICTED, "evicted")       /* its place was needed for another one */                         \
     X(SURPLUS, "surplus")       /* over a limit that was lowered, or its peer was removed */       \
+    X(MOVED, "moved")           /* the peer's name does not lead to its address any more */        \
     X(PEER_CLOSED, "peer")      /* the peer closed or reset it while idle */                       \
     X(STALE, "stale")           /* found dead when it was to be reused */                          \
     X(UNEXPECTED, "unexpected") /* bytes came that nothing asked for */                            \

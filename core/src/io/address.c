@@ -31,6 +31,13 @@ int hws_ip_from_text(hws_slice_t text, hws_ip_t *out)
     return HWS_OK;
 }
 
+hws_ip_t hws_ip_of_address(const hws_address_t *address)
+{
+    if (address->as.any.sa_family == AF_INET)
+        return hws_ip_make(AF_INET, &address->as.v4.sin_addr);
+    return hws_ip_make(AF_INET6, &address->as.v6.sin6_addr);
+}
+
 void hws_address_of_ip(const hws_ip_t *ip, uint16_t port, hws_address_t *out)
 {
     memset(out, 0, sizeof(*out));

@@ -31,6 +31,8 @@ typedef struct {
 hws_ip_t hws_ip_make(int family, const void *bytes);
 /* From "127.0.0.1" or "::1" (no brackets, no zone). HWS_ERR_INVALID when it is neither. */
 int hws_ip_from_text(hws_slice_t text, hws_ip_t *out);
+/* That of an address which has one. */
+hws_ip_t hws_ip_of_address(const hws_address_t *address);
 /* What a socket at that host and port connects to. */
 void hws_address_of_ip(const hws_ip_t *ip, uint16_t port, hws_address_t *out);
 

@@ -545,8 +545,12 @@ void hws_connection_drain(hws_connection_t *connection, hws_close_reason_t why, 
         hws_connection_close(connection, why, HWS_ERR_CLOSED, now);
         return;
     }
+    if (connection->state == HWS_CONNECTION_SETUP) {
+        connection->expires_at = now;
+        return;
+    }
     connection->why = why;
-    if (connection->state != HWS_CONNECTION_SETUP && connection->state != HWS_CONNECTION_DRAINING)
+    if (connection->state != HWS_CONNECTION_DRAINING)
         enter(connection, HWS_CONNECTION_DRAINING);
 }
 

@@ -14,6 +14,7 @@
 #ifndef HWS_POOL_CONNECTION_H
 #define HWS_POOL_CONNECTION_H
 
+#include "io/address.h"
 #include "pool/pool.h"
 
 typedef enum {
@@ -43,7 +44,8 @@ struct hws_connection {
     hws_time_t idle_age;   /* how long it had been idle when its present stream began */
     hws_time_t expires_at; /* of its lifetime */
     hws_outbox_t outbox;
-    void *data; /* the user's, kept from lease to lease */
+    void *data;  /* the user's, kept from lease to lease */
+    hws_ip_t ip; /* where it leads, when that came from a name; else all zeros */
     bool is_reading;
     bool has_finished; /* the peer sent its FIN */
     bool was_heard;    /* bytes came since the present stream began */
@@ -98,7 +100,8 @@ void hws_connection_stream_ended(hws_stream_t *stream);
 /* Ends all its streams with `code` (a code of HWS_ERR_*), closes and frees it. */
 void hws_connection_close(hws_connection_t *connection, hws_close_reason_t why, int code,
                           hws_time_t now);
-/* Takes no new stream; closes when the last has ended. */
+/* Takes no new stream; closes when the last has ended. One that is being set up still serves whoever
+ * waits for it. */
 void hws_connection_drain(hws_connection_t *connection, hws_close_reason_t why, hws_time_t now);
 /* Looks again when its idle time ends (a limit has changed). */
 void hws_connection_reconsider(hws_connection_t *connection, hws_time_t now);

@@ -111,6 +111,7 @@ static void on_connect(void *owner, int status, hws_time_t now)
         hws_socket_t *socket = attempt->socket;
 
         attempt->socket = NULL;
+        dial->reached = address_at(dial, attempt->family, attempt->index);
         hws_winner_note(dial->options.winner, attempt->family, now);
         hws_dial_cancel(dial);
         dial->options.on_done(dial, HWS_OK, socket, now);
@@ -175,7 +176,7 @@ static void try_address(hws_dial_t *dial, hws_family_t family, uint32_t index, h
 
     if (dial->options.span != HWS_NEVER && !hws_timer_is_set(&dial->budget))
         hws_loop_set_timer(dial->loop, &dial->budget, now + dial->options.span);
-    *attempt = (hws_dial_attempt_t){.dial = dial, .family = family};
+    *attempt = (hws_dial_attempt_t){.dial = dial, .family = family, .index = index};
     rc = io->ops->connect(io, &address, &events, attempt, &attempt->socket);
     if (rc == HWS_OK)
         return;

@@ -25,6 +25,7 @@ typedef struct {
     hws_dial_t *dial;
     hws_socket_t *socket; /* NULL: none is under way here */
     hws_family_t family;
+    uint32_t index; /* of its address */
 } hws_dial_attempt_t;
 
 struct hws_dial {
@@ -34,6 +35,7 @@ struct hws_dial {
     hws_dial_attempt_t attempts[HWS_RACE_ALIVE];
     bool is_over;            /* told, about to be told, or cancelled */
     int status;              /* the most telling failure so far */
+    hws_address_t reached;   /* where the socket leads that on_done got */
     hws_timer_t step;        /* until the next attempt may begin */
     hws_timer_t budget;      /* the span */
     hws_deferred_t deferred; /* a failure, told at rest */

@@ -13,7 +13,7 @@
 #define PATIENCE_WITH_STALE HWS_MS(1800)
 #define NAME_MAX_SIZE ((size_t)254) /* RFC 1035, 2.3.4, with the dot at the end */
 
-typedef struct entry entry_t;
+typedef struct hws_entry entry_t;
 
 /* What is known of one family of a name. */
 typedef struct {
@@ -29,13 +29,15 @@ typedef struct {
     hws_list_t waiters;       /* resolutions, by the link of this family */
     hws_timer_t timer;        /* of those who wait although there are stale addresses */
     bool is_late;             /* the answer is, so these are told */
+    hws_timer_t renewal;      /* when those who watch look whether to ask anew */
 } record_t;
 
-struct entry {
+struct hws_entry {
     hws_hash_link_t hash;
     hws_list_t link; /* idle or busy */
     hws_resolver_t *resolver;
-    uint32_t holds; /* questions that are out, and an answer that is being told */
+    uint32_t holds; /* questions that are out, and those who watch */
+    hws_list_t watches;
     record_t records[HWS_FAMILIES];
     char name[];
 };
@@ -171,6 +173,7 @@ static void free_entry(entry_t *entry)
         assert(entry->records[family].question == NULL);
         assert(hws_list_is_empty(&entry->records[family].waiters));
         drop_ips(&entry->records[family]);
+        hws_loop_cancel_timer(entry->resolver->loop, &entry->records[family].renewal);
     }
     hws_hash_remove(&entry->resolver->entries, &entry->hash);
     hws_list_remove(&entry->link);
@@ -202,6 +205,8 @@ static void let_go(entry_t *entry)
     trim(entry->resolver, entry->resolver->options.max_names);
 }
 
+static void on_renewal(hws_timer_t *timer, hws_time_t now);
+
 static int add_entry(hws_resolver_t *resolver, const char *name, size_t size, entry_t **out)
 {
     entry_t *entry;
@@ -216,6 +221,7 @@ static int add_entry(hws_resolver_t *resolver, const char *name, size_t size, en
         return HWS_ERR_NOMEM;
     }
     entry->resolver = resolver;
+    hws_list_init(&entry->watches);
     for (family = 0; family < HWS_FAMILIES; family++) {
         record_t *record = &entry->records[family];
 
@@ -225,6 +231,7 @@ static int add_entry(hws_resolver_t *resolver, const char *name, size_t size, en
         record->fresh_until = INT64_MIN;
         hws_list_init(&record->waiters);
         hws_timer_init(&record->timer, on_late);
+        hws_timer_init(&record->renewal, on_renewal);
     }
     hws_list_push_back(&resolver->idle, &entry->link);
     *out = entry;
@@ -248,6 +255,35 @@ static entry_t *find_entry(hws_resolver_t *resolver, const char *name, size_t si
 
 /* Questions ----------------------------------------------------------------------------------- */
 
+static bool is_watched(const entry_t *entry)
+{
+    HWS_LIST_EACH(link, &entry->watches) {
+        const hws_watch_t *watch = HWS_CONTAINER(link, hws_watch_t, link);
+
+        if (watch->is_needed(watch))
+            return true;
+    }
+    return false;
+}
+
+/* When the answer is over; what could not be kept is not asked for at once. */
+static void plan_renewal(record_t *record, hws_time_t now)
+{
+    if (is_watched(record->entry))
+        hws_loop_set_timer(record->entry->resolver->loop, &record->renewal,
+                           record->fresh_until > now ? record->fresh_until : now + FAILURE_SPAN);
+}
+
+static void tell_watches(record_t *record, hws_time_t now)
+{
+    HWS_LIST_EACH(link, &record->entry->watches) {
+        hws_watch_t *watch = HWS_CONTAINER(link, hws_watch_t, link);
+
+        watch->on_answer(watch, now);
+    }
+    plan_renewal(record, now);
+}
+
 static void take_answer(void *owner, const hws_answer_t *answer, hws_time_t now)
 {
     record_t *record = owner;
@@ -259,6 +295,7 @@ static void take_answer(void *owner, const hws_answer_t *answer, hws_time_t now)
     record->is_late = false;
     keep_answer(record, answer, now);
     tell_waiters(record, now);
+    tell_watches(record, now);
     let_go(record->entry);
 }
 
@@ -277,6 +314,17 @@ static void ask(record_t *record, hws_time_t now)
     }
     resolver->questions++;
     hold(entry);
+}
+
+static void on_renewal(hws_timer_t *timer, hws_time_t now)
+{
+    record_t *record = HWS_CONTAINER(timer, record_t, renewal);
+
+    if (record->question == NULL && now >= record->fresh_until && is_watched(record->entry))
+        ask(record, now);
+    /* An answer that is out plans the next one. */
+    if (record->question == NULL)
+        plan_renewal(record, now);
 }
 
 static void await(record_t *record, hws_resolution_t *resolution, hws_time_t now)
@@ -389,6 +437,66 @@ int hws_resolution_status(const hws_resolution_t *resolution)
     if (a == HWS_AGAIN || b == HWS_AGAIN)
         return HWS_AGAIN;
     return rank_of(a) > rank_of(b) ? a : b;
+}
+
+/* Watches ------------------------------------------------------------------------------------- */
+
+void hws_watch_init(hws_watch_t *watch, bool (*is_needed)(const hws_watch_t *watch),
+                    void (*on_answer)(hws_watch_t *watch, hws_time_t now))
+{
+    *watch = (hws_watch_t){.is_needed = is_needed, .on_answer = on_answer};
+    hws_list_init(&watch->link);
+}
+
+int hws_watch_start(hws_watch_t *watch, hws_resolver_t *resolver, hws_slice_t name, hws_time_t now)
+{
+    char key[NAME_MAX_SIZE];
+    size_t size = make_key(name, key);
+    entry_t *entry = watch->entry;
+    int family;
+
+    assert(size > 0);
+    if (entry == NULL) {
+        if ((entry = find_entry(resolver, key, size)) == NULL &&
+            add_entry(resolver, key, size, &entry) != HWS_OK)
+            return HWS_ERR_NOMEM;
+        hold(entry);
+        watch->entry = entry;
+        hws_list_push_back(&entry->watches, &watch->link);
+    }
+    for (family = 0; family < HWS_FAMILIES; family++)
+        if (!hws_timer_is_set(&entry->records[family].renewal))
+            plan_renewal(&entry->records[family], now);
+    return HWS_OK;
+}
+
+void hws_watch_stop(hws_watch_t *watch)
+{
+    entry_t *entry = watch->entry;
+
+    if (entry == NULL)
+        return;
+    hws_list_remove(&watch->link);
+    watch->entry = NULL;
+    let_go(entry);
+}
+
+bool hws_watch_lacks(const hws_watch_t *watch, const hws_ip_t *ip)
+{
+    const record_t *record;
+    const record_t *other;
+    uint32_t i;
+
+    if (watch->entry == NULL)
+        return false;
+    record = &watch->entry->records[ip->family == AF_INET6 ? HWS_IPV6 : HWS_IPV4];
+    other = &watch->entry->records[ip->family == AF_INET6 ? HWS_IPV4 : HWS_IPV6];
+    if (record->status == HWS_ERR_NODATA)
+        return other->status == HWS_OK;
+    for (i = 0; i < record->count; i++)
+        if (memcmp(&record->ips[i], ip, sizeof(*ip)) == 0)
+            return false;
+    return record->status == HWS_OK;
 }
 
 /* Life ---------------------------------------------------------------------------------------- */

@@ -18,7 +18,10 @@
  * Addresses keep the order in which the name server told them: it may rotate or sort them. Which
  * family goes first is decided by whoever connects.
  *
- * A question goes on when nobody waits for it any more: who asks next gets its answer. */
+ * A question goes on when nobody waits for it any more: who asks next gets its answer.
+ *
+ * Who stays in use of the addresses, like a connection, watches the name: while it is needed it is
+ * asked for anew whenever an answer is over, and each new answer is told. */
 #ifndef HWS_TRANSPORT_RESOLVE_H
 #define HWS_TRANSPORT_RESOLVE_H
 
@@ -42,7 +45,8 @@ typedef struct {
     hws_resolver_options_t options;
     hws_random_t random;
     hws_hash_t entries;
-    hws_list_t idle;    /* entries without a question that is out, used longest ago first */
+    hws_list_t
+        idle; /* entries that nobody watches, without a question that is out; used longest ago first */
     hws_list_t busy;    /* the others */
     uint64_t lookups;   /* resolutions started */
     uint64_t questions; /* asked of name servers: a family of a name each */
@@ -91,5 +95,26 @@ static inline bool hws_resolution_waits_for(const hws_resolution_t *resolution, 
 /* HWS_OK when there is an address, else HWS_AGAIN while there may come one, else what failed: of
  * both families the more telling. */
 int hws_resolution_status(const hws_resolution_t *resolution);
+
+typedef struct hws_watch hws_watch_t;
+
+/* Embedded by who watches a name. */
+struct hws_watch {
+    struct hws_entry *entry; /* that it watches; NULL: none */
+    hws_list_t link;
+    bool (*is_needed)(const hws_watch_t *watch);           /* asked before each question */
+    void (*on_answer)(hws_watch_t *watch, hws_time_t now); /* of either family; stops no watch */
+};
+
+void hws_watch_init(hws_watch_t *watch, bool (*is_needed)(const hws_watch_t *watch),
+                    void (*on_answer)(hws_watch_t *watch, hws_time_t now));
+/* Watches `name`; or, once it does, sees to it that it is asked for again, as somebody needs it
+ * anew. HWS_ERR_NOMEM. */
+int hws_watch_start(hws_watch_t *watch, hws_resolver_t *resolver, hws_slice_t name, hws_time_t now);
+/* Before its resolver goes. Harmless when it watches none. */
+void hws_watch_stop(hws_watch_t *watch);
+/* Whether the name has moved away from `ip`: it has addresses, by the newest answers, but not this
+ * one. That it has none is no answer to act upon, nor is a failure. */
+bool hws_watch_lacks(const hws_watch_t *watch, const hws_ip_t *ip);
 
 #endif
