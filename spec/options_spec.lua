@@ -43,14 +43,14 @@ local function common(make)
 
   it("takes dns", function()
     make { dns = {} }
-    make { dns = { servers = { "127.0.0.1", "127.0.0.1:53", "::1", "[::1]:53" } } }
+    make { dns = { servers = { "127.0.0.1", "127.0.0.1:", "127.0.0.1:53", "::1", "[::1]:53" } } }
     make { dns = { search = {}, ttl_min = .001, ttl_max = 1e9 } }
     make { dns = { search = { "example.org", "a_b.test." } } }
     for _, value in ipairs { 0, -1, nan, inf, 1e300, "1", {}, true, false } do
       raises("^dns%.ttl_min is .*; allowed: a number of seconds", function() make { dns = { ttl_min = value } } end)
       raises("^dns%.ttl_max is .*; allowed: a number of seconds", function() make { dns = { ttl_max = value } } end)
     end
-    for _, server in ipairs { "a.b", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "[::1",
+    for _, server in ipairs { "a.b", ":53", "127.0.0.1:0", "127.0.0.1:65536", "[::1",
       "[::1]53", "::1:x", "10.1" } do
       raises("dns.servers: .* is no address", function() make { dns = { servers = { server } } } end)
     end

@@ -50,41 +50,15 @@ bool hws_names_is_name(hws_slice_t text)
     return label > digits && text.size <= LONGEST_NAME;
 }
 
-static bool read_port(const char *text, uint16_t *out)
-{
-    uint32_t port = 0;
-
-    if (*text == '\0' || strlen(text) > 5)
-        return false;
-    for (; *text != '\0'; text++) {
-        if (*text < '0' || *text > '9')
-            return false;
-        port = port * 10 + (uint32_t)(*text - '0');
-    }
-    *out = (uint16_t)port;
-    return port > 0 && port <= UINT16_MAX;
-}
-
 /* "192.0.2.1", "192.0.2.1:53", "2001:db8::1" or "[2001:db8::1]:53". */
 static bool read_server(const char *text, hws_address_t *out)
 {
     hws_slice_t host = {text, strlen(text)};
-    const char *colon = strrchr(text, ':');
     uint16_t port = DNS_PORT;
 
-    if (text[0] == '[') {
-        const char *close = strchr(text, ']');
-
-        if (close == NULL ||
-            (close[1] != '\0' && (close[1] != ':' || !read_port(close + 2, &port))))
-            return false;
-        host = (hws_slice_t){text + 1, (size_t)(close - text) - 1};
-    } else if (colon != NULL && strchr(text, ':') == colon) {
-        if (!read_port(colon + 1, &port))
-            return false;
-        host.size = (size_t)(colon - text);
-    }
-    return hws_address_from_ip(host, port, out) == HWS_OK;
+    return hws_address_from_ip(host, port, out) == HWS_OK ||
+           (hws_authority_parse(host, &host, &port) == NULL &&
+            hws_address_from_ip(host, port, out) == HWS_OK);
 }
 
 static size_t count_of(const char *const *list)

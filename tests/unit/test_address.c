@@ -93,6 +93,61 @@ static void only_the_slice_is_read(void **state)
     assert_string_equal(address.as.local.sun_path, "/run/x");
 }
 
+static void an_authority_is_a_host_and_perhaps_a_port(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *host; /* NULL: it is none */
+        uint16_t port;    /* 7: none was given */
+    } cases[] = {
+        {"a", "a", 7},
+        {"a.test:1", "a.test", 1},
+        {"a:65535", "a", 65535},
+        {"a:00080", "a", 80},
+        {"a:", "a", 7},
+        {"10.0.0.1:53", "10.0.0.1", 53},
+        {"[::1]", "::1", 7},
+        {"[::1]:", "::1", 7},
+        {"[::1]:8080", "::1", 8080},
+        {"", NULL, 0},
+        {":", NULL, 0},
+        {":80", NULL, 0},
+        {"[", NULL, 0},
+        {"[]", NULL, 0},
+        {"[]:80", NULL, 0},
+        {"[a]", NULL, 0},
+        {"[::1", NULL, 0},
+        {"[::1]8080", NULL, 0},
+        {"[::1]:1:2", NULL, 0},
+        {"::1", NULL, 0},
+        {"a:0", NULL, 0},
+        {"a:65536", NULL, 0},
+        {"a:123456", NULL, 0},
+        {"a:+1", NULL, 0},
+        {"a: 1", NULL, 0},
+        {"a:1x", NULL, 0},
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        hws_slice_t host = {NULL, 0};
+        uint16_t port = 7;
+        const char *wrong = hws_authority_parse(slice(cases[i].text), &host, &port);
+
+        if (cases[i].host == NULL) {
+            assert_non_null(wrong);
+            assert_null(host.data);
+            assert_int_equal(port, 7);
+            continue;
+        }
+        assert_null(wrong);
+        assert_int_equal(host.size, strlen(cases[i].host));
+        assert_memory_equal(host.data, cases[i].host, host.size);
+        assert_int_equal(port, cases[i].port);
+    }
+}
+
 static void a_path_may_be_as_long_as_the_system_takes(void **state)
 {
     char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
@@ -148,6 +203,7 @@ int main(void)
         cmocka_unit_test(an_ip_becomes_the_address_of_a_socket),
         cmocka_unit_test(what_is_no_literal_address_is_a_name),
         cmocka_unit_test(only_the_slice_is_read),
+        cmocka_unit_test(an_authority_is_a_host_and_perhaps_a_port),
         cmocka_unit_test(a_path_may_be_as_long_as_the_system_takes),
         cmocka_unit_test(a_path_is_not_empty_and_holds_no_nul),
     };

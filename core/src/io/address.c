@@ -64,6 +64,56 @@ int hws_address_from_ip(hws_slice_t text, uint16_t port, hws_address_t *out)
     return rc;
 }
 
+/* An empty one is none. */
+static bool parse_port(hws_slice_t digits, uint16_t *out)
+{
+    uint32_t port = 0;
+    size_t i;
+
+    if (digits.size == 0)
+        return true;
+    if (digits.size > 5)
+        return false;
+    for (i = 0; i < digits.size; i++) {
+        if (digits.data[i] < '0' || digits.data[i] > '9')
+            return false;
+        port = port * 10 + (uint32_t)(digits.data[i] - '0');
+    }
+    if (port == 0 || port > UINT16_MAX)
+        return false;
+    *out = (uint16_t)port;
+    return true;
+}
+
+const char *hws_authority_parse(hws_slice_t text, hws_slice_t *host, uint16_t *port)
+{
+    const char *end = text.data + text.size;
+    bool has_brackets = text.size > 0 && text.data[0] == '[';
+    const char *close = has_brackets ? memchr(text.data, ']', text.size) : NULL;
+    const char *from = has_brackets ? text.data + 1 : text.data;
+    const char *after; /* the host */
+    const char *digits;
+
+    if (has_brackets && close == NULL)
+        return "no ] after the IPv6 address";
+    if (has_brackets && memchr(from, ':', (size_t)(close - from)) == NULL)
+        return "brackets are for IPv6 addresses";
+    after = has_brackets ? close : memchr(from, ':', text.size);
+    if (after == NULL)
+        after = end;
+    if (after == from)
+        return "the host is missing";
+    digits = has_brackets ? after + 1 : after;
+    if (digits < end && *digits++ != ':')
+        return "a port follows the address as :port";
+    if (memchr(digits, ':', (size_t)(end - digits)) != NULL)
+        return "an IPv6 address stands in brackets: [::1]:80";
+    if (!parse_port((hws_slice_t){digits, (size_t)(end - digits)}, port))
+        return "the port is a number from 1 to 65535";
+    *host = (hws_slice_t){from, (size_t)(after - from)};
+    return NULL;
+}
+
 int hws_address_from_path(hws_slice_t path, hws_address_t *out)
 {
     hws_address_t address;

@@ -38,6 +38,10 @@ void hws_address_of_ip(const hws_ip_t *ip, uint16_t port, hws_address_t *out);
 
 /* From "127.0.0.1" or "::1" (no brackets, no zone). HWS_ERR_INVALID when it is neither. */
 int hws_address_from_ip(hws_slice_t text, uint16_t port, hws_address_t *out);
+/* Takes "host", "host:port" or "[v6]:port" apart (RFC 3986, 3.2). `*host` is without the brackets, and
+ * has bytes of any kind but colons out of them; `*port` is left alone where none is given, as in "host"
+ * and "host:" (3.2.3). Returns NULL, or in words what is wrong, and sets nothing then. */
+const char *hws_authority_parse(hws_slice_t text, hws_slice_t *host, uint16_t *port);
 /* From a path. HWS_ERR_BAD_URL when it is empty, holds a NUL or is too long for the system. */
 int hws_address_from_path(hws_slice_t path, hws_address_t *out);
 
