@@ -1,5 +1,8 @@
 #include "transport/roots.h"
 
+#include "base/memory.h"
+
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,4 +78,96 @@ bool hws_roots_find(hws_roots_t *out)
 {
     return hws_roots_choose(variable("SSL_CERT_FILE"), variable("SSL_CERT_DIR"), usual_files,
                             usual_folders, out);
+}
+
+int hws_roots_each_folder(const hws_roots_t *roots, int (*visit)(const char *folder, void *user),
+                          void *user)
+{
+    char folder[sizeof(roots->folders)];
+    const char *at = roots->folders;
+    int rc = HWS_OK;
+
+    while (rc == HWS_OK && *at != '\0') {
+        size_t size = strcspn(at, ":");
+
+        memcpy(folder, at, size);
+        folder[size] = '\0';
+        if (size > 0)
+            rc = visit(folder, user);
+        at += size + (at[size] == ':');
+    }
+    return rc;
+}
+
+/* ---- parsed ---- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static hws_list_t all = {&all, &all};
+
+static hws_parsed_roots_t *find_parsed(const hws_roots_engine_t *engine, const hws_roots_t *places)
+{
+    if (!engine->is_shared)
+        return NULL;
+    HWS_LIST_EACH(link, &all) {
+        hws_parsed_roots_t *roots = HWS_CONTAINER(link, hws_parsed_roots_t, link);
+
+        if (roots->engine == engine && strcmp(roots->places.file, places->file) == 0 &&
+            strcmp(roots->places.folders, places->folders) == 0)
+            return roots;
+    }
+    return NULL;
+}
+
+static int parse(const hws_roots_engine_t *engine, const hws_roots_t *places,
+                 hws_parsed_roots_t **out, hws_error_t *why)
+{
+    hws_parsed_roots_t *roots = hws_zalloc(sizeof(*roots));
+    int rc;
+
+    if (roots == NULL)
+        return HWS_ERR_NOMEM;
+    roots->engine = engine;
+    roots->places = *places;
+    if ((rc = engine->parse(places, &roots->parsed)) != HWS_OK) {
+        hws_free(roots);
+        if (rc != HWS_END)
+            return rc;
+        return hws_explain(why, HWS_ERR_TLS_OPTIONS, "ca: no certificates in %.60s",
+                           places->file[0] != '\0' ? places->file : places->folders);
+    }
+    hws_list_push_front(&all, &roots->link);
+    *out = roots;
+    return HWS_OK;
+}
+
+int hws_roots_hold(const hws_roots_engine_t *engine, hws_parsed_roots_t **out, hws_error_t *why)
+{
+    hws_roots_t places;
+    hws_parsed_roots_t *roots;
+    int rc = HWS_OK;
+
+    if (!hws_roots_find(&places))
+        return hws_explain(why, HWS_ERR_TLS_OPTIONS,
+                           "ca: this system has no roots that we know of; give a file");
+    pthread_mutex_lock(&lock);
+    if ((roots = find_parsed(engine, &places)) != NULL ||
+        (rc = parse(engine, &places, &roots, why)) == HWS_OK) {
+        roots->count++;
+        *out = roots;
+    }
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+void hws_roots_release(hws_parsed_roots_t *roots)
+{
+    if (roots == NULL)
+        return;
+    pthread_mutex_lock(&lock);
+    if (--roots->count == 0) {
+        hws_list_remove(&roots->link);
+        roots->engine->free(roots->parsed);
+        hws_free(roots);
+    }
+    pthread_mutex_unlock(&lock);
 }

@@ -3,7 +3,6 @@
 #ifndef HWS_TRANSPORT_TLS_MBEDTLS_H
 #define HWS_TRANSPORT_TLS_MBEDTLS_H
 
-#include "base/list.h"
 #include "transport/roots.h"
 #include "transport/tls.h"
 
@@ -36,14 +35,6 @@
 #endif
 #endif
 
-/* The system's roots: parsed once, as long as some configuration of the process uses them. */
-typedef struct {
-    hws_list_t link;
-    size_t count; /* configurations that use them */
-    hws_roots_t places;
-    mbedtls_x509_crt chain;
-} hws_mbedtls_roots_t;
-
 struct hws_tls_config {
     size_t count;
     uint64_t id;
@@ -54,13 +45,12 @@ struct hws_tls_config {
     mbedtls_x509_crt cert;
     mbedtls_pk_context key;
     mbedtls_x509_crl crl;
-    hws_mbedtls_roots_t *roots; /* NULL with a CA of its own */
-    const char **alpn;          /* the pointers, and behind them the names */
+    hws_parsed_roots_t *roots; /* NULL with a CA of its own */
+    const char **alpn;         /* the pointers, and behind them the names */
 };
 
-/* HWS_ERR_TLS_OPTIONS when there are none. */
-int hws_mbedtls_roots_hold(hws_mbedtls_roots_t **out, hws_error_t *why);
-void hws_mbedtls_roots_release(hws_mbedtls_roots_t *roots);
+/* Makes the system's roots an mbedtls_x509_crt. */
+extern const hws_roots_engine_t hws_mbedtls_roots;
 
 /* As mbedTLS takes its random numbers: straight from the system. */
 int hws_mbedtls_random(void *context, unsigned char *bytes, size_t size);

@@ -340,10 +340,10 @@ static int set_trust(hws_tls_config_t *config, const hws_tls_options_t *options,
         crl = &config->crl;
     }
     if (options->verify && options->ca.size == 0 &&
-        (rc = hws_mbedtls_roots_hold(&config->roots, why)) != HWS_OK)
+        (rc = hws_roots_hold(&hws_mbedtls_roots, &config->roots, why)) != HWS_OK)
         return rc;
     mbedtls_ssl_conf_ca_chain(&config->ssl,
-                              config->roots != NULL ? &config->roots->chain : &config->ca, crl);
+                              config->roots != NULL ? config->roots->parsed : &config->ca, crl);
     return HWS_OK;
 }
 
@@ -443,8 +443,7 @@ void hws_tls_config_release(hws_tls_config_t *config)
     mbedtls_x509_crt_free(&config->cert);
     mbedtls_pk_free(&config->key);
     mbedtls_x509_crl_free(&config->crl);
-    if (config->roots != NULL)
-        hws_mbedtls_roots_release(config->roots);
+    hws_roots_release(config->roots);
     hws_free(config->alpn);
     hws_free(config);
 }

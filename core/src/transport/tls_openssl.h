@@ -3,7 +3,6 @@
 #ifndef HWS_TRANSPORT_TLS_OPENSSL_H
 #define HWS_TRANSPORT_TLS_OPENSSL_H
 
-#include "base/list.h"
 #include "transport/identity.h"
 #include "transport/roots.h"
 #include "transport/tls.h"
@@ -15,24 +14,16 @@
 #error "OpenSSL 3.0 is needed, or a later one"
 #endif
 
-/* The system's roots: parsed once, as long as some configuration of the process uses them. */
-typedef struct {
-    hws_list_t link;
-    size_t count; /* configurations that use them */
-    hws_roots_t places;
-    X509_STORE *store;
-} hws_openssl_roots_t;
-
 struct hws_tls_config {
     size_t count;
     uint64_t id;
     bool verify;
     bool has_cert;
     SSL_CTX *ssl;
-    STACK_OF(X509_CRL) * crls;  /* NULL: none is given */
-    hws_openssl_roots_t *roots; /* NULL with a CA of its own */
-    hws_slice_t alpn;           /* what is offered: each name behind its length and before a NUL */
-    void *alpn_block;           /* where it lies */
+    STACK_OF(X509_CRL) * crls; /* NULL: none is given */
+    hws_parsed_roots_t *roots; /* NULL with a CA of its own */
+    hws_slice_t alpn;          /* what is offered: each name behind its length and before a NUL */
+    void *alpn_block;          /* where it lies */
 };
 
 struct hws_tls {
@@ -54,9 +45,8 @@ struct hws_tls {
     char detail[HWS_ERROR_DETAIL_MAX + 1];
 };
 
-/* HWS_ERR_TLS_OPTIONS when there are none. */
-int hws_openssl_roots_hold(hws_openssl_roots_t **out, hws_error_t *why);
-void hws_openssl_roots_release(hws_openssl_roots_t *roots);
+/* Makes the system's roots an X509_STORE. */
+extern const hws_roots_engine_t hws_openssl_roots;
 
 /* Adds the certificates of a PEM text to `store` and `*count`; what cannot be read is passed over.
  * HWS_OK or HWS_ERR_NOMEM. */

@@ -206,9 +206,9 @@ static int set_trust(hws_tls_config_t *config, const hws_tls_options_t *options,
         return rc;
     if (!options->verify || options->ca.size > 0)
         return HWS_OK;
-    if ((rc = hws_openssl_roots_hold(&config->roots, why)) != HWS_OK)
+    if ((rc = hws_roots_hold(&hws_openssl_roots, &config->roots, why)) != HWS_OK)
         return rc;
-    SSL_CTX_set1_cert_store(ssl, config->roots->store);
+    SSL_CTX_set1_cert_store(ssl, config->roots->parsed);
     return HWS_OK;
 }
 
@@ -404,8 +404,7 @@ void hws_tls_config_release(hws_tls_config_t *config)
         return;
     SSL_CTX_free(config->ssl);
     sk_X509_CRL_pop_free(config->crls, X509_CRL_free);
-    if (config->roots != NULL)
-        hws_openssl_roots_release(config->roots);
+    hws_roots_release(config->roots);
     hws_free(config->alpn_block);
     hws_free(config);
 }
