@@ -27,6 +27,8 @@
  *
  * A name without words has no address of any kind. It exits when its standard input closes, and by
  * itself after ten minutes. */
+#include "support/dns_message.h"
+
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -41,14 +43,9 @@ enum {
     LIFETIME_MS = 10 * 60 * 1000,
     BACKLOG = 1024,
     FILLERS = 8,
-    MESSAGE_SIZE = 4096,
-    NAME_SIZE = 256,
     ADDRESSES = 32,
     BUCKETS = 1024,
-    MOST_ALIASES = 8,
-    TYPE_A = 1,
-    TYPE_CNAME = 5,
-    TYPE_AAAA = 28
+    MOST_ALIASES = 8
 };
 
 enum { FOUR, SIX, FAMILIES };
@@ -67,24 +64,11 @@ typedef struct entry entry_t;
 struct entry {
     entry_t *next;
     unsigned ttl;
-    char alias[NAME_SIZE]; /* "": none */
+    char alias[DNS_NAME_SIZE]; /* "": none */
     records_t records[FAMILIES];
     bool is_set;
-    char name[NAME_SIZE];
+    char name[DNS_NAME_SIZE];
 };
-
-typedef struct {
-    unsigned char bytes[MESSAGE_SIZE];
-    size_t size;
-} message_t;
-
-/* A question as it came. */
-typedef struct {
-    const unsigned char *bytes;
-    size_t size; /* of header and question */
-    char name[NAME_SIZE];
-    int family;
-} query_t;
 
 /* A connection: its service takes what is in `in`, and says how much of it. */
 typedef struct client client_t;
@@ -92,7 +76,7 @@ typedef struct client client_t;
 struct client {
     uv_tcp_t tcp;
     size_t (*serve)(client_t *client);
-    char in[MESSAGE_SIZE];
+    char in[DNS_MESSAGE_SIZE];
     size_t size;
 };
 
@@ -214,95 +198,31 @@ static const char *set(char *arguments)
 
 /* Messages ------------------------------------------------------------------------------------ */
 
-static bool read_query(const unsigned char *bytes, size_t size, query_t *query)
+static bool take_query(const unsigned char *bytes, size_t size, dns_query_t *query)
 {
-    size_t at = 12;
-    size_t used = 0;
-    int type;
-
-    query->bytes = bytes;
-    while (at < size && bytes[at] != 0) {
-        size_t label = bytes[at++];
-
-        if (label > 63 || at + label > size || used + label + 2 > NAME_SIZE)
-            return false;
-        if (used > 0)
-            query->name[used++] = '.';
-        for (; label > 0; label--)
-            query->name[used++] = (char)tolower(bytes[at++]);
-    }
-    query->name[used] = '\0';
-    if (at + 5 > size)
-        return false;
-    query->size = at + 5;
-    type = bytes[at + 1] << 8 | bytes[at + 2];
-    query->family = type == TYPE_A ? FOUR : SIX;
-    return type == TYPE_A || type == TYPE_AAAA;
+    return dns_query_read(bytes, size, query) &&
+           (query->type == DNS_TYPE_A || query->type == DNS_TYPE_AAAA);
 }
 
-static void put(message_t *message, const void *bytes, size_t size)
+static int family_of(const dns_query_t *query)
 {
-    if (message->size + size > sizeof(message->bytes))
-        fail("the answer is too long", UV_E2BIG);
-    memcpy(message->bytes + message->size, bytes, size);
-    message->size += size;
+    return query->type == DNS_TYPE_A ? FOUR : SIX;
 }
 
-static void put_number(message_t *message, unsigned number, int bytes)
-{
-    while (bytes-- > 0) {
-        unsigned char byte = (unsigned char)(number >> (8 * bytes));
-
-        put(message, &byte, 1);
-    }
-}
-
-static void put_name(message_t *message, const char *name)
-{
-    while (*name != '\0') {
-        size_t size = strcspn(name, ".");
-
-        put_number(message, (unsigned)size, 1);
-        put(message, name, size);
-        name += size + (name[size] == '.');
-    }
-    put_number(message, 0, 1);
-}
-
-static void put_record(message_t *message, const char *name, unsigned type, unsigned ttl,
-                       size_t size)
-{
-    message->bytes[7]++;
-    put_name(message, name);
-    put_number(message, type, 2);
-    put_number(message, 1, 2);
-    put_number(message, ttl, 4);
-    put_number(message, (unsigned)size, 2);
-}
-
-static void begin(message_t *message, const query_t *query, int code)
-{
-    message->size = 0;
-    put(message, query->bytes, query->size);
-    message->bytes[2] = 0x81;
-    message->bytes[3] = (unsigned char)(0x80 | code);
-    memset(message->bytes + 6, 0, 6);
-}
-
-static void put_addresses(message_t *message, const query_t *query, const entry_t *entry,
+static void put_addresses(dns_message_t *message, const dns_query_t *query, const entry_t *entry,
                           const char *name)
 {
-    const records_t *records = &entry->records[query->family];
-    size_t size = query->family == FOUR ? 4 : 16;
+    const records_t *records = &entry->records[family_of(query)];
+    size_t size = query->type == DNS_TYPE_A ? 4 : 16;
 
     for (unsigned i = 0; i < records->count; i++) {
-        put_record(message, name, query->family == FOUR ? TYPE_A : TYPE_AAAA, entry->ttl, size);
-        put(message, records->addresses[i], size);
+        dns_put_record(message, name, query->type, entry->ttl, size);
+        dns_put(message, records->addresses[i], size);
     }
 }
 
 /* Through the aliases, which may lead in a circle. */
-static void put_answers(message_t *message, const query_t *query, const entry_t *entry)
+static void put_answers(dns_message_t *message, const dns_query_t *query, const entry_t *entry)
 {
     const char *name = query->name;
 
@@ -311,48 +231,47 @@ static void put_answers(message_t *message, const query_t *query, const entry_t 
             put_addresses(message, query, entry, name);
             return;
         }
-        put_record(message, name, TYPE_CNAME, entry->ttl, strlen(entry->alias) + 2);
-        put_name(message, entry->alias);
+        dns_put_alias(message, name, entry->alias, entry->ttl);
         name = entry->alias;
         entry = find_set(name);
     }
 }
 
 /* False: nothing is said. */
-static bool make_answer(message_t *message, const query_t *query, bool is_tcp)
+static bool make_answer(dns_message_t *message, const dns_query_t *query, bool is_tcp)
 {
     const entry_t *entry = find_set(query->name);
 
-    find(query->name, true)->records[query->family].asked++;
+    find(query->name, true)->records[family_of(query)].asked++;
     if (is_mute)
         return false;
-    switch (entry == NULL ? NX : entry->records[query->family].behaviour) {
+    switch (entry == NULL ? NX : entry->records[family_of(query)].behaviour) {
     case ANSWER:
-        begin(message, query, 0);
+        dns_begin(message, query, 0);
         put_answers(message, query, entry);
         return true;
     case NX:
-        begin(message, query, 3);
+        dns_begin(message, query, 3);
         return true;
     case SERVFAIL:
-        begin(message, query, 2);
+        dns_begin(message, query, 2);
         return true;
     case REFUSED:
-        begin(message, query, 5);
+        dns_begin(message, query, 5);
         return true;
     case SILENT:
         return false;
     case TRUNCATED:
-        begin(message, query, 0);
+        dns_begin(message, query, 0);
         if (is_tcp)
             put_answers(message, query, entry);
         else
             message->bytes[2] |= 2;
         return true;
     case MALFORMED:
-        begin(message, query, 0);
+        dns_begin(message, query, 0);
         put_addresses(message, query, entry, query->name);
-        put_number(message, 0xc0, 1);
+        dns_put_number(message, 0xc0, 1);
         message->bytes[7]++;
         return true;
     }
@@ -363,7 +282,7 @@ static bool make_answer(message_t *message, const query_t *query, bool is_tcp)
 
 static void on_alloc(uv_handle_t *handle, size_t wanted, uv_buf_t *buffer)
 {
-    static char room[MESSAGE_SIZE];
+    static char room[DNS_MESSAGE_SIZE];
 
     (void)handle;
     (void)wanted;
@@ -373,12 +292,12 @@ static void on_alloc(uv_handle_t *handle, size_t wanted, uv_buf_t *buffer)
 static void on_datagram(uv_udp_t *socket, ssize_t size, const uv_buf_t *buffer,
                         const struct sockaddr *from, unsigned flags)
 {
-    message_t message;
-    query_t query;
+    dns_message_t message;
+    dns_query_t query;
     uv_buf_t out;
 
     (void)flags;
-    if (size <= 0 || !read_query((const unsigned char *)buffer->base, (size_t)size, &query))
+    if (size <= 0 || !take_query((const unsigned char *)buffer->base, (size_t)size, &query))
         return;
     udp_count++;
     if (!make_answer(&message, &query, false))
@@ -407,12 +326,12 @@ static size_t serve_dns(client_t *client)
     const unsigned char *bytes = (const unsigned char *)client->in;
     size_t size = client->size < 2 ? 0 : (size_t)(bytes[0] << 8 | bytes[1]);
     unsigned char length[2];
-    message_t message;
-    query_t query;
+    dns_message_t message;
+    dns_query_t query;
 
     if (size == 0 || client->size < size + 2)
         return 0;
-    if (!read_query(bytes + 2, size, &query))
+    if (!take_query(bytes + 2, size, &query))
         return size + 2;
     tcp_count++;
     if (make_answer(&message, &query, true)) {

@@ -1,5 +1,7 @@
 #include "support/name_server.h"
 
+#include "support/dns_message.h"
+
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -8,10 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MESSAGE_SIZE 4096
 #define CONNECTIONS 8
-
-enum { TYPE_A = 1, TYPE_CNAME = 5, TYPE_AAAA = 28 };
 
 struct name_server {
     pthread_t thread;
@@ -26,19 +25,6 @@ struct name_server {
     unsigned late; /* questions for `late` so far */
 };
 
-typedef struct {
-    unsigned char bytes[MESSAGE_SIZE];
-    size_t size;
-} message_t;
-
-/* A question as it came. */
-typedef struct {
-    const unsigned char *bytes;
-    size_t size; /* of header and question */
-    char label[64];
-    int type;
-} query_t;
-
 static void fail(const char *what)
 {
     perror(what);
@@ -47,108 +33,33 @@ static void fail(const char *what)
 
 /* Messages ------------------------------------------------------------------------------------ */
 
-static bool read_query(const unsigned char *bytes, size_t size, query_t *query)
-{
-    size_t at = 12;
-
-    if (size < 17)
-        return false;
-    query->bytes = bytes;
-    snprintf(query->label, sizeof(query->label), "%.*s", bytes[12], (const char *)bytes + 13);
-    for (char *c = query->label; *c != '\0'; c++)
-        *c |= 0x20; /* letters become small; digits and hyphens have that bit */
-    while (at < size && bytes[at] != 0)
-        at += bytes[at] + 1U;
-    if (at + 5 > size)
-        return false;
-    query->type = bytes[at + 1] << 8 | bytes[at + 2];
-    query->size = at + 5;
-    return true;
-}
-
-static void put(message_t *message, const void *bytes, size_t size)
-{
-    if (message->size + size > sizeof(message->bytes))
-        abort();
-    memcpy(message->bytes + message->size, bytes, size);
-    message->size += size;
-}
-
-static void put_number(message_t *message, uint32_t number, int bytes)
-{
-    while (bytes-- > 0) {
-        unsigned char byte = (unsigned char)(number >> (8 * bytes));
-
-        put(message, &byte, 1);
-    }
-}
-
-/* "a.b" as labels. */
-static void put_name(message_t *message, const char *name)
-{
-    while (*name != '\0') {
-        size_t size = strcspn(name, ".");
-
-        put_number(message, (uint32_t)size, 1);
-        put(message, name, size);
-        name += size + (name[size] == '.');
-    }
-    put_number(message, 0, 1);
-}
-
-/* `name` may be NULL: that of the question. */
-static void put_record(message_t *message, const char *name, int type, uint32_t ttl)
-{
-    message->bytes[7]++;
-    if (name != NULL)
-        put_name(message, name);
-    else
-        put_number(message, 0xc00c, 2);
-    put_number(message, (uint32_t)type, 2);
-    put_number(message, 1, 2);
-    put_number(message, ttl, 4);
-}
-
-static void put_address(message_t *message, const char *name, int type, uint32_t ttl,
+static void put_address(dns_message_t *message, const char *name, int type, uint32_t ttl,
                         uint32_t number)
 {
-    put_record(message, name, type, ttl);
-    if (type == TYPE_A) {
-        put_number(message, 4, 2);
-        put_number(message, 10U << 24 | number, 4);
+    if (type == DNS_TYPE_A) {
+        dns_put_record(message, name, type, ttl, 4);
+        dns_put_number(message, 10U << 24 | number, 4);
     } else {
-        put_number(message, 16, 2);
-        put_number(message, 0, 4);
-        put_number(message, 0, 4);
-        put_number(message, 0, 4);
-        put_number(message, number, 4);
+        dns_put_record(message, name, type, ttl, 16);
+        dns_put_number(message, 0, 4);
+        dns_put_number(message, 0, 4);
+        dns_put_number(message, 0, 4);
+        dns_put_number(message, number, 4);
     }
-}
-
-static void put_alias(message_t *message, const char *name, const char *target, uint32_t ttl)
-{
-    put_record(message, name, TYPE_CNAME, ttl);
-    put_number(message, (uint32_t)strlen(target) + 2, 2);
-    put_name(message, target);
-}
-
-static void begin(message_t *message, const query_t *query, int code)
-{
-    message->size = 0;
-    put(message, query->bytes, query->size);
-    message->bytes[2] = 0x81;
-    message->bytes[3] = (unsigned char)(0x80 | code);
-    memset(message->bytes + 6, 0, 6);
 }
 
 /* Behaviour ----------------------------------------------------------------------------------- */
 
-static bool is(const query_t *query, const char *label)
+/* Whether this is the name's first label. */
+static bool is(const dns_query_t *query, const char *label)
 {
-    return strcmp(query->label, label) == 0;
+    size_t size = strlen(label);
+
+    return strncmp(query->name, label, size) == 0 &&
+           (query->name[size] == '.' || query->name[size] == '\0');
 }
 
-static int code_of(const query_t *query, bool is_tcp)
+static int code_of(const dns_query_t *query, bool is_tcp)
 {
     static const struct {
         const char *label;
@@ -161,7 +72,7 @@ static int code_of(const query_t *query, bool is_tcp)
     return is_tcp && is(query, "tcservfail") ? 2 : 0;
 }
 
-static void answer_malformed(message_t *message, const query_t *query)
+static void answer_malformed(dns_message_t *message, const dns_query_t *query)
 {
     if (is(query, "short")) {
         message->size = 5;
@@ -170,25 +81,25 @@ static void answer_malformed(message_t *message, const query_t *query)
         message->size -= 2;
     } else if (is(query, "pointer")) {
         message->bytes[7]++;
-        put_number(message, 0xc000U | (uint32_t)message->size, 2);
-        put_number(message, 0, 4);
-        put_number(message, 0, 4);
-        put_number(message, 0, 2);
+        dns_put_number(message, 0xc000U | (uint32_t)message->size, 2);
+        dns_put_number(message, 0, 4);
+        dns_put_number(message, 0, 4);
+        dns_put_number(message, 0, 2);
     } else if (is(query, "space")) {
-        put_alias(message, NULL, "a b.test", 60);
+        dns_put_alias(message, NULL, "a b.test", 60);
         put_address(message, "a b.test", query->type, 60, 1);
     }
 }
 
-static void answer(message_t *message, const query_t *query, bool is_tcp)
+static void answer(dns_message_t *message, const dns_query_t *query, bool is_tcp)
 {
     int type = query->type;
 
-    begin(message, query, code_of(query, is_tcp));
-    if (strncmp(query->label, "tc", 2) == 0 && !is_tcp)
+    dns_begin(message, query, code_of(query, is_tcp));
+    if (strncmp(query->name, "tc", 2) == 0 && !is_tcp)
         message->bytes[2] |= 2;
-    else if (query->label[0] == 'n' && query->label[1] >= '0' && query->label[1] <= '9')
-        put_address(message, NULL, type, 60, (uint32_t)atoi(query->label + 1));
+    else if (query->name[0] == 'n' && query->name[1] >= '0' && query->name[1] <= '9')
+        put_address(message, NULL, type, 60, (uint32_t)atoi(query->name + 1));
     else if (is(query, "two")) {
         put_address(message, NULL, type, 60, 2);
         put_address(message, NULL, type, 30, 1);
@@ -196,36 +107,36 @@ static void answer(message_t *message, const query_t *query, bool is_tcp)
         for (uint32_t i = 0; i < 100; i++)
             put_address(message, NULL, type, 60, i);
     } else if (is(query, "onlyfour")) {
-        if (type == TYPE_A)
+        if (type == DNS_TYPE_A)
             put_address(message, NULL, type, 60, 1);
     } else if (is(query, "ttl0"))
         put_address(message, NULL, type, 0, 1);
     else if (is(query, "ttlhuge"))
         put_address(message, NULL, type, UINT32_MAX, 1);
     else if (is(query, "chain")) {
-        put_alias(message, NULL, "one.test", 60);
-        put_alias(message, "one.test", "two.other", 7);
+        dns_put_alias(message, NULL, "one.test", 60);
+        dns_put_alias(message, "one.test", "two.other", 7);
         put_address(message, "two.other", type, 60, 1);
     } else if (is(query, "loop")) {
-        put_alias(message, NULL, "one.test", 60);
-        put_alias(message, "one.test", "loop.test", 60);
+        dns_put_alias(message, NULL, "one.test", 60);
+        dns_put_alias(message, "one.test", "loop.test", 60);
     } else if (is(query, "foreign"))
         put_address(message, "other.test", type, 60, 1);
     else if (is(query, "plain") || is(query, "late") || is(query, "tc") ||
-             strncmp(query->label, "wrong", 5) == 0)
+             strncmp(query->name, "wrong", 5) == 0)
         put_address(message, NULL, type, 60, 1);
     else
         answer_malformed(message, query);
 }
 
 /* An answer that must not be believed: 100 tries. */
-static void forge(name_server_t *server, const query_t *query, const struct sockaddr *to,
+static void forge(name_server_t *server, const dns_query_t *query, const struct sockaddr *to,
                   socklen_t size)
 {
-    message_t message;
+    dns_message_t message;
 
     for (int i = 0; i < 100; i++) {
-        begin(&message, query, 0);
+        dns_begin(&message, query, 0);
         put_address(&message, NULL, query->type, 60, 0x060606);
         if (is(query, "wrongid"))
             message.bytes[0] ^= (unsigned char)(i + 1);
@@ -238,20 +149,20 @@ static void forge(name_server_t *server, const query_t *query, const struct sock
 
 static void take_udp(name_server_t *server)
 {
-    unsigned char bytes[MESSAGE_SIZE];
+    unsigned char bytes[DNS_MESSAGE_SIZE];
     struct sockaddr_storage from;
     socklen_t from_size = sizeof(from);
     struct sockaddr *to = (struct sockaddr *)&from;
     ssize_t size = recvfrom(server->udp, bytes, sizeof(bytes), 0, to, &from_size);
-    message_t message;
-    query_t query;
+    dns_message_t message;
+    dns_query_t query;
 
-    if (size < 0 || !read_query(bytes, (size_t)size, &query))
+    if (size < 0 || !dns_query_read(bytes, (size_t)size, &query))
         return;
     server->udp_count++;
     if (is(&query, "silent") || (is(&query, "late") && server->late++ == 0))
         return;
-    if (strncmp(query.label, "wrong", 5) == 0)
+    if (strncmp(query.name, "wrong", 5) == 0)
         forge(server, &query, to, from_size);
     answer(&message, &query, false);
     sendto(server->udp, message.bytes, message.size, 0, to, from_size);
@@ -260,13 +171,13 @@ static void take_udp(name_server_t *server)
 /* False: this connection is over. Questions are short, and come whole over loopback. */
 static bool take_tcp(name_server_t *server, int fd)
 {
-    unsigned char bytes[MESSAGE_SIZE];
+    unsigned char bytes[DNS_MESSAGE_SIZE];
     ssize_t size = recv(fd, bytes, sizeof(bytes), 0);
     unsigned char length[2];
-    message_t message;
-    query_t query;
+    dns_message_t message;
+    dns_query_t query;
 
-    if (size < 2 || !read_query(bytes + 2, (size_t)size - 2, &query))
+    if (size < 2 || !dns_query_read(bytes + 2, (size_t)size - 2, &query))
         return false;
     server->tcp_count++;
     if (is(&query, "tcclose"))
