@@ -128,6 +128,30 @@ describe("example", function()
     secure:stop()
   end)
 
+  it("smtp.lua hands a message over inside TLS, and takes no less", function()
+    local secure = servers.smtp { cert = servers.certificate "good.pem", key = servers.certificate "leaf.key" }
+    local plain = servers.smtp()
+    local letter = "Subject: hello\n\n.a dot\nand ..more\n."
+    local file = assert(io.open(secure.dir .. "/letter", "wb"))
+    file:write(letter)
+    file:close()
+    local function send(server, ca)
+      local command = "%s examples/smtp.lua tcp://localhost:%d a@example.org b@example.org %s <%s/letter"
+      return run(command:format(lua, server.port, ca, secure.dir))
+    end
+    local root, stranger = servers.certificate "root.pem", servers.certificate "stranger.pem"
+    assert.equal("sent\n", (send(secure, root)))
+    local pipe = assert(io.popen(("cat %s/new/*"):format(secure.mail)))
+    local filed = pipe:read "*a":gsub("\r\n", "\n")
+    pipe:close()
+    assert.is_truthy(filed:find "\nX%-MailFrom: a@example.org\n", filed)
+    assert.is_truthy(filed:find("\n\n.a dot\nand ..more\n.", 1, true), filed)
+    assert.is_truthy(send(secure, stranger):find("CERT_UNTRUSTED", 1, true))
+    assert.is_truthy(send(plain, root):find("454 TLS not available", 1, true), (send(plain, root)))
+    secure:stop()
+    plain:stop()
+  end)
+
   -- Neovim is built with LuaJIT and can load only that core.so.
   if rawget(_G, "jit") then
     it("neovim shows a URL in a buffer while the editor goes on", function()

@@ -452,4 +452,17 @@ function servers.postgres(tls)
   end, probe_postgres)
 end
 
+-- SMTP -----------------------------------------------------------------------------------------------
+
+--- Debian's aiosmtpd, which files messages: with `tls`, { cert =, key = } as paths, it takes none outside TLS.
+function servers.smtp(tls)
+  local program = find_program "aiosmtpd"
+  local options = tls and { "--tlscert", tls.cert, "--tlskey", tls.key } or {}
+  return start_on_port(Server, function(self)
+    self.mail = self.dir .. "/mail"
+    self:run("TERM", "sh", "-c", [[cd "$1" && shift && exec "$@" -c aiosmtpd.handlers.Mailbox mail]], "sh", self.dir,
+      program, "-n", "-l", "127.0.0.1:" .. self.port, (unpack or table.unpack)(options))
+  end)
+end
+
 return servers
