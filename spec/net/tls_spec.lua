@@ -296,6 +296,25 @@ describe("over TLS", function()
       assert.equal(0, api:stats().failed)
     end)
 
+    it("goes on with the ticket that the server gave in place of the old one", function()
+      local keys = { os.tmpname(), os.tmpname() }
+      for i, path in ipairs(keys) do
+        local file = assert(io.open(path, "wb"))
+        file:write((tostring(i):rep(80)))
+        file:close()
+        keys[i] = ("ssl_session_ticket_key %s;"):format(path)
+      end
+      local old, both, new = nginx(keys[1]), nginx(keys[2] .. keys[1]), nginx(keys[2])
+      local function peer(server) return { { "https://localhost:" .. server.tls, id = "x" } } end
+      local api = upstream(nil, once { peers = peer(old) })
+      assert.equal("fr", made(api, 2))
+      api:update { peers = peer(both) }
+      assert.equal("r", made(api, 1))
+      api:update { peers = peer(new) }
+      assert.equal("rr", made(api, 2))
+      for _, key in ipairs(keys) do os.remove(key:match " (.*);") end
+    end)
+
     it("is not kept of a handshake that failed", function()
       local server = nginx()
       started[#started + 1] = servers.relay(server.tls, "fin:60")
@@ -450,6 +469,23 @@ describe("over TLS", function()
         end)
       end
       assert.equal(1, raw:stats().created)
+    end)
+
+    it("whose server asks to renegotiate does not, and nothing but the connection is lost", function()
+      local server = servers.openssl("good", nil, ONLY_1_2)
+      local raw = upstream(server.port, nil, "tls")
+      for _ = 1, 2 do
+        local conn = assert(raw:acquire())
+        server:type "hello"
+        assert.equal("hello", conn:read "line")
+        server:type "r"
+        -- OpenSSL takes our refusal for a failure of its own, and ends it.
+        fails({ kind = "tls", code = "ALERT" }, conn:read "line")
+        conn:release()
+      end
+      assert.equal(2, raw:stats().created)
+      assert.equal(2, raw:stats().closed.failed)
+      server:stop()
     end)
 
     it("that was made under other options is not used again", function()

@@ -361,6 +361,7 @@ end
 --
 --     -rev      sends each line back, reversed
 --     -HTTP     answers a GET with the file of that name from `files`, as it is, and closes
+--     neither   says what is typed, and obeys some letters that stand alone in a line
 -- @param files table? texts by their names
 function servers.openssl(certificate, files, ...)
   local program = find_program "openssl"
@@ -376,10 +377,15 @@ function servers.openssl(certificate, files, ...)
       write_file(self.dir .. "/chain.pem", chain)
       options[#options + 1], options[#options + 2] = "-cert_chain", "chain.pem"
     end
-    self:run("TERM", "sh", "-c", [[cd "$1" && shift && exec "$@"]], "sh", self.dir, program, "s_server",
+    self:run("TERM", "sh", "-c", [[cd "$1" && shift && mkfifo in && exec "$@" <>in]], "sh", self.dir, program, "s_server",
       "-accept", "127.0.0.1:" .. self.port, "-cert", "leaf.pem", "-key", key,
       (unpack or table.unpack)(options))
   end)
+end
+
+--- What a person at the terminal of a server of servers.openssl would type.
+function Server:type(line)
+  write_file(self.dir .. "/in", line .. "\n")
 end
 
 --- socat as a server of TLS before another port: what is said there comes through, FIN as close_notify.
