@@ -1,5 +1,6 @@
 /* TLS between a manager and a peer of the simulated world, in memory on both sides: cut, silent, slow
  * and in pieces wherever that can be. */
+#include "base/memory.h"
 #include "support/stage.h"
 #include "support/tls_far.h"
 
@@ -24,6 +25,26 @@ static struct {
 #define NEVER_SILENT SIZE_MAX
 
 static hws_upstream_t *upstream;
+
+/* Which allocation fails, not counting those of the peer. */
+static struct {
+    uint64_t at; /* 0: none */
+    uint64_t count;
+} failure;
+
+static void suspend_failure(void)
+{
+    if (failure.at == 0)
+        return;
+    failure.count += hws_memory_count();
+    hws_memory_fail_at(0);
+}
+
+static void resume_failure(void)
+{
+    if (failure.at > failure.count)
+        hws_memory_fail_at(failure.at - failure.count);
+}
 
 /* ---- the peer ---- */
 
@@ -60,6 +81,7 @@ static void on_cipher(visit_t *visit, const char *bytes, size_t size)
 {
     size_t before = peer.sent;
 
+    suspend_failure();
     if (visit->number != peer.visit) {
         peer.visit = visit->number;
         peer.sent = peer.shaken_at = 0;
@@ -76,6 +98,7 @@ static void on_cipher(visit_t *visit, const char *bytes, size_t size)
     say_cipher(visit);
     if (peer.closes && peer.sent > before && peer.shaken_at > 0 && peer.sent > peer.shaken_at)
         hws_sim_close(visit->conn, HWS_SIM_FINISH);
+    resume_failure();
 }
 
 /* ---- the stage ---- */
@@ -471,8 +494,59 @@ static void it_may_be_interrupted_at_any_turn(void **state)
     }
 }
 
+/* ---- out of memory ---- */
+
+static bool is_fair(int code)
+{
+    return code == HWS_OK || code == HWS_ERR_NOMEM || code == HWS_ERR_TLS_EOF ||
+           hws_error_kind(code) == HWS_KIND_RESET || code == HWS_ERR_TIMEOUT;
+}
+
+/* A full handshake or a resumed one, a request, and the end; then all goes well. */
+static bool ask_with_failure(uint64_t n, bool is_resumed)
+{
+    uint64_t count;
+
+    begin(false, true);
+    way()->chunking = HWS_SIM_RANDOM;
+    if (is_resumed) {
+        assert_true(ask_is_ok(ask_once(HWS_S(1))));
+        drop_connections();
+        ask_dispose(&stage.asks[0]);
+    }
+    failure.at = n;
+    failure.count = 0;
+    resume_failure();
+    ask_init(&stage.asks[0]);
+    (void)ask_start(&stage.asks[0], upstream);
+    world_run(&stage.world, HWS_S(40));
+    suspend_failure();
+    count = failure.count;
+    failure.at = 0;
+    assert_true(is_fair(stage.asks[0].code));
+    assert_true(ask_is_ok(ask_once(HWS_S(1))));
+    finish();
+    return count >= n;
+}
+
+static void a_request_survives_any_failing_allocation(void **state)
+{
+    int is_resumed;
+
+    (void)state;
+    for (is_resumed = 0; is_resumed < 2; is_resumed++) {
+        uint64_t n = 1;
+
+        while (ask_with_failure(n, is_resumed == 1))
+            n++;
+        assert_in_range(n, 10, 1000);
+    }
+}
+
 static int clear(void **state)
 {
+    hws_memory_fail_at(0);
+    failure.at = 0;
     if (peer.far != NULL)
         finish();
     return stage_clear(state);
@@ -493,6 +567,7 @@ int main(void)
         TLS_TEST(what_was_made_under_other_options_serves_no_more),
         TLS_TEST(what_is_being_shaken_under_other_options_serves_once),
         TLS_TEST(it_may_be_interrupted_at_any_turn),
+        TLS_TEST(a_request_survives_any_failing_allocation),
     };
 
     return cmocka_run_group_tests_name("tls", tests, NULL, NULL);

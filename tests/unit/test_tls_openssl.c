@@ -130,14 +130,19 @@ static int near_turn(talk_t *talk, bool is_ready)
     return rc;
 }
 
-static int connect_as(talk_t *talk, const char *name, const hws_tls_session_t *resume)
+static void far_accept(talk_t *talk)
 {
-    int rc;
-
     talk->far = SSL_new(talk->context);
     assert_non_null(talk->far);
     SSL_set_bio(talk->far, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
     SSL_set_accept_state(talk->far);
+}
+
+static int connect_as(talk_t *talk, const char *name, const hws_tls_session_t *resume)
+{
+    int rc;
+
+    far_accept(talk);
     assert_int_equal(hws_tls_create(talk->config, name, resume, &talk->near), HWS_OK);
     while ((rc = near_turn(talk, false)) == HWS_AGAIN) {
         if (hws_buffer_is_empty(&talk->to_near))
@@ -565,6 +570,118 @@ static void errors_of_others_are_not_taken_for_ours(void **state)
     end(&talk);
 }
 
+/* Memory -------------------------------------------------------------------------------------- */
+
+#define STRIDE 37 /* there are 9000, and each takes a handshake */
+
+/* OpenSSL's own allocations. The far end's are not counted: it is off there. */
+static struct {
+    bool is_on;
+    uint64_t fail_at;
+    uint64_t count;
+} engine;
+
+static void *engine_alloc(size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return engine.is_on && ++engine.count == engine.fail_at ? NULL : malloc(size);
+}
+
+static void *engine_realloc(void *block, size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return engine.is_on && ++engine.count == engine.fail_at ? NULL : realloc(block, size);
+}
+
+static void engine_free(void *block, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    free(block);
+}
+
+static int near_turn_counted(talk_t *talk, bool is_ready)
+{
+    int rc;
+
+    engine.is_on = true;
+    rc = near_turn(talk, is_ready);
+    engine.is_on = false;
+    return rc;
+}
+
+static int create_counted(talk_t *talk)
+{
+    hws_tls_options_t options = trusting();
+    hws_error_t why;
+    int rc;
+
+    options.cert = HWS_SLICE(FILE_OF("client.pem"));
+    options.key = HWS_SLICE(FILE_OF("leaf.key"));
+    engine.is_on = true;
+    rc = hws_tls_config_create(&options, &talk->config, &why);
+    if (rc == HWS_OK)
+        rc = hws_tls_create(talk->config, "localhost", NULL, &talk->near);
+    engine.is_on = false;
+    return rc;
+}
+
+/* A handshake and some data. */
+static int converse_counted(talk_t *talk)
+{
+    int rc = create_counted(talk);
+
+    if (rc != HWS_OK)
+        return rc;
+    far_accept(talk);
+    while ((rc = near_turn_counted(talk, false)) == HWS_AGAIN)
+        far_turn(talk);
+    if (rc != HWS_OK)
+        return rc;
+    far_turn(talk);
+    far_send(talk, "hello");
+    if ((rc = near_turn_counted(talk, true)) != HWS_OK)
+        return rc;
+    engine.is_on = true;
+    rc = hws_tls_write(talk->near, slice_of("hello"), &talk->out);
+    engine.is_on = false;
+    return rc;
+}
+
+/* Some allocations OpenSSL can do without, and of the failure of some others it tells as of any
+ * failure. But a stranger is never let in for want of memory. */
+static void allocations_of_the_engine_may_fail(void **state)
+{
+    static const char *const certificates[] = {FILE_OF("good.pem"), FILE_OF("untrusted.pem")};
+    hws_tls_options_t options = trusting();
+    bool is_through = false;
+
+    (void)state;
+    for (engine.fail_at = 1; !is_through; engine.fail_at += STRIDE) {
+        int i;
+
+        for (i = 0; i < 2; i++) {
+            talk_t talk;
+            int rc;
+
+            begin_with(&talk, certificates[i], &options);
+            hws_tls_config_release(talk.config);
+            talk.config = NULL;
+            engine.count = 0;
+            rc = converse_counted(&talk);
+            is_through = engine.count < engine.fail_at;
+            assert_true(i == 0 || rc != HWS_OK);
+            assert_int_not_equal(rc, HWS_AGAIN);
+            if (is_through)
+                assert_int_equal(rc, i == 0 ? HWS_OK : HWS_ERR_CERT_UNTRUSTED);
+            end(&talk);
+        }
+    }
+    assert_true(engine.fail_at > 1000);
+}
+
 static int clean_up(void **state)
 {
     (void)state;
@@ -591,8 +708,11 @@ int main(void)
         cmocka_unit_test(a_changed_record_is_refused),
         cmocka_unit_test(secrets_are_logged_with_the_labels_of_1_3),
         cmocka_unit_test(errors_of_others_are_not_taken_for_ours),
+        cmocka_unit_test(allocations_of_the_engine_may_fail),
     };
 
+    if (CRYPTO_set_mem_functions(engine_alloc, engine_realloc, engine_free) != 1)
+        return 1;
     unlink(KEYLOG);
     setenv("SSLKEYLOGFILE", KEYLOG, 1);
     return cmocka_run_group_tests(tests, NULL, clean_up);

@@ -217,7 +217,8 @@ static int attach(hws_tls_t *tls)
     BIO_set_data(bio, tls);
     BIO_set_init(bio, 1);
     SSL_set_bio(tls->ssl, bio, bio);
-    SSL_set_app_data(tls->ssl, tls);
+    if (SSL_set_app_data(tls->ssl, tls) != 1)
+        return HWS_ERR_NOMEM;
     SSL_set_msg_callback(tls->ssl, note_message);
     SSL_set_msg_callback_arg(tls->ssl, tls);
     SSL_set_connect_state(tls->ssl);

@@ -20,8 +20,10 @@ int hws_openssl_add_certificates(X509_STORE *store, const char *text, size_t siz
     BIO *bio = BIO_new_mem_buf(text, (int)size);
     int reason = ERR_R_MALLOC_FAILURE;
 
-    if (bio == NULL)
+    if (bio == NULL) {
+        ERR_clear_error();
         return HWS_ERR_NOMEM;
+    }
     do {
         X509 *certificate;
 
