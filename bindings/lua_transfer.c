@@ -292,8 +292,11 @@ static void leave_upgrade(hwl_wait_t *wait)
     hwl_conn_t *conn = wait->subject;
 
     conn->reader = NULL;
-    if (conn->is_reading && conn->lease != NULL)
+    /* How it ended is asked for, though nobody is told: else the next upgrade would be. */
+    if (conn->is_reading && conn->lease != NULL) {
         hws_lease_cancel_read(conn->lease);
+        (void)hws_lease_start_tls(conn->lease, NULL);
+    }
     conn->is_reading = false;
     hwl_conn_leave(conn);
 }
