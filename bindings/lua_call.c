@@ -146,6 +146,23 @@ void hwl_calls_forget(hwl_t *lua, const hwl_group_t *group)
     }
 }
 
+/* Their memory stays: what the parent's objects hold still points to it. */
+void hwl_calls_forget_all(hwl_t *lua)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(&lua->calls)) != NULL) {
+        hwl_call_t *call = HWS_CONTAINER(link, hwl_call_t, link);
+
+        if (call->handle != NULL)
+            *call->handle = NULL;
+        hws_list_remove(link);
+        lua->pending--;
+        if (call->group != NULL)
+            call->group->count--;
+    }
+}
+
 void hwl_calls_abandon(lua_State *L, hwl_t *lua)
 {
     hws_list_t *link;

@@ -19,6 +19,8 @@ void hwl_call_go_on(hwl_wait_t *wait);
 void hwl_calls_cancel(hwl_t *lua, const hwl_group_t *group);
 /* It exists no longer. */
 void hwl_calls_forget(hwl_t *lua, const hwl_group_t *group);
+/* In a forked child: none will end, and cancelling one does nothing. */
+void hwl_calls_forget_all(hwl_t *lua);
 /* Gives up all: their Lua state is being closed. */
 void hwl_calls_abandon(lua_State *L, hwl_t *lua);
 

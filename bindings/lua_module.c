@@ -100,9 +100,10 @@ static int close_state(lua_State *L)
     hws_loop_destroy(lua->loop);
     lua->loop = NULL;
     hws_fields_dispose(&lua->lines);
-    hws_slab_dispose(&lua->conn_slab);
-    /* Else a finalizer started one, which is collected later or not at all; or this is a forked
+    /* Else a finalizer started a task, which is collected later or not at all; or this is a forked
      * child, which has those of its parent. */
+    if (lua->conn_slab.live == 0)
+        hws_slab_dispose(&lua->conn_slab);
     if (lua->task_slab.live == 0)
         hws_slab_dispose(&lua->task_slab);
     return 0;

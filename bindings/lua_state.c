@@ -1,6 +1,8 @@
 #include "lua_state.h"
 
 #include "base/buffer.h"
+#include "lua_call.h"
+#include "lua_task.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,28 +11,40 @@
 #define LONGEST_SPAN 1e9 /* seconds; about 30 years */
 #define SHOWN_BYTES 60   /* of a string in a message */
 
+static void forget_links(hws_list_t *list)
+{
+    while (!hws_list_is_empty(list))
+        hws_list_remove(list->next);
+}
+
+void hwl_note_fork(lua_State *L, hwl_t *lua)
+{
+    if (lua->loop == NULL || !hws_loop_is_forked(lua->loop))
+        return;
+    lua->loop = NULL; /* first: what follows must not tell it anything */
+    lua->turner = NULL;
+    lua->running = NULL;
+    lua->group = NULL;
+    hwl_tasks_forget(lua);
+    hwl_calls_forget_all(lua);
+    forget_links(&lua->conns);
+    forget_links(&lua->exchanges);
+    forget_links(&lua->drains);
+    forget_links(&lua->managers);
+    luaL_unref(L, LUA_REGISTRYINDEX, lua->default_manager);
+    lua->default_manager = LUA_NOREF;
+    lua->is_host_armed = false;
+}
+
 hws_loop_t *hwl_loop(lua_State *L, hwl_t *lua)
 {
     int rc;
 
     if (lua->is_closed)
         luaL_error(L, "hawser cannot be used any more: the Lua state is being closed");
-    if (lua->loop != NULL && (lua->turner != NULL || !hws_loop_is_forked(lua->loop)))
+    hwl_note_fork(L, lua);
+    if (lua->loop != NULL)
         return lua->loop;
-    if (lua->loop != NULL) {
-        /* What the parent had in flight is the parent's; this process begins with nothing. */
-        hws_list_init(&lua->tasks);
-        hws_list_init(&lua->calls);
-        hws_list_init(&lua->conns);
-        hws_list_init(&lua->exchanges);
-        hws_list_init(&lua->drains);
-        hws_list_init(&lua->managers);
-        luaL_unref(L, LUA_REGISTRYINDEX, lua->default_manager);
-        lua->default_manager = LUA_NOREF;
-        lua->pending = 0;
-        lua->is_host_armed = false;
-    }
-    lua->loop = NULL;
     if ((rc = hws_loop_create(&lua->loop)) != HWS_OK)
         luaL_error(L, "no event loop: %s", hws_error_text(rc));
     if (!lua->is_external) {

@@ -123,6 +123,9 @@ hwl_t *hwl_find(lua_State *L);
 
 /* The state's loop. Made when there is none; made anew in a forked child. Raises on failure. */
 hws_loop_t *hwl_loop(lua_State *L, hwl_t *lua);
+/* In a forked child: gives up the loop and all that the parent had in flight, which is the parent's.
+ * Code of a task or a callback that is running goes on, but outside of both. Harmless elsewhere. */
+void hwl_note_fork(lua_State *L, hwl_t *lua);
 
 /* Pushes the metatable of a type, or the helper. */
 static inline void hwl_push_type(lua_State *L, const hwl_t *lua, hwl_type_t type)

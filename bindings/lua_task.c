@@ -89,12 +89,10 @@ void hwl_task_unhold(hwl_task_t *task)
     hws_slab_give(&task->lua->task_slab, task);
 }
 
-/* Leaves what it waits for and all lists. */
-static void leave(hwl_task_t *task)
+static void leave_lists(hwl_task_t *task)
 {
     hwl_t *lua = task->lua;
 
-    hwl_wait_abandon(&task->wait);
     hws_list_remove(&task->start.link);
     hws_list_remove(&task->link);
     task->state = HWL_TASK_ENDED;
@@ -102,6 +100,29 @@ static void leave(hwl_task_t *task)
     if (task->group != NULL)
         task->group->count--;
     task->group = NULL;
+}
+
+/* Leaves what it waits for and all lists. */
+static void leave(hwl_task_t *task)
+{
+    hwl_wait_abandon(&task->wait);
+    leave_lists(task);
+}
+
+/* Neither what they wait for nor who waits for them may be told: both are the parent's. */
+void hwl_tasks_forget(hwl_t *lua)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(&lua->tasks)) != NULL) {
+        hwl_task_t *task = HWS_CONTAINER(link, hwl_task_t, link);
+
+        task->is_canceled |= task->state != HWL_TASK_RUNNING;
+        task->wait.operation = NULL;
+        task->on_end = NULL;
+        hws_list_init(&task->joiners);
+        leave_lists(task);
+    }
 }
 
 void hwl_tasks_abandon(lua_State *L, hwl_t *lua)
@@ -157,7 +178,8 @@ static void take_error(lua_State *L, hwl_task_t *task)
 static void end(hwl_task_t *task, int count)
 {
     task->count = count;
-    leave(task);
+    if (task->state != HWL_TASK_ENDED) /* else a fork came meanwhile */
+        leave(task);
     if (task->has_raised)
         take_error(task->lua->turner, task);
     if (task->on_end != NULL)
@@ -280,17 +302,19 @@ static bool goes_on(hwl_task_t *task, int *status, int *count)
 static void run(hwl_task_t *task, int count)
 {
     hwl_t *lua = task->lua;
+    lua_State *turner = lua->turner;
     int status;
 
     task->state = HWL_TASK_RUNNING;
     lua->running = task;
     lua->group = task->group;
     do {
-        status = hwl_resume(task->L, lua->turner, count, &count);
+        status = hwl_resume(task->L, turner, count, &count);
         if (lua->hooked != NULL)
             raise_late(task, &status, &count);
     } while (status != LUA_OK ? goes_on(task, &status, &count)
                               : HWL_IS_LUA51 && hwl_pcall_next(task, &status, &count));
+    lua->turner = turner; /* which a forked child has forgotten */
     lua->running = NULL;
     lua->group = NULL;
     if (status == LUA_YIELD) {

@@ -57,6 +57,9 @@ void hwl_task_go_on(hwl_wait_t *wait);
 int hwl_task_wait(lua_State *L, hwl_wait_t *wait, int arguments);
 /* Gives up all that have not ended: their Lua state is being closed. */
 void hwl_tasks_abandon(lua_State *L, hwl_t *lua);
+/* In a forked child: all that have not ended count as canceled, and never go on. One whose code is
+ * running ends when that returns, but nobody waits for it. */
+void hwl_tasks_forget(hwl_t *lua);
 
 /* Functions that Lua sees. */
 int hwl_task_spawn(lua_State *L);

@@ -111,6 +111,7 @@ static bool is_host_busy(lua_State *L, const hwl_t *lua)
 
 void hwl_wait_check_block(lua_State *L, hwl_t *lua)
 {
+    hwl_note_fork(L, lua);
     if (lua->turner != NULL || (lua->is_external && !is_main(L)) || is_host_busy(L, lua))
         luaL_error(L, "cannot wait here: pass a callback or use hawser.spawn");
 }
@@ -119,6 +120,7 @@ hwl_wait_t *hwl_wait_begin(lua_State *L, hwl_t *lua, int callback, hwl_wait_t *l
 {
     hwl_task_t *task;
 
+    hwl_note_fork(L, lua);
     if (callback != 0)
         return hwl_call_create(L, lua, callback);
     if ((task = hwl_wait_task(L, lua)) != NULL) {
@@ -268,25 +270,33 @@ static void note_thread(lua_State *L, const hwl_t *lua)
 
 int hwl_wait_turn(lua_State *L, hwl_t *lua, bool wait)
 {
+    hws_loop_t *loop = lua->loop;
     int rc;
 
     assert(lua->turner == NULL);
     luaL_checkstack(L, LUA_MINSTACK, "turning the loop");
     lua->turner = L;
-    rc = hws_loop_run(lua->loop, wait);
+    rc = hws_loop_run(loop, wait);
     lua->turner = NULL;
     note_thread(L, lua);
+    if (hws_loop_is_forked(loop)) {
+        hwl_note_fork(L, lua);
+        return HWS_ERR_FORKED;
+    }
     return rc;
 }
 
 static int block(lua_State *L, hwl_wait_t *wait)
 {
     int count;
+    int rc;
 
     do {
         wait->is_ready = false;
         while (!wait->is_ready) {
-            if (hwl_wait_turn(L, wait->lua, true) == HWS_END && !wait->is_ready) {
+            if ((rc = hwl_wait_turn(L, wait->lua, true)) == HWS_ERR_FORKED)
+                return hwl_error_fail_code(L, wait->lua, rc, NULL);
+            if (rc == HWS_END && !wait->is_ready) {
                 hwl_wait_abandon(wait);
                 return luaL_error(L, "this wait would never end: nothing is in flight");
             }

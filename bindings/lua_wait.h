@@ -95,7 +95,8 @@ void hwl_wait_abandon(hwl_wait_t *wait);
 int hwl_wait_take(lua_State *L, hwl_wait_t *wait);
 /* The function in hwl_t.push_results. */
 int hwl_wait_push_results(lua_State *L);
-/* hws_loop_run() on this Lua thread, which must be able to wait. */
+/* hws_loop_run() on this Lua thread, which must be able to wait. HWS_ERR_FORKED: this process was
+ * forked meanwhile, and nothing that was in flight is any more. */
 int hwl_wait_turn(lua_State *L, hwl_t *lua, bool wait);
 
 /* Whether code of a task runs on this very Lua thread; the task, or NULL. */

@@ -124,6 +124,116 @@ describe("a process", function()
       end))
     end)
 
+    describe("while the loop turns", function()
+      local path
+
+      before_each(function() path = faultd.dir .. "/child" end)
+
+      -- Ends a child that came out of what it was forked in, or waits for it; what it said.
+      local function settle(pid, ...)
+        if pid == 0 then
+          local said = { ... }
+          for i = 1, select("#", ...) do said[i] = tostring(said[i]) end
+          local _, fresh = pcall(function() return assert(hawser.new():get(url "/ok")).body end)
+          local file = io.open(path, "w")
+          file:write(table.concat(said, " "), " ", fresh)
+          file:close()
+          process.exit(0)
+        end
+        assert.equal(0, process.wait(pid))
+        return io.lines(path)()
+      end
+
+      it("is no task in the child any more: a new manager blocks, and tasks run on it", function()
+        local said
+        hawser.run(function()
+          hawser.spawn(function() hawser.sleep(.05) end)
+          said = in_child(function()
+            local fresh = hawser.new()
+            local body = assert(fresh:get(url "/ok")).body
+            local bodies = hawser.run(function()
+              local task = hawser.spawn(function() return assert(fresh:get(url "/ok")).body end)
+              assert(hawser.sleep(.001))
+              return select(2, assert(task:join()))
+            end)
+            hawser.run()
+            local res, err = api:get "/ok"
+            return body .. " " .. bodies .. " " .. tostring(res) .. " " .. err.code
+          end)
+        end)
+        assert.equal("ok ok nil FORKED", said)
+      end)
+
+      it("ends hawser.run in the child with what its function returns", function()
+        local pid
+        local returned = hawser.run(function()
+          hawser.spawn(function() hawser.sleep(.01) end)
+          hawser.sleep(0)
+          pid = process.fork()
+          return "mine"
+        end)
+        assert.equal("mine ok", settle(pid, returned))
+      end)
+
+      it("raises in the child what its function raises", function()
+        local pid
+        local ok, err = pcall(hawser.run, function()
+          pid = process.fork()
+          if pid == 0 then
+            hawser.now()
+            error("on purpose", 0)
+          end
+        end)
+        assert.equal("false on purpose ok", settle(pid, ok, err and err:match "^[^\n]*"))
+      end)
+
+      it("lets no other task go on in the child, and leaves it canceled", function()
+        local pid, task
+        local _, err = hawser.run(function()
+          local forking = hawser.spawn(function() pid = process.fork() end)
+          task = hawser.spawn(function() return assert(api:get "/ok?key=other").status end)
+          assert(forking:join())
+          return assert(task:join())
+        end)
+        if pid == 0 then task:cancel() end
+        local _, other = task:join()
+        assert.equal("canceled canceled ok", settle(pid, pid == 0 and err.kind, pid == 0 and other.kind))
+        assert.equal(200, other)
+        assert.equal(1, faultd:ask "seen/GET/other")
+      end)
+
+      it("ends in the child the call that a callback was called under", function()
+        local pid
+        api:get("/ok", function() pid = process.fork() end)
+        local res, err = api:get "/drip/40/5"
+        assert.equal("nil FORKED ok", settle(pid, pid ~= 0 or res, pid ~= 0 or err.code))
+        assert.equal(40, #res.body)
+      end)
+
+      it("takes no bytes of the parent's in the child", function()
+        local raw = m:upstream("raw", { peers = { "tcp://127.0.0.1:" .. faultd.raw } })
+        local pid, said
+        local lines = {}
+        local function read_both()
+          local function read(conn)
+            assert(conn:write "+hold raw\n")
+            local line = assert(conn:read "line")
+            pid = pid or process.fork()
+            if pid ~= 0 then said = said or settle(pid) end
+            lines[#lines + 1] = line
+          end
+          for _ = 1, 2 do hawser.spawn(function() return raw:with(read) end) end
+          faultd:ask "held/raw/2"
+          -- In a process of its own, so that both have their bytes before this one looks.
+          in_child(function() hawser.new():get(("http://127.0.0.1:%d/release/raw"):format(faultd.control)) end)
+        end
+        hawser.run(read_both)
+        if pid == 0 then settle(pid) end
+        assert.equal(" ok", said)
+        assert.same({ "released", "released" }, lines)
+      end)
+    end)
+
     it("goes on in the parent with what is in flight, whatever the child does to it", function()
       local raw = m:upstream("raw", { peers = { "tcp://127.0.0.1:" .. faultd.raw } })
       local closing = hawser.new()

@@ -13,7 +13,8 @@ HWS_API int hws_loop_create(hws_loop_t **out);
 HWS_API void hws_loop_destroy(hws_loop_t *loop);
 
 /* Takes inputs and delivers what they brought. With `wait`, waits for at least one, unless nothing
- * is left that could bring one: then it returns HWS_END. Not from inside a callback. */
+ * is left that could bring one: then it returns HWS_END. Not from inside a callback. A callback may
+ * fork: in the child nothing more is delivered, and this returns HWS_END at once. */
 HWS_API int hws_loop_run(hws_loop_t *loop, bool wait);
 
 /* For a host loop: poll this descriptor for reading, at most for the span that

@@ -29,7 +29,8 @@ static void arm(hws_loop_t *loop)
     loop->io->ops->arm(loop->io, next);
 }
 
-/* Does what is deferred now; what that defers waits for another rest, so that inputs go on. */
+/* Does what is deferred now; what that defers waits for another rest, so that inputs go on. Some of
+ * it is user code, which may fork: what is left is the parent's to do. */
 static void on_rest(void *owner)
 {
     hws_loop_t *loop = owner;
@@ -40,6 +41,8 @@ static void on_rest(void *owner)
     while ((link = hws_list_first(&loop->resting)) != NULL) {
         hws_deferred_t *deferred = HWS_CONTAINER(link, hws_deferred_t, link);
 
+        if (hws_loop_is_forked(loop))
+            return;
         hws_list_remove(link);
         deferred->run(deferred);
     }
@@ -120,7 +123,7 @@ int hws_loop_run(hws_loop_t *loop, bool wait)
     loop->is_turning = true;
     rc = loop->io->ops->run(loop->io, wait ? HWS_RUN_ONCE : HWS_RUN_NOWAIT);
     loop->is_turning = false;
-    while ((link = hws_list_first(&loop->turned)) != NULL) {
+    while (!hws_loop_is_forked(loop) && (link = hws_list_first(&loop->turned)) != NULL) {
         hws_deferred_t *deferred = HWS_CONTAINER(link, hws_deferred_t, link);
 
         hws_list_remove(link);

@@ -158,8 +158,12 @@ static void rest(world_t *world)
     world->io.on_rest(world->io.owner);
 }
 
+/* Nothing in a forked child, also when it was forked while the inputs of a turn were taken: they are
+ * the parent's. */
 static int events_wanted(const endpoint_t *socket)
 {
+    if (is_forked(world_of_socket(socket)))
+        return 0;
     switch ((state_t)socket->state) {
     case CONNECTING:
         return UV_WRITABLE;
@@ -302,12 +306,12 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         note_watched(socket, 0);
     }
     socket->is_in_input = true;
-    if (socket->state == CONNECTING) {
-        tell_connected(socket);
-    } else {
-        if (events & UV_READABLE)
-            take_bytes(socket);
-        if ((events & UV_WRITABLE) && (events_wanted(socket) & UV_WRITABLE))
+    if (events & UV_READABLE && socket->state != CONNECTING)
+        take_bytes(socket);
+    if ((events & UV_WRITABLE) && (events_wanted(socket) & UV_WRITABLE)) {
+        if (socket->state == CONNECTING)
+            tell_connected(socket);
+        else
             continue_flush(socket);
     }
     socket->is_in_input = false;
@@ -576,6 +580,8 @@ static void tell_answers(world_t *world)
     size_t count;
 
     for (count = world->dns.answered_count; count > 0 && world->dns.answered_count > 0; count--) {
+        if (is_forked(world))
+            return;
         hws_dns_tell(&world->dns, begin_input(world));
         rest(world);
     }
@@ -605,6 +611,8 @@ static int run_loop(hws_io_t *io, hws_run_t mode)
         rest(world);
         wait = false;
     }
+    if (is_forked(world))
+        return HWS_END;
     if (wait && !may_bring_input(world)) {
         world->has_news = false;
         world->dns.has_news = false;
@@ -618,6 +626,8 @@ static int run_loop(hws_io_t *io, hws_run_t mode)
         world->dns.has_news = false;
         uv_run(&world->loop, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
         tell_answers(world);
+        if (is_forked(world))
+            return HWS_END;
         if (!world->had_input)
             world->polled_at = read_clock(world);
         fire_if_due(world);

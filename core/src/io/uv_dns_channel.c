@@ -99,6 +99,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     hws_channel_t *channel = socket->channel;
     int fd = socket->fd;
 
+    if (hws_dns_is_forked(channel->dns))
+        return; /* in this very turn: the answer is the parent's */
     if (status < 0)
         events = UV_READABLE | UV_WRITABLE;
     channel->cause = HWS_OK;
@@ -302,6 +304,8 @@ static void on_timer(uv_timer_t *timer)
 {
     hws_channel_t *channel = HWS_CONTAINER(timer, hws_channel_t, timer);
 
+    if (hws_dns_is_forked(channel->dns))
+        return;
     channel->cause = HWS_OK;
     ares_process_fd(channel->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
     channel->on_settled(channel);
