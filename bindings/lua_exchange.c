@@ -419,7 +419,7 @@ static int collect_stream(lua_State *L)
     stream->trailers = LUA_NOREF;
     if (stream->exchange != NULL && !is_forked(stream->exchange)) {
         report_leak(stream->exchange);
-        hwl_exchange_destroy(L, stream->exchange);
+        hwl_stream_close(L, stream);
     }
     return 0;
 }

@@ -493,8 +493,8 @@ static void report_leak(const hwl_conn_t *conn)
     hws_manager_report(conn->manager->core, &event);
 }
 
-/* Nobody can give it back any more: that is worth a report. One that a setup function has is collected
- * only with its Lua state. */
+/* Nobody can give it back any more: that is worth a report. One that a setup function has ends with
+ * that, or by hwl_leases_close(). */
 static int collect(lua_State *L)
 {
     hwl_conn_t **handle = hwl_test(L, 1, HWL_CONN);
@@ -505,9 +505,7 @@ static int collect(lua_State *L)
     if (conn->lease == NULL || is_forked(conn)) {
         *handle = NULL;
         hws_slab_give(&conn->lua->conn_slab, conn);
-    } else if (conn->is_setup) {
-        hws_lease_setup_done(take_lease(conn), false, NULL);
-    } else {
+    } else if (!conn->is_setup) {
         report_leak(conn);
         hws_lease_close(take_lease(conn));
     }

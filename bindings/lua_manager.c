@@ -239,11 +239,14 @@ static int close(lua_State *L)
     return 1;
 }
 
+/* Users can call this, as they can any finalizer: it must not harm what is in use, nor mind being
+ * called again. The collector comes here with users only when the Lua state is being closed, and
+ * then hwl_managers_destroy() does it. */
 static int collect(lua_State *L)
 {
     hwl_manager_t **handle = hwl_test(L, 1, HWL_MANAGER);
 
-    if (handle != NULL && *handle != NULL) {
+    if (handle != NULL && *handle != NULL && (*handle)->users == 0) {
         hwl_manager_unhold(*handle);
         *handle = NULL;
     }

@@ -230,3 +230,108 @@ describe("a finalizer that ends what is in use", function()
       end)]]
   end)
 end)
+
+-- Nobody has to, but anybody can: debug.getmetatable() shows them.
+describe("a finalizer that is called by hand", function()
+  local faultd
+
+  lazy_setup(function() faultd = servers.faultd() end)
+  lazy_teardown(function() faultd:stop() end)
+
+  local BY_HAND = PRELUDE .. [[
+    local function finalize(object)
+      for _ = 1, 2 do debug.getmetatable(object).__gc(object) end
+    end
+  ]]
+
+  local function says(expected, text)
+    local output, status = program.run(BY_HAND .. text, faultd.raw, faultd.http)
+    assert.equal(expected, output)
+    assert.equal(0, status)
+  end
+
+  it("leaves objects whose methods say so", function()
+    says("closed closed closed closed\n", [[
+      local conn, api = assert(raw:acquire()), http
+      local task = hawser.spawn(function() hawser.sleep(.001) end)
+      finalize(conn)
+      finalize(api)
+      finalize(task)
+      local kinds = {}
+      local function note(_, err) kinds[#kinds + 1] = kind(err) end
+      note(conn:read "line")
+      note(api:get "/ok")
+      note(task:join())
+      raw, http = nil, nil
+      finalize(m)
+      note(m:get(address .. "/ok"))
+      hawser.run()
+      print(table.concat(kinds, " "))]])
+  end)
+
+  it("harms none that is in use", function()
+    says("ok\tx\t30\tcanceled\n", [[
+      local body, line, size, canceled = nil, nil, 0, nil
+      hawser.run(function()
+        hawser.spawn(function() body = assert(http:get "/slow/5").body end)
+        hawser.spawn(function()
+          local conn = assert(raw:acquire())
+          assert(conn:write "x\n")
+          line = assert(conn:read "line")
+          assert(conn:release())
+        end)
+        hawser.spawn(function()
+          local res = assert(m:get(address .. "/chunked/3/10", { stream = true }))
+          local chunk = res:read()
+          while chunk do
+            size = size + #chunk
+            chunk = res:read()
+          end
+        end)
+        hawser.sleep(0)
+        finalize(m)
+        local handle = m:get(address .. "/never", function(_, err) canceled = kind(err) end)
+        handle:cancel()
+        finalize(handle)
+        finalize(m)
+      end)
+      print(body, line, size, canceled)]])
+  end)
+
+  it("closes a lease and a response's body for those who wait for them", function()
+    says("closed\tclosed\n", [[
+      local read, chunk
+      hawser.run(function()
+        local conn, res
+        hawser.spawn(function()
+          conn = assert(raw:acquire())
+          read = kind(select(2, conn:read "line"))
+        end)
+        hawser.spawn(function()
+          res = assert(http:get("/stall/body", { stream = true }))
+          local bytes, err
+          repeat bytes, err = res:read() until not bytes
+          chunk = kind(err)
+        end)
+        while not (conn and res) do hawser.sleep(.001) end
+        finalize(conn)
+        -- What is behind the response: where it is kept differs.
+        local body = type(res) == "table" and rawget(res, 2) or debug.getuservalue(res, 1)
+        finalize(body)
+      end)
+      print(read, chunk)]])
+  end)
+
+  it("does not end a lease that a setup function has", function()
+    says("ready\n", [[
+      local api = m:upstream("setup", { peers = { "tcp://127.0.0.1:" .. (...) }, setup = function(conn)
+        finalize(conn)
+        assert(conn:write "ready\n" and conn:read "line" == "ready")
+        return true
+      end })
+      print(api:with(function(conn)
+        assert(conn:write "ready\n")
+        return conn:read "line"
+      end))]])
+  end)
+end)
