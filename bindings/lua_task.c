@@ -16,6 +16,8 @@ static void take_thread(lua_State *L, hwl_t *lua, hwl_thread_t *out)
     out->reference = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+/* One with a debug hook, which would stay, is not kept: not on LuaJIT either, whose hook is that of
+ * all. */
 static void give_thread(hwl_task_t *task)
 {
     hwl_t *lua = task->lua;
@@ -23,7 +25,7 @@ static void give_thread(hwl_task_t *task)
 
     if (thread->L == NULL)
         return;
-    if (!task->is_dead && lua->thread_count < HWL_THREADS_KEPT) {
+    if (!task->is_dead && lua_gethookmask(thread->L) == 0 && lua->thread_count < HWL_THREADS_KEPT) {
         lua_settop(thread->L, 0);
         lua->threads[lua->thread_count++] = *thread;
     } else {

@@ -277,6 +277,25 @@ describe("a task", function()
     end)
   end)
 
+  it("leaves its hook to no other task", function()
+    local function line() return 1 end
+    local hits = 0
+    local function hooked()
+      debug.sethook(coroutine.running(), function() hits = hits + 1 end, "l")
+      line()
+    end
+    hawser.run(function() -- many: the coroutine of any of them may be taken again
+      for _ = 1, 10 do hawser.spawn(hooked) end
+    end)
+    if rawget(_G, "jit") then debug.sethook() end -- the one that LuaJIT has, of all coroutines
+    assert.is_true(hits > 0)
+    hits = 0
+    hawser.run(function()
+      for _ = 1, 20 do hawser.spawn(line) end
+    end)
+    assert.equal(0, hits)
+  end)
+
   it("may be a C function", function()
     local task = hawser.spawn(math.max, 1, 3, 2)
     assert.same({ true, 3 }, { task:join() })
