@@ -36,7 +36,7 @@ static int push(lua_State *L, hwl_wait_t *wait)
 
 static void cancel(hwl_wait_t *wait)
 {
-    hwl_wait_settle(wait, HWS_ERR_CANCELED, HWS_PHASE_QUEUE, NULL);
+    hwl_wait_settle(wait, HWS_ERR_CANCELED, HWL_NO_PHASE, NULL);
 }
 
 static void leave(hwl_wait_t *wait)
@@ -50,12 +50,17 @@ static void leave(hwl_wait_t *wait)
 
 int hwl_drain(lua_State *L, hwl_t *lua, hws_manager_t *manager, hws_upstream_t *upstream)
 {
-    static const hwl_operation_t operation = {.push = push, .cancel = cancel, .leave = leave};
+    static const hwl_operation_t operation = {
+        .push = push,
+        .cancel = cancel,
+        .leave = leave,
+        .phase = HWL_NO_PHASE,
+    };
     bool has_span = !lua_isnoneornil(L, 2) && !lua_isfunction(L, 2);
     hws_time_t span = has_span ? hwl_check_span(L, "the time to drain", 2, 0, false) : 0;
     int callback = hwl_check_callback_after(L, 2);
     hwl_drain_t *drain;
-    hws_error_t why = hwl_error_make(HWS_ERR_FORKED, HWS_PHASE_QUEUE, NULL);
+    hws_error_t why = hwl_error_make(HWS_ERR_FORKED, HWL_NO_PHASE, NULL);
     hwl_wait_t local;
     hwl_wait_t *wait = hwl_wait_begin(L, lua, callback, &local);
 

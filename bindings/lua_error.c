@@ -23,8 +23,10 @@ void hwl_error_push(lua_State *L, const hwl_t *lua, const hws_error_t *error)
     else
         lua_pushstring(L, hws_error_text(error->code));
     lua_setfield(L, -2, "message");
-    lua_pushstring(L, hws_phase_name(error->phase));
-    lua_setfield(L, -2, "phase");
+    if (error->phase != HWL_NO_PHASE) {
+        lua_pushstring(L, hws_phase_name(error->phase));
+        lua_setfield(L, -2, "phase");
+    }
     if (error->peer[0] != '\0') {
         lua_pushstring(L, error->peer);
         lua_setfield(L, -2, "peer");
@@ -52,7 +54,7 @@ int hwl_error_fail(lua_State *L, const hwl_t *lua, const hws_error_t *error)
 
 int hwl_error_fail_code(lua_State *L, const hwl_t *lua, int code, const char *detail)
 {
-    hws_error_t error = hwl_error_make(code, HWS_PHASE_QUEUE, detail);
+    hws_error_t error = hwl_error_make(code, HWL_NO_PHASE, detail);
 
     return hwl_error_fail(L, lua, &error);
 }
@@ -86,12 +88,17 @@ static const char *field(lua_State *L, const char *name)
 /* "reset: connection reset by the peer [ECONNRESET] (headers, 127.0.0.1:80)" */
 static int to_string(lua_State *L)
 {
+    const char *phase;
     const char *peer;
 
     luaL_checktype(L, 1, LUA_TTABLE);
+    phase = field(L, "phase");
     peer = field(L, "peer");
-    lua_pushfstring(L, "%s: %s [%s] (%s%s%s)", field(L, "kind"), field(L, "message"),
-                    field(L, "code"), field(L, "phase"), peer[0] != '\0' ? ", " : "", peer);
+    lua_pushfstring(L, "%s: %s [%s]", field(L, "kind"), field(L, "message"), field(L, "code"));
+    if (phase[0] == '\0' && peer[0] == '\0')
+        return 1;
+    lua_pushfstring(L, " (%s%s%s)", phase, phase[0] != '\0' && peer[0] != '\0' ? ", " : "", peer);
+    lua_concat(L, 2);
     return 1;
 }
 
@@ -99,12 +106,12 @@ void hwl_define_errors(lua_State *L, hwl_t *lua)
 {
     static const luaL_Reg metamethods[] = {{"__tostring", to_string}, {NULL, NULL}};
     static const luaL_Reg methods[] = {{NULL, NULL}};
-    hws_error_t error = hwl_error_make(HWS_ERR_NOMEM, HWS_PHASE_QUEUE, NULL);
+    hws_error_t error = hwl_error_make(HWS_ERR_NOMEM, HWL_NO_PHASE, NULL);
 
     hwl_define(L, lua, HWL_ERROR, metamethods, methods);
     hwl_error_push(L, lua, &error);
     lua->out_of_memory = luaL_ref(L, LUA_REGISTRYINDEX);
-    error = hwl_error_make(HWS_ERR_NOMEM, HWS_PHASE_QUEUE, "too many results");
+    error = hwl_error_make(HWS_ERR_NOMEM, HWL_NO_PHASE, "too many results");
     hwl_error_push(L, lua, &error);
     lua->too_many_results = luaL_ref(L, LUA_REGISTRYINDEX);
 }

@@ -129,6 +129,7 @@ static int feed(lua_State *L)
         .push = push_sent,
         .cancel = cancel_send,
         .leave = leave_send,
+        .phase = HWS_PHASE_SEND,
     };
     hwl_exchange_t *exchange = *(hwl_exchange_t **)hwl_self(L, HWL_SINK);
     hwl_wait_t local;
@@ -362,6 +363,7 @@ int hwl_stream_read(lua_State *L, hwl_stream_t *stream, int response, int callba
         .push = push_chunk,
         .cancel = cancel_chunk,
         .leave = leave_chunk,
+        .phase = HWS_PHASE_BODY,
     };
     hws_error_t forked = hwl_error_make(HWS_ERR_FORKED, HWS_PHASE_BODY, NULL);
     hwl_wait_t local;

@@ -19,7 +19,7 @@ static void wake(hws_timer_t *timer, hws_time_t now)
 
 static void cancel(hwl_wait_t *wait)
 {
-    hwl_wait_settle(wait, HWS_ERR_CANCELED, HWS_PHASE_QUEUE, NULL);
+    hwl_wait_settle(wait, HWS_ERR_CANCELED, HWL_NO_PHASE, NULL);
 }
 
 static void leave(hwl_wait_t *wait)
@@ -33,6 +33,7 @@ int hwl_loop_sleep(lua_State *L)
         .push = push_true,
         .cancel = cancel,
         .leave = leave,
+        .phase = HWL_NO_PHASE,
     };
     hwl_t *lua = hwl_of(L);
     hws_time_t span = hwl_check_span(L, "the time to sleep", 1, 0, false);

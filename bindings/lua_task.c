@@ -399,7 +399,7 @@ static int push_results(lua_State *L, hwl_wait_t *wait)
 
 static void cancel_join(hwl_wait_t *wait)
 {
-    hwl_wait_settle(wait, HWS_ERR_CANCELED, HWS_PHASE_QUEUE, NULL);
+    hwl_wait_settle(wait, HWS_ERR_CANCELED, HWL_NO_PHASE, NULL);
 }
 
 static void cancel_child(hwl_wait_t *wait)
@@ -417,12 +417,14 @@ static const hwl_operation_t join_operation = {
     .push = push_outcome,
     .cancel = cancel_join,
     .leave = leave_join,
+    .phase = HWL_NO_PHASE,
 };
 
 static const hwl_operation_t child_operation = {
     .push = push_results,
     .cancel = cancel_child,
     .leave = leave_join,
+    .phase = HWL_NO_PHASE,
 };
 
 /* Takes a hold of the caller's over. */

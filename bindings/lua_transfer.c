@@ -145,6 +145,7 @@ static int wait_for_read(lua_State *L, hwl_conn_t *const *handle, const hws_read
         .push = push_read,
         .cancel = cancel_read,
         .leave = leave_read,
+        .phase = HWS_PHASE_BODY,
     };
     hwl_t *lua = hwl_of(L);
     hwl_conn_t *conn;
@@ -246,6 +247,7 @@ int hwl_conn_write(lua_State *L)
         .push = push_written,
         .cancel = cancel_write,
         .leave = leave_write,
+        .phase = HWS_PHASE_SEND,
     };
     hwl_conn_t *const *handle = hwl_self(L, HWL_CONN);
     hwl_t *lua = hwl_of(L);
@@ -333,6 +335,7 @@ int hwl_conn_starttls(lua_State *L)
         .push = push_upgraded,
         .cancel = cancel_read,
         .leave = leave_upgrade,
+        .phase = HWS_PHASE_TLS,
     };
     hwl_conn_t *const *handle = hwl_self(L, HWL_CONN);
     hwl_t *lua = hwl_of(L);

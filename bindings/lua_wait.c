@@ -427,5 +427,5 @@ void hwl_wait_cancel(hwl_wait_t *wait)
     wait->operation->cancel(wait);
     /* One that is to be tried at the next rest has not begun, so nothing else would end it. */
     if (hws_list_is_linked(&wait->deferred.link))
-        hwl_wait_settle(wait, HWS_ERR_CANCELED, HWS_PHASE_QUEUE, NULL);
+        hwl_wait_settle(wait, HWS_ERR_CANCELED, wait->operation->phase, NULL);
 }

@@ -40,6 +40,7 @@ typedef struct {
     /* The wait is over or given up: nothing may call hwl_wait_end() any more. What was put off while
      * it was giving is done now. */
     void (*leave)(hwl_wait_t *wait);
+    hws_phase_t phase; /* that it is in before it has begun */
 } hwl_operation_t;
 
 struct hwl_wait {

@@ -51,6 +51,35 @@ describe("an error", function()
     hawser.run()
   end)
 
+  it("has the phase of what was canceled, and none where nothing goes to a peer", function()
+    local raw = m:upstream("raw", { peers = { "tcp://127.0.0.1:" .. faultd.raw } })
+    local conn = assert(raw:acquire())
+    local calls = {
+      read = { "body", function(fn) return conn:read("line", fn) end },
+      write = { "send", function(fn) return conn:write("x\n", fn) end },
+      starttls = { "tls", function(fn) return assert(raw:acquire()):starttls(fn) end },
+      request = { "headers", function(fn) return api:get("/never", fn) end, .005 },
+      sleep = { nil, function(fn) return hawser.sleep(1, fn) end },
+      join = { nil, function(fn) return hawser.spawn(hawser.sleep, .001):join(fn) end },
+      drain = { nil, function(fn) return raw:drain(1, fn) end },
+    }
+    for _, name in ipairs { "read", "write", "starttls", "request", "sleep", "join", "drain" } do
+      local phase, call, delay = calls[name][1], calls[name][2], calls[name][3]
+      local err
+      local handle = call(function(_, why) err = why end)
+      if delay then hawser.sleep(delay) end
+      handle:cancel()
+      hawser.run()
+      assert.equal("canceled", err.kind, name)
+      assert.equal(phase, err.phase, name)
+      assert.equal(phase ~= nil, tostring(err):find("%]$") == nil, name)
+    end
+    local task = hawser.spawn(function() return select(2, hawser.sleep(1)) end)
+    task:cancel()
+    assert.is_nil(select(2, task:join()).phase)
+    raw:close()
+  end)
+
   it("survives what users do to it", function()
     local _, err = api:get "/rst/now"
     err.kind, err.message, err.peer, err.phase = nil, 42, {}, false

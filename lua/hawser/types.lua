@@ -38,7 +38,7 @@
 ---@field kind hawser.Kind decide by it
 ---@field code string the finer cause: "ECONNRESET", "QUEUE_FULL", "CHUNK"...
 ---@field message string for people
----@field phase hawser.Phase how far it had come
+---@field phase? hawser.Phase how far it had come; nil for what goes to no peer
 ---@field peer? string id of the peer tried last
 ---@field attempts integer attempts begun
 ---@field sent boolean false: no byte of it can have reached a peer
