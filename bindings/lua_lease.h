@@ -19,7 +19,7 @@ typedef struct hwl_conn {
     hws_slice_t rest; /* what the writer has not written yet */
     /* How to end the lease, once the results are made that it is in use for; or NULL. */
     void (*finish)(hws_lease_t *lease);
-    bool is_giving;  /* what was read is on its way to Lua */
+    bool is_handing; /* what was read is on its way to Lua */
     bool is_reading; /* the core's lease waits, or has yet to say how its wait ended */
     bool is_writing;
     bool is_setup;     /* lent to a setup function */

@@ -61,9 +61,9 @@ static int push_read(lua_State *L, hwl_wait_t *wait)
 
     switch (rc) {
     case HWS_OK:
-        conn->is_giving = true; /* still, when the next line raises */
+        conn->is_handing = true; /* still, when the next line raises */
         lua_pushlstring(L, bytes.size > 0 ? bytes.data : "", bytes.size);
-        conn->is_giving = false;
+        conn->is_handing = false;
         return 1;
     case HWS_AGAIN:
         return HWL_NOT_YET;
@@ -94,9 +94,9 @@ static void leave_read(hwl_wait_t *wait)
     hws_slice_t bytes;
 
     conn->reader = NULL;
-    if (conn->is_giving && conn->lease != NULL)
+    if (conn->is_handing && conn->lease != NULL)
         hws_lease_read_again(conn->lease);
-    conn->is_giving = false;
+    conn->is_handing = false;
     if (conn->is_reading && conn->lease != NULL) {
         /* Given up while the core waits: the cancellation is not for the next read to hear of. */
         hws_lease_cancel_read(conn->lease);
