@@ -9,6 +9,7 @@
 #include <hawser/manager.h>
 #include <hawser/message.h>
 #include <hawser/request.h>
+#include <hawser/retry.h>
 #include <hawser/upstream.h>
 
 #endif
