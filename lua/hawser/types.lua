@@ -332,7 +332,7 @@ local Upstream = {}
 ---@field connections integer open and dialling
 ---@field idle integer of them, without anything in flight
 ---@field answered number whole responses so far; the two quantiles are of their latencies
----@field p50 number seconds from sending to the response's end, to 6 %; 0 while there is none
+---@field p50 number seconds from sending to the response's end, to 1 %; 0 while there is none
 ---@field p99 number
 
 ---Gauges and counters; `created` less all of `closed` is `open`.

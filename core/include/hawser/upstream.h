@@ -82,7 +82,7 @@ typedef struct {
     uint32_t connections; /* open and dialling */
     uint32_t idle;
     uint64_t answered; /* whole responses so far; the two quantiles are of their latencies */
-    hws_time_t p50;    /* from sending to the response's end, to 6 %; 0 while there is none */
+    hws_time_t p50;    /* from sending to the response's end, to 1 %; 0 while there is none */
     hws_time_t p99;
 } hws_peer_view_t;
 
