@@ -443,7 +443,8 @@ describe("the documentation of", function()
   end)
 
   describe("the C API", function()
-    local HEADERS = { "base", "error", "lease", "loop", "manager", "message", "request", "tls", "upstream" }
+    local HEADERS = { "base", "error", "lease", "loop", "manager", "message", "request", "retry", "tls",
+      "upstream" }
 
     it("has its headers and functions", function()
       local real = {}

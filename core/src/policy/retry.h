@@ -16,6 +16,11 @@
 #include "policy/budget.h"
 #include "policy/retry_after.h"
 
+/* The kinds after which a request can go again at all, each a bit 1 << hws_kind_t. */
+#define HWS_RETRY_KINDS                                                                            \
+    (1U << HWS_KIND_RESOLVE | 1U << HWS_KIND_REFUSED | 1U << HWS_KIND_CONNECT |                    \
+     1U << HWS_KIND_TIMEOUT | 1U << HWS_KIND_TLS | 1U << HWS_KIND_RESET | 1U << HWS_KIND_OVERLOAD)
+
 /* How a try ended, and how the request stands. */
 typedef struct {
     int code;               /* HWS_ERR_*; HWS_OK: a response came */
