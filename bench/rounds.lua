@@ -232,6 +232,9 @@ function sections.core()
       operation("pool acquire + release", "pool", 50),
       operation("timer set + cancel, 10,000 set", "timers", 60),
       operation("histogram record", "histogram", 6),
+      operation("budget deposit + withdraw", "budget", 12),
+      operation("score observe + value", "score", 60),
+      operation("meter mark", "meter", 6),
       operation("name look-up, cached, one of 1,000", "names", 200),
     },
   }
