@@ -8,6 +8,7 @@
 #include <hawser/loop.h>
 #include <hawser/manager.h>
 #include <hawser/message.h>
+#include <hawser/policy.h>
 #include <hawser/request.h>
 #include <hawser/retry.h>
 #include <hawser/upstream.h>
