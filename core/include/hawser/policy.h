@@ -1,4 +1,4 @@
-/* policy.h - what may be chosen of how an upstream picks its peers, and when it gives one a rest. */
+/* policy.h - what may be chosen of how an upstream picks its peers, and when one is given a rest. */
 #ifndef HAWSER_POLICY_H
 #define HAWSER_POLICY_H
 

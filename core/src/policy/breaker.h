@@ -74,7 +74,7 @@ bool hws_breaker_would_admit(const hws_breaker_t *breaker, const hws_breaker_opt
                              hws_time_t now);
 /* Asks leave to make one attempt. The permit is given or none; one that is given must be reported
  * on. An open breaker whose time is over becomes half open here. At most `probes` trials are under
- * way at once, and no more than are still needed to close it. */
+ * way at once, and no more than are still needed to close it; one is always allowed. */
 hws_permit_t hws_breaker_admit(hws_breaker_t *breaker, const hws_breaker_options_t *options,
                                hws_time_t now);
 /* Takes the permit back and counts its result. Returns whether the state changed. `*permit` is none
@@ -84,8 +84,8 @@ bool hws_breaker_report(hws_breaker_t *breaker, const hws_breaker_options_t *opt
                         hws_permit_t *permit, hws_result_t result, hws_time_t now,
                         hws_random_t *random);
 /* Opens a closed breaker for `open_for`, which is taken as it is, or for the options' time when it
- * is 0. Returns whether it did: not one that is forced, disabled or not closed, for what comes after
- * an opening is not for a script to decide. */
+ * is 0. Returns whether it did: not one that is forced, disabled or not closed, for a script does
+ * not decide what comes after an opening. */
 bool hws_breaker_trip(hws_breaker_t *breaker, const hws_breaker_options_t *options,
                       hws_time_t open_for, hws_time_t now, hws_random_t *random);
 /* Closes one that is not closed, because its peer was found well by other means. Returns whether it
@@ -97,14 +97,16 @@ bool hws_breaker_close(hws_breaker_t *breaker, hws_time_t now);
  * that are out count no more. */
 void hws_breaker_force(hws_breaker_t *breaker, hws_breaker_force_t force, hws_time_t now);
 
-/* The state as of `now`: what is forced or disabled, and half open once an open one's time is over.*/
+/* The state as of `now`: as ordered; closed while disabled; half open once an open one's time is
+ * over. */
 hws_breaker_state_t hws_breaker_state(const hws_breaker_t *breaker,
                                       const hws_breaker_options_t *options, hws_time_t now);
 /* When it came into that state. */
 hws_time_t hws_breaker_since(const hws_breaker_t *breaker, const hws_breaker_options_t *options,
                              hws_time_t now);
-/* How long until it may admit somebody: 0 when it does so now, HWS_NEVER while forced open. With all
- * trials under way nobody knows; `open_for` is said, for by then one has most likely ended. */
+/* How long until it may admit somebody: 0 when it does so now, HWS_NEVER while it is forced open or
+ * open for ever. With all trials under way nobody knows: the options' `open_for` is said, by when
+ * they have most likely ended. */
 hws_time_t hws_breaker_retry_in(const hws_breaker_t *breaker, const hws_breaker_options_t *options,
                                 hws_time_t now);
 
