@@ -1,4 +1,4 @@
-/* policy.h - what may be chosen of how an upstream picks its peers, and when one is given a rest. */
+/* policy.h - how an upstream picks its peers, and when it gives one a rest. */
 #ifndef HAWSER_POLICY_H
 #define HAWSER_POLICY_H
 
@@ -22,23 +22,24 @@ HWS_API const char *hws_balancer_name(hws_balancer_t balancer);
 
 /* ---- breakers ---- */
 
-/* When a peer's breaker opens, and for how long. It opens on either of the first two rules, or on
- * the third where calls are timed. */
+/* When a peer's breaker opens, and for how long. It opens on either of the first two rules, and on
+ * the third where `slow_after` is set. */
 typedef struct {
-    bool is_disabled;      /* lets everything pass and counts nothing */
-    uint32_t consecutive;  /* 5: failures in a row; 0: not by that */
-    double failure_rate;   /* 0.5: of the calls in the window, at most 1; 0: not by that */
-    uint32_t min_calls;    /* 20: in the window, below which no rate means anything; at least 1 */
-    hws_time_t window;     /* 10 s: from 1 ms to a day. It slides by tenths: what a rate is of are
-                             * the calls of the last nine tenths and of the one under way */
+    bool is_disabled;     /* lets everything pass and counts nothing */
+    uint32_t consecutive; /* 5: failures in a row; 0: not by that */
+    double failure_rate;  /* 0.5: of the calls in the window, at most 1; 0: not by that */
+    uint32_t min_calls;   /* 20: in the window, below which no rate means anything; at least 1 */
+    /* 10 s: from 1 ms to a day. It slides by tenths: a rate is of the calls in the last nine tenths
+     * and in the one under way. */
+    hws_time_t window;
     hws_time_t slow_after; /* HWS_NEVER: calls that take longer are slow; not below 0 */
     double slow_rate;      /* 1: of the calls in the window, above 0 and at most 1 */
-    hws_time_t open_for; /* 5 s: the first time; it doubles each time a trial fails. At least 1 ms;
-                             * HWS_NEVER: until somebody closes it. What is drawn is up to a tenth
-                             * shorter, so that many clients do not come back at once */
-    hws_time_t open_max; /* 60 s: no time is longer; at least `open_for` */
-    uint32_t probes;     /* 3: trials at once in half_open, and the successes that close it; at
-                             * least 1 */
+    /* 5 s: how long it is open the first time; doubled each time that a trial fails. Up to a tenth
+     * of it is taken off by chance, so that many clients do not come back at once. At least 1 ms;
+     * HWS_NEVER: until somebody closes it. */
+    hws_time_t open_for;
+    hws_time_t open_max; /* 60 s: never longer than that; at least `open_for` */
+    uint32_t probes;     /* 3: trials at once, and the successes that close it; at least 1 */
 } hws_breaker_options_t;
 
 /* The defaults that stand in the comments above. */
