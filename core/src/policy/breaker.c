@@ -3,6 +3,7 @@
 #include "base/error.h"
 
 #include <assert.h>
+#include <string.h>
 
 #define DAY HWS_S(86400)
 
@@ -80,35 +81,28 @@ static void slide(hws_breaker_t *breaker, hws_time_t window, hws_time_t now)
     steps = -left / width + 1;
     breaker->slot_until += steps * width;
     for (i = 0; i < steps && i < HWS_BREAKER_SLOTS; i++) {
-        hws_breaker_counts_t *oldest;
-
         breaker->slot = (breaker->slot + 1) % HWS_BREAKER_SLOTS;
-        oldest = &breaker->slots[breaker->slot];
-        breaker->total.calls -= oldest->calls;
-        breaker->total.failures -= oldest->failures;
-        breaker->total.slow -= oldest->slow;
-        *oldest = (hws_breaker_counts_t){0};
+        breaker->slots[breaker->slot] = (hws_breaker_counts_t){0};
     }
-}
-
-static void count(hws_breaker_counts_t *counts, bool has_failed, bool is_slow)
-{
-    counts->calls++;
-    counts->failures += has_failed;
-    counts->slow += is_slow;
 }
 
 /* Whether one of the rules says to open. */
 static bool is_too_much(const hws_breaker_t *breaker, const hws_breaker_options_t *options)
 {
-    const hws_breaker_counts_t *total = &breaker->total;
+    hws_breaker_counts_t total = {0};
+    uint32_t i;
 
     if (options->consecutive > 0 && breaker->consecutive >= options->consecutive)
         return true;
-    if (total->calls < options->min_calls)
+    for (i = 0; i < HWS_BREAKER_SLOTS; i++) {
+        total.calls += breaker->slots[i].calls;
+        total.failures += breaker->slots[i].failures;
+        total.slow += breaker->slots[i].slow;
+    }
+    if (total.calls < options->min_calls)
         return false;
-    return (options->failure_rate > 0 && total->failures >= options->failure_rate * total->calls) ||
-           (options->slow_after != HWS_NEVER && total->slow >= options->slow_rate * total->calls);
+    return (options->failure_rate > 0 && total.failures >= options->failure_rate * total.calls) ||
+           (options->slow_after != HWS_NEVER && total.slow >= options->slow_rate * total.calls);
 }
 
 /* ---- the states ---- */
@@ -122,9 +116,7 @@ static void enter(hws_breaker_t *breaker, hws_breaker_state_t next, hws_time_t n
     if (next == HWS_BREAKER_CLOSED) {
         breaker->consecutive = breaker->reopened = 0;
         breaker->slot_until = now;
-        breaker->total = (hws_breaker_counts_t){0};
-        for (breaker->slot = HWS_BREAKER_SLOTS; breaker->slot > 0;)
-            breaker->slots[--breaker->slot] = breaker->total;
+        memset(breaker->slots, 0, sizeof(breaker->slots));
     }
 }
 
@@ -299,6 +291,7 @@ bool hws_breaker_report(hws_breaker_t *breaker, const hws_breaker_options_t *opt
     bool has_failed = result.outcome == HWS_OUTCOME_FAILURE;
     bool is_slow = result.latency > options->slow_after;
     hws_permit_t given = *permit;
+    hws_breaker_counts_t *counted;
 
     *permit = (hws_permit_t){0};
     if (!given.is_given || given.generation != breaker->generation)
@@ -311,8 +304,10 @@ bool hws_breaker_report(hws_breaker_t *breaker, const hws_breaker_options_t *opt
 
     assert(breaker->state == HWS_BREAKER_CLOSED);
     slide(breaker, options->window, now);
-    count(&breaker->slots[breaker->slot], has_failed, is_slow);
-    count(&breaker->total, has_failed, is_slow);
+    counted = &breaker->slots[breaker->slot];
+    counted->calls++;
+    counted->failures += has_failed;
+    counted->slow += is_slow;
     breaker->consecutive = has_failed ? breaker->consecutive + 1 : 0;
     if ((!has_failed && !is_slow) || result.is_judged || breaker->force != HWS_FORCE_NONE ||
         !is_too_much(breaker, options))

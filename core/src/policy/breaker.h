@@ -43,7 +43,6 @@ typedef struct {
     hws_time_t since;     /* when it entered its state, or was forced */
     hws_time_t open_for;  /* open: how long this time */
     hws_time_t slot_until;
-    hws_breaker_counts_t total; /* of all slots */
     hws_breaker_counts_t slots[HWS_BREAKER_SLOTS];
 } hws_breaker_t;
 
