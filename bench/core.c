@@ -1,12 +1,11 @@
-/* core - single parts of the core: core PART N, of the parts in the list at the end
+/* core - single parts of the core: core PART N, for the parts that main() lists
  *
  * Does the operation N times and prints the nanoseconds that one took. The files of
  * the core are used as they are, so this knows its internals. */
 #include "io/sim.h"
 #include "observe/histogram.h"
-#include "observe/meter.h"
-#include "policy/budget.h"
-#include "policy/score.h"
+#include "policy/balancer.h"
+#include "policy/breaker.h"
 #include "pool/connection.h"
 #include "transport/resolve.h"
 
@@ -162,53 +161,6 @@ static double bench_histogram(long n)
     return (now_ns() - begin) / (double)n;
 }
 
-/* ---- what each attempt tells, at 100,000 a second ---- */
-
-static double bench_budget(long n)
-{
-    const hws_budget_options_t options = {.share = .2, .floor = 10};
-    static hws_budget_t budget;
-    double begin = now_ns();
-    long i;
-
-    for (i = 0; i < n; i++) {
-        hws_budget_deposit(&budget, HWS_US(10) * i);
-        (void)hws_budget_withdraw(&budget, &options, HWS_US(10) * i);
-    }
-    return (now_ns() - begin) / (double)n;
-}
-
-static double bench_score(long n)
-{
-    static hws_score_t score;
-    double sum = 0;
-    double begin = now_ns();
-    long i;
-
-    for (i = 0; i < n; i++) {
-        hws_evidence_t evidence = i % 8 == 0 ? HWS_EVIDENCE_BAD : HWS_EVIDENCE_GOOD;
-
-        hws_score_observe(&score, evidence, 1000 + i % 64, HWS_US(10) * i);
-        sum += hws_score_value(&score, 900, HWS_US(10) * i);
-    }
-    if (sum < 0)
-        exit(1);
-    return (now_ns() - begin) / (double)n;
-}
-
-static double bench_meter(long n)
-{
-    static hws_meter_t meter;
-    double begin;
-    long i;
-
-    hws_meter_init(&meter, 0);
-    begin = now_ns();
-    for (i = 0; i < n; i++)
-        hws_meter_mark(&meter, 1, 1000, HWS_US(10) * i);
-    return (now_ns() - begin) / (double)n;
-}
-
 /* ---- names: look one up that is known, as one of 1,000 ---- */
 
 static void on_answer(hws_resolution_t *resolution, hws_family_t family, hws_time_t now)
@@ -259,14 +211,92 @@ static double bench_names(long n)
     return begin;
 }
 
+/* ---- breaker: admit a call to a peer that is well, and report on it ---- */
+
+static double bench_breaker(long n)
+{
+    hws_breaker_options_t options;
+    hws_breaker_t breaker;
+    hws_random_t random;
+    double begin;
+    long i;
+
+    hws_breaker_options_init(&options);
+    hws_breaker_init(&breaker, 0);
+    hws_random_init(&random, 1);
+    begin = now_ns();
+    for (i = 0; i < n; i++) {
+        hws_time_t now = i * 10;
+        hws_permit_t permit = hws_breaker_admit(&breaker, &options, now);
+        hws_result_t result = {.latency = 1000, .outcome = HWS_OUTCOME_SUCCESS};
+
+        if (!permit.is_given ||
+            hws_breaker_report(&breaker, &options, &permit, result, now, &random))
+            exit(1);
+    }
+    return (now_ns() - begin) / (double)n;
+}
+
+/* ---- balancers: pick one of 100 for a call, while 64 others are under way ---- */
+
+static int rank(hws_ask_t *ask, hws_candidate_t *candidate)
+{
+    (void)ask;
+    (void)candidate;
+    return 1;
+}
+
+static double bench_balancer(hws_balancer_t balancer, long n)
+{
+    enum { PEERS = 100, UNDER_WAY = 64 };
+    static hws_candidate_t candidates[PEERS];
+    static hws_candidate_t *list[PEERS];
+    hws_candidate_t *under_way[UNDER_WAY] = {NULL};
+    hws_lineup_t lineup = {.list = list, .count = PEERS};
+    hws_ask_t ask = {.rank = rank, .best = 1};
+    hws_random_t random;
+    double begin;
+    long i;
+
+    hws_random_init(&random, 1);
+    for (i = 0; i < PEERS; i++) {
+        list[i] = &candidates[i];
+        candidates[i].weight = 1;
+        hws_candidate_observe(&candidates[i], 1000 + i, false, 0);
+    }
+    hws_lineup_arrange(&lineup);
+    begin = now_ns();
+    for (i = 0; i < n; i++) {
+        hws_candidate_t **slot = &under_way[i % UNDER_WAY];
+
+        if (*slot != NULL)
+            (*slot)->in_flight--;
+        *slot = hws_balancer_pick(balancer, &lineup, &ask, &random, i);
+        hws_balancer_took(balancer, &lineup, *slot);
+        (*slot)->in_flight++;
+    }
+    return (now_ns() - begin) / (double)n;
+}
+
+static double bench_least_request(long n)
+{
+    return bench_balancer(HWS_BALANCER_LEAST_REQUEST, n);
+}
+
+static double bench_peak_ewma(long n)
+{
+    return bench_balancer(HWS_BALANCER_PEAK_EWMA, n);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         double (*run)(long n);
-    } parts[] = {{"pool", bench_pool},     {"timers", bench_timers}, {"histogram", bench_histogram},
-                 {"budget", bench_budget}, {"score", bench_score},   {"meter", bench_meter},
-                 {"names", bench_names}};
+    } parts[] = {{"pool", bench_pool},           {"timers", bench_timers},
+                 {"histogram", bench_histogram}, {"names", bench_names},
+                 {"breaker", bench_breaker},     {"least_request", bench_least_request},
+                 {"peak_ewma", bench_peak_ewma}};
     long n = argc == 3 ? strtol(argv[2], NULL, 10) : 0;
     size_t i;
 
@@ -276,6 +306,6 @@ int main(int argc, char **argv)
         printf("value\t%.2f\tns for one %s operation\n", parts[i].run(n), parts[i].name);
         return 0;
     }
-    fprintf(stderr, "usage: core PART N\n");
+    fprintf(stderr, "usage: core pool|timers|histogram|names|breaker|least_request|peak_ewma N\n");
     return 2;
 }

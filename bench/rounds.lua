@@ -236,6 +236,9 @@ function sections.core()
       operation("score observe + value", "score", 60),
       operation("meter mark", "meter", 6),
       operation("name look-up, cached, one of 1,000", "names", 200),
+      operation("breaker admit + report", "breaker", 15),
+      operation("least_request pick, of 100", "least_request", 20),
+      operation("peak_ewma pick, of 100", "peak_ewma", 40),
     },
   }
 end
