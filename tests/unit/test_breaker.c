@@ -255,6 +255,22 @@ static void slow_calls_open_it_where_they_are_watched(void **state)
     RUN(watched, &options);
 }
 
+static void slow_calls_that_are_watched_no_more_do_not_open_it(void **state)
+{
+    bench_t bench;
+    int i;
+
+    (void)state;
+    begin(&bench);
+    bench.options.slow_after = HWS_S(1);
+    for (i = 0; i < 19; i++)
+        call(&bench, (hws_result_t){.outcome = HWS_OUTCOME_SUCCESS, .latency = HWS_S(2)});
+    bench.options.slow_rate = 0.9;
+    bench.options.slow_after = HWS_NEVER;
+    call(&bench, (hws_result_t){.outcome = HWS_OUTCOME_FAILURE});
+    assert_int_equal(bench.breaker.state, HWS_BREAKER_CLOSED);
+}
+
 static void trials_close_it_or_open_it_again(void **state)
 {
     static const course_t courses[] = {
@@ -879,6 +895,7 @@ int main(void)
         cmocka_unit_test(failures_in_a_row_open_it),
         cmocka_unit_test(a_rate_of_failures_opens_it),
         cmocka_unit_test(slow_calls_open_it_where_they_are_watched),
+        cmocka_unit_test(slow_calls_that_are_watched_no_more_do_not_open_it),
         cmocka_unit_test(trials_close_it_or_open_it_again),
         cmocka_unit_test(orders_go_before_what_it_finds),
         cmocka_unit_test(a_clock_that_goes_back_harms_nothing),

@@ -51,7 +51,7 @@ static inline hws_choice_t hws_tier_ask(const hws_tier_t *tier, uint32_t at)
 static inline hws_choice_t hws_cheaper(hws_choice_t one, hws_choice_t other, hws_cost_t *cost,
                                        hws_time_t now)
 {
-    if (one.rank != other.rank || one.candidate == NULL)
+    if (one.candidate == NULL || other.candidate == NULL || one.rank != other.rank)
         return one.rank > other.rank ? one : other;
     return cost(one.candidate, now) <= cost(other.candidate, now) ? one : other;
 }

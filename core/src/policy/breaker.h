@@ -11,9 +11,9 @@
  * breaker becomes half open when it is asked. Options come with each call, so they change live.
  *
  * Whoever is admitted holds a permit, and reports on it exactly once: a success, a failure, or
- * HWS_OUTCOME_NEUTRAL when the attempt was cancelled or abandoned, or never came to anything. A
- * permit that were never reported on would keep its place among the trials for ever; the breaker
- * does not look for those. What was admitted before the last change of state is ignored.
+ * HWS_OUTCOME_NEUTRAL when the attempt was cancelled or abandoned, or never came to anything. The
+ * breaker does not look for permits that got lost: one would keep its place among the trials for
+ * ever. What was admitted before the last change of state is ignored.
  *
  * A clock that goes back harms nothing: no state lasts longer than twice its time for it. */
 #ifndef HWS_POLICY_BREAKER_H
@@ -57,9 +57,9 @@ typedef struct {
 typedef struct {
     hws_time_t latency; /* of the answer; 0 where there was none */
     hws_outcome_class_t outcome;
-    bool
-        is_judged; /* a script says when this breaker opens: the rules of the options do not. Trials
-                     * in half_open are judged here nevertheless */
+    /* A script says when a closed breaker opens, by hws_breaker_trip(): the rules of the options do
+     * not. Trials are judged here nevertheless. */
+    bool is_judged;
 } hws_result_t;
 
 /* HWS_ERR_INVALID when an option is out of its range; `why`, when not NULL, then says which. */
@@ -73,7 +73,8 @@ bool hws_breaker_would_admit(const hws_breaker_t *breaker, const hws_breaker_opt
                              hws_time_t now);
 /* Asks leave to make one attempt. The permit is given or none; one that is given must be reported
  * on. An open breaker whose time is over becomes half open here. At most `probes` trials are under
- * way at once, and no more than are still needed to close it; one is always allowed. */
+ * way at once, and no more than are still needed to close it; one is always allowed. That the state
+ * changed shows in `breaker->state` before and after. */
 hws_permit_t hws_breaker_admit(hws_breaker_t *breaker, const hws_breaker_options_t *options,
                                hws_time_t now);
 /* Takes the permit back and counts its result. Returns whether the state changed. `*permit` is none
@@ -91,9 +92,9 @@ bool hws_breaker_trip(hws_breaker_t *breaker, const hws_breaker_options_t *optio
  * did: not one that is forced. */
 bool hws_breaker_close(hws_breaker_t *breaker, hws_time_t now);
 
-/* Orders what it is to be, until that is changed again. Each change begins closed and with nothing
- * counted, except for the end of HWS_FORCE_CLOSED, which keeps what was counted meanwhile. Permits
- * that are out count no more. */
+/* Orders what it is to be, until that is changed again. Each change begins closed, with nothing
+ * counted, and permits that are out count no more; only the end of HWS_FORCE_CLOSED, by
+ * HWS_FORCE_NONE, keeps what was counted meanwhile. */
 void hws_breaker_force(hws_breaker_t *breaker, hws_breaker_force_t force, hws_time_t now);
 
 /* The state as of `now`: as ordered; closed while disabled; half open once an open one's time is
