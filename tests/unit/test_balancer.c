@@ -282,6 +282,21 @@ static void weights_share_the_calls(void **state)
     }
 }
 
+static void weights_share_the_calls_of_peers_that_are_equally_fast(void **state)
+{
+    static const double weights[] = {1, 2, 3, 10};
+    static field_t field;
+    uint32_t i;
+
+    (void)state;
+    begin(&field, HWS_BALANCER_PEAK_EWMA, 4);
+    weigh(&field, weights);
+    for (i = 0; i < 4; i++)
+        hws_candidate_observe(&field.candidates[i], HWS_MS(10), false, 0);
+    serve_many(&field, 50000, 64);
+    check_shares(&field, weights, 0.1);
+}
+
 static void a_seed_repeats_the_picks(void **state)
 {
     static field_t one;
@@ -506,6 +521,7 @@ int main(void)
         cmocka_unit_test(equals_serve_alike),
         cmocka_unit_test(equals_serve_alike_while_others_are_down),
         cmocka_unit_test(weights_share_the_calls),
+        cmocka_unit_test(weights_share_the_calls_of_peers_that_are_equally_fast),
         cmocka_unit_test(a_seed_repeats_the_picks),
         cmocka_unit_test(a_pick_that_nobody_used_costs_no_turn),
         cmocka_unit_test(round_robin_goes_round),

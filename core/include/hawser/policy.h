@@ -12,7 +12,7 @@
     X(WEIGHTED, "weighted")           /* in turn, smoothly by weight */                            \
     X(RANDOM, "random")               /* by chance and weight */                                   \
     X(LEAST_REQUEST, "least_request") /* the one of two with less to do for its weight */          \
-    X(PEAK_EWMA, "peak_ewma") /* the one of two that would answer sooner, going by its latency */
+    X(PEAK_EWMA, "peak_ewma")         /* the one of two that should answer sooner */
 
 #define HWS_BALANCER_ENUM(symbol, word) HWS_BALANCER_##symbol,
 typedef enum { HWS_BALANCER_LIST(HWS_BALANCER_ENUM) HWS_BALANCER_COUNT } hws_balancer_t;

@@ -13,10 +13,15 @@
  *                   serves and pays what all gained.
  *   random          even, or by weight where weights differ.
  *   least_request   the power of two choices (Mitzenmacher 2001): of two drawn at random, the one
- *                   with fewer in flight. Where weights differ, among all: least in flight for its
- *                   weight; among equals, idle ones say, chance by weight (so nginx's least_conn).
- *   peak_ewma       of two drawn at random, the lesser latency x (in flight + 1) / weight; after
- *                   Finagle's PeakEwma, see hws_candidate_observe().
+ *                   with fewer in flight. Where weights differ, the one of all with the fewest for
+ *                   its weight; among equals, idle ones say, chance by weight (as nginx's
+ *                   least_conn does).
+ *   peak_ewma       of two drawn at random, the one with the lesser latency x (in flight + 1), after
+ *                   Finagle's PeakEwma: see hws_candidate_observe(). Where weights differ, the one
+ *                   of all with the least for its weight; so calls that come one by one go to
+ *                   whoever is fastest for its weight.
+ *
+ * Where weights differ, two drawn at random would not do: a heavy one would be drawn too seldom.
  *
  * Plain state and numbers: no clock, and chance only from the generator that is handed in. */
 #ifndef HWS_POLICY_BALANCER_H

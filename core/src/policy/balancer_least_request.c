@@ -15,7 +15,6 @@ static double load_by_weight(const hws_candidate_t *candidate, hws_time_t now)
 
 hws_choice_t hws_balancer_least_request(const hws_tier_t *tier)
 {
-    /* Of two drawn at random a heavy one would be too seldom. */
     if (tier->lineup->has_weights)
         return hws_balancer_least(tier, load_by_weight, tier->count, tier->count);
     return hws_balancer_two_choices(tier, load);

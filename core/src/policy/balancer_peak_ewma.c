@@ -46,5 +46,7 @@ static double cost(const hws_candidate_t *candidate, hws_time_t now)
 
 hws_choice_t hws_balancer_peak_ewma(const hws_tier_t *tier)
 {
+    if (tier->lineup->has_weights)
+        return hws_balancer_least(tier, cost, tier->count, tier->count);
     return hws_balancer_two_choices(tier, cost);
 }
