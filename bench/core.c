@@ -1,11 +1,14 @@
-/* core - single parts of the core: core PART N, for the parts that main() lists
+/* core - single parts of the core: core PART N, of the parts in the list at the end
  *
  * Does the operation N times and prints the nanoseconds that one took. The files of
  * the core are used as they are, so this knows its internals. */
 #include "io/sim.h"
 #include "observe/histogram.h"
+#include "observe/meter.h"
 #include "policy/balancer.h"
 #include "policy/breaker.h"
+#include "policy/budget.h"
+#include "policy/score.h"
 #include "pool/connection.h"
 #include "transport/resolve.h"
 
@@ -161,6 +164,53 @@ static double bench_histogram(long n)
     return (now_ns() - begin) / (double)n;
 }
 
+/* ---- what each attempt tells, at 100,000 a second ---- */
+
+static double bench_budget(long n)
+{
+    const hws_budget_options_t options = {.share = .2, .floor = 10};
+    static hws_budget_t budget;
+    double begin = now_ns();
+    long i;
+
+    for (i = 0; i < n; i++) {
+        hws_budget_deposit(&budget, HWS_US(10) * i);
+        (void)hws_budget_withdraw(&budget, &options, HWS_US(10) * i);
+    }
+    return (now_ns() - begin) / (double)n;
+}
+
+static double bench_score(long n)
+{
+    static hws_score_t score;
+    double sum = 0;
+    double begin = now_ns();
+    long i;
+
+    for (i = 0; i < n; i++) {
+        hws_outcome_class_t outcome = i % 8 == 0 ? HWS_OUTCOME_FAILURE : HWS_OUTCOME_SUCCESS;
+
+        hws_score_observe(&score, outcome, 1000 + i % 64, HWS_US(10) * i);
+        sum += hws_score_value(&score, 900, HWS_US(10) * i);
+    }
+    if (sum < 0)
+        exit(1);
+    return (now_ns() - begin) / (double)n;
+}
+
+static double bench_meter(long n)
+{
+    static hws_meter_t meter;
+    double begin;
+    long i;
+
+    hws_meter_init(&meter, 0);
+    begin = now_ns();
+    for (i = 0; i < n; i++)
+        hws_meter_mark(&meter, 1, 1000, HWS_US(10) * i);
+    return (now_ns() - begin) / (double)n;
+}
+
 /* ---- names: look one up that is known, as one of 1,000 ---- */
 
 static void on_answer(hws_resolution_t *resolution, hws_family_t family, hws_time_t now)
@@ -296,9 +346,15 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         double (*run)(long n);
-    } parts[] = {{"pool", bench_pool},           {"timers", bench_timers},
-                 {"histogram", bench_histogram}, {"names", bench_names},
-                 {"breaker", bench_breaker},     {"least_request", bench_least_request},
+    } parts[] = {{"pool", bench_pool},
+                 {"timers", bench_timers},
+                 {"histogram", bench_histogram},
+                 {"budget", bench_budget},
+                 {"score", bench_score},
+                 {"meter", bench_meter},
+                 {"names", bench_names},
+                 {"breaker", bench_breaker},
+                 {"least_request", bench_least_request},
                  {"peak_ewma", bench_peak_ewma}};
     long n = argc == 3 ? strtol(argv[2], NULL, 10) : 0;
     size_t i;
@@ -309,6 +365,6 @@ int main(int argc, char **argv)
         printf("value\t%.2f\tns for one %s operation\n", parts[i].run(n), parts[i].name);
         return 0;
     }
-    fprintf(stderr, "usage: core pool|timers|histogram|names|breaker|least_request|peak_ewma N\n");
+    fprintf(stderr, "usage: core PART N\n");
     return 2;
 }

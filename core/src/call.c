@@ -1,6 +1,7 @@
 #include "call.h"
 
 #include "dispatch.h"
+#include "feedback.h"
 #include "opening.h"
 #include "peer.h"
 #include "pool/connection.h"
@@ -22,6 +23,7 @@ static hws_time_t sooner(hws_time_t a, hws_time_t b)
 static void on_timer(hws_timer_t *timer, hws_time_t now)
 {
     hws_call_t *call = HWS_CONTAINER(timer, hws_call_t, timer);
+    int rc;
 
     if (call->state != HWS_CALL_WAITING) {
         call->ops->on_timer(call, now);
@@ -31,12 +33,17 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
         call->ops->abort(call, HWS_ERR_NOMEM, now);
         return;
     }
+    if (call->again_at != HWS_NEVER) {
+        if ((rc = hws_call_seek(call, now)) != HWS_OK)
+            call->ops->abort(call, rc, now);
+        return;
+    }
     call->error.phase = call->opening != NULL ? call->opening->phase : HWS_PHASE_QUEUE;
     call->ops->abort(call, now >= call->deadline ? HWS_ERR_TIMEOUT : HWS_ERR_QUEUE_TIMEOUT, now);
 }
 
 void hws_call_init(hws_call_t *call, const hws_call_ops_t *ops, hws_upstream_t *upstream,
-                   hws_time_t deadline)
+                   hws_time_t deadline, hws_time_t now)
 {
     call->error.peer[0] = call->error.detail[0] = '\0';
     call->ops = ops;
@@ -44,26 +51,39 @@ void hws_call_init(hws_call_t *call, const hws_call_ops_t *ops, hws_upstream_t *
     call->deadline = deadline;
     call->queue_left = upstream->owner.rules.timeouts.queue;
     call->queue_until = HWS_NEVER;
+    call->again_at = HWS_NEVER;
     hws_list_init(&call->queue_link);
     hws_list_init(&call->stream.link);
     hws_timer_init(&call->timer, on_timer);
     hws_list_push_back(&upstream->calls, &call->link);
     hws_upstream_hold(upstream);
-    if (!call->is_setup)
+    if (!call->is_setup) {
         upstream->stats.requests++;
+        hws_budget_deposit(&upstream->budget, now);
+    }
     hws_manager_call_begins(upstream->manager);
+}
+
+/* A reference that holds its peer. */
+static void refer(hws_peer_t **reference, hws_peer_t *peer)
+{
+    if (*reference == peer)
+        return;
+    if (peer != NULL)
+        hws_peer_hold(peer);
+    if (*reference != NULL)
+        hws_peer_release(*reference);
+    *reference = peer;
 }
 
 void hws_call_set_peer(hws_call_t *call, hws_peer_t *peer)
 {
-    if (call->peer == peer)
-        return;
-    if (peer != NULL)
-        peer->holds++;
-    /* Nothing but its calls may keep a removed peer. */
-    if (call->peer != NULL && --call->peer->holds == 0 && call->peer->pool.is_retired)
-        hws_upstream_tidy(call->upstream);
-    call->peer = peer;
+    refer(&call->peer, peer);
+}
+
+void hws_call_bind(hws_call_t *call, hws_peer_t *peer)
+{
+    refer(&call->bound_to, peer);
 }
 
 static void stop_clock(hws_call_t *call, hws_time_t now)
@@ -95,20 +115,20 @@ static void enqueue(hws_call_t *call)
         upstream->stats.queue_max = upstream->queue.waiting;
 }
 
-int hws_call_seek(hws_call_t *call, hws_time_t now)
+static int find_place(hws_call_t *call, hws_time_t now)
 {
     hws_upstream_t *upstream = call->upstream;
 
-    call->state = HWS_CALL_WAITING;
-    call->error.phase = HWS_PHASE_QUEUE;
     if (upstream->is_closed)
         return HWS_ERR_CLOSED;
-    if (upstream->peers.count == 0)
+    if (upstream->peers.count == 0 || (call->bound_to != NULL && call->bound_to->pool.is_retired))
         return HWS_ERR_NO_PEER;
     /* Whoever came earlier and could use the same room goes first. */
-    if ((upstream->queue.waiting == 0 || call->is_fresh_only) &&
+    if ((upstream->queue.waiting == 0 || call->is_fresh_only || call->bound_to != NULL) &&
         hws_dispatch_try(upstream, call, now) && call->opening == NULL)
         return HWS_OK;
+    if (call->opening == NULL && !hws_peer_set_may_try(upstream, call, now))
+        return HWS_ERR_BREAKER_OPEN;
     if (call->opening == NULL && upstream->queue.waiting >= upstream->owner.rules.limits.pending)
         return HWS_ERR_QUEUE_FULL;
     enqueue(call);
@@ -116,9 +136,26 @@ int hws_call_seek(hws_call_t *call, hws_time_t now)
     return HWS_OK;
 }
 
+int hws_call_seek(hws_call_t *call, hws_time_t now)
+{
+    int rc;
+
+    call->state = HWS_CALL_WAITING;
+    call->again_at = HWS_NEVER;
+    if (call->avoid != NULL && call->avoid->pool.is_retired)
+        call->avoid = NULL;
+    call->error.phase = HWS_PHASE_QUEUE;
+    if (hws_attempts_begin(&call->attempts, now) == NULL)
+        return HWS_ERR_NOMEM;
+    if ((rc = find_place(call, now)) != HWS_OK)
+        hws_call_attempt_over(call, rc, 0, now);
+    return rc;
+}
+
 void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t now)
 {
     hws_opening_t *opening = call->opening;
+    hws_attempt_t *attempt = hws_attempts_last(&call->attempts);
 
     if (hws_list_is_linked(&call->queue_link)) {
         hws_queue_leave(&call->upstream->queue, call);
@@ -131,6 +168,11 @@ void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t n
     call->avoid = NULL;
     call->state = HWS_CALL_RUNNING;
     call->error.attempts++;
+    hws_attempt_enter(attempt, HWS_PHASE_SEND, now);
+    attempt->is_reused = connection->served > 0;
+    attempt->age = attempt->is_reused ? now - connection->used_at : 0;
+    if (!call->is_connect_only)
+        hws_feedback_begin(call, now);
     call->ops->granted(call, connection, now);
     if (opening != NULL)
         hws_dispatch_adopt(call->upstream, opening, now);
@@ -169,30 +211,101 @@ void hws_call_over(hws_call_t *call)
         hws_upstream_tidy(upstream);
 }
 
+static void drop_attempts(hws_attempts_t *attempts)
+{
+    uint32_t i;
+
+    for (i = 0; i < attempts->count; i++)
+        refer(&hws_attempts_at(attempts, i)->peer, NULL);
+    hws_free(attempts->more);
+}
+
 void hws_call_dispose(hws_call_t *call)
 {
     assert(call->state == HWS_CALL_OVER);
     hws_list_remove(&call->deferred.link);
     hws_loop_cancel_timer(loop_of(call), &call->timer);
     hws_call_set_peer(call, NULL);
+    hws_call_bind(call, NULL);
+    drop_attempts(&call->attempts);
+    hws_free(call->retry);
     hws_upstream_unhold(call->upstream);
 }
 
-bool hws_call_go_elsewhere(hws_call_t *call, int code, hws_time_t now)
-{
-    hws_kind_t kind = hws_error_kind(code);
+/* ---- attempts ---- */
 
-    if (call->was_elsewhere || call->upstream->peers.count < 2 || now >= call->deadline)
-        return false;
-    if (kind != HWS_KIND_RESOLVE && kind != HWS_KIND_REFUSED && kind != HWS_KIND_CONNECT &&
-        kind != HWS_KIND_TLS && kind != HWS_KIND_TIMEOUT)
-        return false;
-    call->was_elsewhere = true;
-    call->avoid = call->peer->pool.is_retired ? NULL : call->peer;
-    return hws_call_seek(call, now) == HWS_OK;
+void hws_call_attempt_over(hws_call_t *call, int code, uint32_t status, hws_time_t now)
+{
+    hws_attempt_t *attempt = hws_attempts_last(&call->attempts);
+
+    if (attempt->is_over || call->is_setup)
+        return;
+    hws_attempt_enter(attempt, attempt->phase, now);
+    attempt->is_over = true;
+    attempt->code = code;
+    attempt->status = status;
+    refer(&attempt->peer, call->peer);
+    hws_feedback_end(call, attempt, now);
 }
 
-void hws_call_fail(hws_call_t *call, int code, const char *detail)
+/* What the policy, scripted or built in, wants. */
+static hws_retry_verdict_t propose(hws_call_t *call, const hws_retry_options_t *options,
+                                   const hws_retry_try_t *tried)
+{
+    return hws_retry_propose(options, tried, &call->attempts.backoff,
+                             &call->upstream->manager->pools.random);
+}
+
+static hws_retry_verdict_t decide(hws_call_t *call, const hws_retry_options_t *options,
+                                  const hws_retry_try_t *tried, hws_time_t now)
+{
+    hws_retry_verdict_t verdict = {.reason = hws_retry_may(options, tried)};
+
+    if (verdict.reason == HWS_RETRY_GO)
+        verdict = propose(call, options, tried);
+    if (verdict.reason == HWS_RETRY_GO)
+        verdict = hws_retry_admit(options, tried, verdict.delay, &call->upstream->budget, now);
+    return verdict;
+}
+
+static const char *cause_of(const hws_attempt_t *attempt)
+{
+    return attempt->code != HWS_OK ? hws_kind_name(hws_error_kind(attempt->code)) : "status";
+}
+
+bool hws_call_goes_again(hws_call_t *call, bool is_replayable, hws_time_t retry_after,
+                         hws_time_t now)
+{
+    const hws_retry_options_t *options = call->retry != NULL ? call->retry : &call->upstream->retry;
+    hws_attempt_t *attempt = hws_attempts_last(&call->attempts);
+    hws_retry_try_t tried = {.code = attempt->code,
+                             .phase = attempt->phase,
+                             .status = attempt->status,
+                             .attempts = ++call->attempts.charged,
+                             .is_replayable = is_replayable,
+                             .retry_after = retry_after,
+                             .left =
+                                 call->deadline == HWS_NEVER ? HWS_NEVER : call->deadline - now};
+    hws_retry_verdict_t verdict = decide(call, options, &tried, now);
+
+    attempt->verdict = verdict.reason;
+    if (verdict.reason != HWS_RETRY_GO) {
+        call->upstream->stats.refused[verdict.reason]++;
+        return false;
+    }
+    call->upstream->stats.retried++;
+    hws_manager_tell_retry(call->upstream->manager, call->upstream->name,
+                           attempt->peer != NULL ? attempt->peer->id : "", cause_of(attempt),
+                           call->attempts.charged, verdict.delay, now);
+    call->state = HWS_CALL_WAITING;
+    call->is_fresh_only = false;
+    call->avoid = attempt->peer == NULL || attempt->peer->pool.is_retired ? NULL : attempt->peer;
+    call->again_at = now + verdict.delay;
+    hws_loop_set_timer(loop_of(call), &call->timer, call->again_at);
+    return true;
+}
+
+void hws_call_fail(hws_call_t *call, int code, const char *detail, hws_time_t now)
 {
     hws_error_t *error = &call->error;
     const char *peer = call->peer != NULL ? call->peer->id : "";
@@ -204,5 +317,8 @@ void hws_call_fail(hws_call_t *call, int code, const char *detail)
     if (hws_error_kind(code) == HWS_KIND_OVERLOAD) {
         error->has_retry_in = true;
         error->retry_in = hws_queue_expected_wait(&call->upstream->queue);
+    } else if (code == HWS_ERR_BREAKER_OPEN) {
+        error->has_retry_in = true;
+        error->retry_in = hws_peer_set_retry_in(call->upstream, call, now);
     }
 }

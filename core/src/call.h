@@ -3,13 +3,17 @@
  *
  *   WAITING --granted--> RUNNING --ended--> OVER
  *      ^   '--aborted, dial failed, late--^  ^
- *      '---- goes again (replay, other peer)-'
+ *      '-------- goes again, perhaps later --'
+ *
+ * Each time it waits anew is an attempt. While it stays away until it may try again, it is WAITING
+ * without being in the queue.
  *
  * Whoever embeds a call fills `ops`. None of them is called from inside hws_call_seek() but
  * `granted`. */
 #ifndef HWS_CALL_H
 #define HWS_CALL_H
 
+#include "attempt.h"
 #include "codec/codec.h"
 #include "io/loop.h"
 
@@ -17,7 +21,6 @@
 
 typedef struct hws_call hws_call_t;
 typedef struct hws_opening hws_opening_t;
-typedef struct hws_peer hws_peer_t;
 
 typedef enum { HWS_CALL_WAITING, HWS_CALL_RUNNING, HWS_CALL_OVER } hws_call_state_t;
 
@@ -37,7 +40,8 @@ struct hws_call {
     const hws_call_ops_t *ops;
     hws_upstream_t *upstream; /* held */
     hws_peer_t *peer;         /* held: of the present or last attempt; NULL before the first */
-    hws_peer_t *avoid;        /* a peer whose dial has failed for it; NULL unless it waits */
+    hws_peer_t *avoid;        /* of the last attempt, which failed; NULL unless it waits */
+    hws_peer_t *bound_to;     /* held: wants no other; NULL: any */
     hws_list_t link;          /* in upstream->calls until it is over */
     hws_list_t queue_link;    /* in its lane of upstream->queue while it waits */
     uint64_t order;           /* there: who came earlier has less */
@@ -45,26 +49,32 @@ struct hws_call {
     hws_time_t deadline;      /* of the whole call */
     hws_time_t queue_left;    /* of timeouts.queue */
     hws_time_t queue_until;   /* when that is over; HWS_NEVER while a dial stops the clock */
+    hws_time_t again_at;      /* stays away until then; HWS_NEVER: it does not */
     hws_timer_t timer;
     hws_stream_t stream;
     hws_deferred_t deferred;
     hws_call_state_t state;
-    bool is_replayable;    /* may be sent twice */
-    bool is_fresh_only;    /* takes no connection that has served before */
-    bool is_lease;         /* any idle connection will do that passes the stale check */
-    bool is_setup;         /* prepares a connection: no call that a user made */
-    bool is_out_of_memory; /* no dial could be begun for it */
-    bool was_elsewhere;    /* a failed dial has sent it to another peer already */
-    bool is_connect_only;  /* needs a connection to be there, not to use it */
+    bool is_replayable;         /* may be sent twice */
+    bool is_fresh_only;         /* takes no connection that has served before */
+    bool is_lease;              /* any idle connection will do that passes the stale check */
+    bool is_setup;              /* prepares a connection: no call that a user made */
+    bool is_out_of_memory;      /* no dial could be begun for it */
+    bool is_connect_only;       /* needs a connection to be there, not to use it */
+    bool is_counted;            /* in the load of its peer */
+    hws_retry_options_t *retry; /* its own, owned; NULL: the upstream's */
+    hws_attempts_t attempts;
     /* error.code is HWS_OK until it failed; phase, attempts, sent kept true. Its strings are large
      * and seldom needed, so they come last, and who embeds a call need not zero them. */
     hws_error_t error;
 };
 
 void hws_call_init(hws_call_t *call, const hws_call_ops_t *ops, hws_upstream_t *upstream,
-                   hws_time_t deadline);
-/* Takes a place: a connection at once, a dial of its own, or the queue. HWS_OK (it may already be
- * granted), HWS_ERR_QUEUE_FULL, HWS_ERR_NO_PEER, HWS_ERR_CLOSED: then nothing waits. */
+                   hws_time_t deadline, hws_time_t now);
+/* It wants no other peer; before it seeks. NULL: any. */
+void hws_call_bind(hws_call_t *call, hws_peer_t *peer);
+/* Begins an attempt and takes a place for it: a connection at once, a dial of its own, or the queue.
+ * HWS_OK (it may already be granted), HWS_ERR_QUEUE_FULL, HWS_ERR_NO_PEER, HWS_ERR_BREAKER_OPEN,
+ * HWS_ERR_CLOSED, HWS_ERR_NOMEM: then nothing waits. */
 int hws_call_seek(hws_call_t *call, hws_time_t now);
 /* The queue gives it `connection`, whose pool belongs to `call->peer` from here on. */
 void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t now);
@@ -76,11 +86,17 @@ void hws_call_clock(hws_call_t *call, hws_time_t now);
 void hws_call_over(hws_call_t *call);
 /* Gives up what it still holds; the call must be over. */
 void hws_call_dispose(hws_call_t *call);
-/* After a failed dial: whether it may go to another peer, which happens once; then it waits there
- * again. */
-bool hws_call_go_elsewhere(hws_call_t *call, int code, hws_time_t now);
+/* The attempt is over: failed with `code`, or with HWS_OK ended well, or (`status` not 0) with a
+ * response. What it tells of its peer is told to whom it concerns, once. Harmless when it was. */
+void hws_call_attempt_over(hws_call_t *call, int code, uint32_t status, hws_time_t now);
+/* Whether another attempt follows the one that is over; then the call waits for its time, and is
+ * aborted when there is no place for it. `is_replayable`: nothing of it was sent, or all may be
+ * sent again, and nobody was given anything of the answer. `retry_after` as of
+ * hws_retry_after(). */
+bool hws_call_goes_again(hws_call_t *call, bool is_replayable, hws_time_t retry_after,
+                         hws_time_t now);
 /* Fills `call->error` but for phase, attempts and sent, which it has. */
-void hws_call_fail(hws_call_t *call, int code, const char *detail);
+void hws_call_fail(hws_call_t *call, int code, const char *detail, hws_time_t now);
 void hws_call_set_peer(hws_call_t *call, hws_peer_t *peer);
 
 #endif

@@ -82,6 +82,16 @@ static bool is_alive(hws_upstream_t *upstream, hws_connection_t *connection, con
     return false;
 }
 
+/* Once for each attempt, by whatever it gets first. */
+static void take_turn(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call)
+{
+    hws_attempt_t *attempt = hws_attempts_last(&call->attempts);
+
+    if (!attempt->had_turn && peer != upstream->fresh && call->bound_to == NULL)
+        hws_balancer_took(upstream->balancer, &upstream->peers.lineup, &peer->candidate);
+    attempt->had_turn = true;
+}
+
 static bool start_dial(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call, hws_time_t now)
 {
     if (!take_slot(upstream, peer, now))
@@ -92,6 +102,7 @@ static bool start_dial(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *c
         hws_call_clock(call, now);
         return false;
     }
+    take_turn(upstream, peer, call);
     hws_call_set_peer(call, peer);
     if (hws_list_is_linked(&call->queue_link))
         hws_call_clock(call, now);
@@ -105,8 +116,7 @@ bool hws_dispatch_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now
     for (;;) {
         hws_pool_answer_t answer = HWS_POOL_NO_ROOM;
         hws_connection_t *connection = NULL;
-        hws_peer_t *peer =
-            hws_peer_set_pick(&upstream->peers, call, may_dial, now, &answer, &connection);
+        hws_peer_t *peer = hws_peer_set_pick(upstream, call, may_dial, now, &answer, &connection);
 
         if (peer == NULL)
             return false;
@@ -118,6 +128,7 @@ bool hws_dispatch_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now
         } else if (is_alive(upstream, connection, call, now)) {
             if (connection->served > 0 && !call->is_connect_only)
                 upstream->stats.reused++;
+            take_turn(upstream, peer, call);
             hws_call_grant(call, connection, now);
             return true;
         }
@@ -130,7 +141,7 @@ bool hws_dispatch_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now
 static bool speaks_for_all(const hws_call_t *call)
 {
     return call->opening == NULL && !call->is_fresh_only && call->avoid == NULL &&
-           (call->is_replayable || call->is_lease);
+           call->bound_to == NULL && (call->is_replayable || call->is_lease);
 }
 
 void hws_dispatch_serve(hws_upstream_t *upstream, hws_time_t now)
@@ -162,24 +173,22 @@ void hws_dispatch_serve_one(hws_upstream_t *upstream, hws_time_t now)
 
 void hws_dispatch_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_time_t now)
 {
-    const hws_peer_t *peer = upstream->peers.count > 1 ? opening->peer : NULL;
     hws_call_t *call;
 
     opening->call = NULL;
-    if (upstream->is_cutting || (call = hws_queue_first_waiting(&upstream->queue, peer)) == NULL)
+    if (upstream->is_cutting ||
+        (call = hws_queue_first_waiting(&upstream->queue, opening->peer)) == NULL)
         return;
     opening->call = call;
     hws_queue_set_opening(&upstream->queue, call, opening);
     hws_call_set_peer(call, opening->peer);
+    hws_attempt_enter(hws_attempts_last(&call->attempts), opening->phase, now);
     hws_call_clock(call, now);
 }
 
 void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call,
                                int status, hws_phase_t phase, const char *detail, hws_time_t now)
 {
-    /* The new connection serves whoever waits first, before others that are idle. */
-    if (status == HWS_OK && !peer->pool.is_retired)
-        hws_peer_set_turn_to(&upstream->peers, peer);
     if (call != NULL) {
         hws_queue_set_opening(&upstream->queue, call, NULL);
         if (status == HWS_OK || (status == HWS_ERR_TOO_MANY_FILES &&
@@ -192,5 +201,8 @@ void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_c
             call->ops->dial_failed(call, status, phase, detail, now);
         }
     }
+    /* The new connection serves whoever waits first, before others that are idle. */
+    upstream->fresh = status == HWS_OK && !peer->pool.is_retired ? peer : NULL;
     hws_dispatch_serve(upstream, now);
+    upstream->fresh = NULL;
 }

@@ -58,7 +58,7 @@ static void fail_tls(hws_lease_t *lease, hws_close_reason_t why, int code, const
     bool is_ours = hws_error_kind(code) == HWS_KIND_CANCELED;
 
     lease->call.error.phase = HWS_PHASE_TLS;
-    hws_call_fail(&lease->call, code, detail);
+    hws_call_fail(&lease->call, code, detail, now);
     end_shaking(lease, code);
     wake(lease);
     if (lease->opening == NULL) {
@@ -83,10 +83,10 @@ static void break_off(hws_lease_t *lease, int code, const char *detail, hws_time
         hws_call_leave(call, now);
     if (call->stream.connection != NULL)
         hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
+    hws_call_attempt_over(call, code, 0, now);
     lease->verdict = code;
-    hws_call_fail(call, code, detail);
-    call->error.retryable = !call->error.sent && hws_error_kind(code) != HWS_KIND_CANCELED &&
-                            hws_error_kind(code) != HWS_KIND_CLOSED;
+    hws_call_fail(call, code, detail, now);
+    call->error.retryable = !call->error.sent && hws_retry_is_retryable(code);
     hws_call_over(call);
     wake(lease);
 }
@@ -99,9 +99,10 @@ static void on_abort(hws_call_t *call, int code, hws_time_t now)
 static void on_dial_failed(hws_call_t *call, int code, hws_phase_t phase, const char *detail,
                            hws_time_t now)
 {
-    if (hws_call_go_elsewhere(call, code, now))
-        return;
     call->error.phase = phase;
+    hws_call_attempt_over(call, code, 0, now);
+    if (hws_call_goes_again(call, true, HWS_RETRY_AFTER_NONE, now))
+        return;
     break_off(lease_of(call), code, detail, now);
 }
 
@@ -142,12 +143,14 @@ static void on_due(hws_stream_t *stream, hws_time_t now)
         lease->read_since = HWS_NEVER;
         lease->is_owed = true;
         lease->read_status = HWS_ERR_TIMEOUT;
+        lease->was_silent |= !lease->has_own_span;
         lease->is_read_due = true;
     }
     if (now >= quiet_until(lease, lease->write_since)) {
         lease->write_since = HWS_NEVER;
         lease->is_owed = true;
         lease->write_status = HWS_ERR_TIMEOUT;
+        lease->was_silent |= !lease->has_own_span;
         lease->is_write_due = true;
     }
     lease->is_tls_late = lease->shaking != NULL && now >= lease->shaking_until;
@@ -230,6 +233,7 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
         start(lease, connection, now);
         return;
     }
+    hws_call_attempt_over(call, HWS_OK, 0, now);
     hws_call_over(call);
     wake(lease);
 }
@@ -338,7 +342,7 @@ static int note_failure(hws_lease_t *lease, int code)
     hws_error_t *error = &lease->call.error;
 
     if (lease->verdict == HWS_OK || error->code == HWS_OK) {
-        hws_call_fail(&lease->call, code, NULL);
+        hws_call_fail(&lease->call, code, NULL, hws_loop_now(loop_of(lease)));
         error->retryable = false;
     }
     return code;
@@ -524,6 +528,7 @@ const char *hws_lease_tls(const hws_lease_t *lease)
 void hws_lease_set_timeout(hws_lease_t *lease, hws_time_t span)
 {
     lease->span = hws_span_bounded(span);
+    lease->has_own_span = true;
 }
 
 /* ---- telling the user, at rest ---- */
@@ -609,7 +614,8 @@ static void deliver(hws_deferred_t *deferred)
 
 /* ---- beginning and ending ---- */
 
-static int make(hws_upstream_t *upstream, hws_time_t deadline, bool is_setup, hws_lease_t **out)
+static int make(hws_upstream_t *upstream, hws_time_t deadline, bool is_setup, hws_time_t now,
+                hws_lease_t **out)
 {
     hws_lease_t *lease = hws_slab_take(&upstream->manager->leases);
 
@@ -620,7 +626,7 @@ static int make(hws_upstream_t *upstream, hws_time_t deadline, bool is_setup, hw
     lease->call.is_setup = is_setup;
     lease->call.is_lease = true;
     hws_deferred_init(&lease->call.deferred, deliver);
-    hws_call_init(&lease->call, &call_ops, upstream, deadline);
+    hws_call_init(&lease->call, &call_ops, upstream, deadline, now);
     *out = lease;
     return HWS_OK;
 }
@@ -643,7 +649,7 @@ int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *optio
         return hws_explain(why, HWS_ERR_UNSUPPORTED, "upstream %.60s speaks http: no raw leases",
                            upstream->name);
     rc = make(upstream, span == HWS_NEVER || span > HWS_NEVER - now ? HWS_NEVER : now + span, false,
-              &lease);
+              now, &lease);
     if (rc != HWS_OK)
         return rc;
     lease->options = *options;
@@ -666,7 +672,7 @@ bool hws_lease_claim(hws_lease_t *lease)
 int hws_lease_begin_setup(hws_opening_t *opening, hws_time_t now)
 {
     hws_lease_t *lease;
-    int rc = make(opening->peer->upstream, HWS_NEVER, true, &lease);
+    int rc = make(opening->peer->upstream, HWS_NEVER, true, now, &lease);
 
     if (rc != HWS_OK)
         return rc;
@@ -740,6 +746,16 @@ void hws_lease_cancel(hws_lease_t *lease)
     hws_lease_cancel_write(lease);
 }
 
+/* The one outcome of a lease, at its end. What its user did tells nothing of the peer. */
+static int outcome_of(const hws_lease_t *lease, bool pool_it)
+{
+    if (lease->verdict != HWS_OK)
+        return lease->verdict;
+    if (lease->was_silent)
+        return HWS_ERR_TIMEOUT;
+    return pool_it ? HWS_OK : HWS_ERR_CANCELED;
+}
+
 /* Takes it off its connection and counts it, unless that has been done. */
 static void leave(hws_lease_t *lease, bool pool_it)
 {
@@ -758,6 +774,7 @@ static void leave(hws_lease_t *lease, bool pool_it)
     end_shaking(lease, HWS_ERR_CLOSED);
     if (call->stream.connection != NULL)
         hws_connection_detach(&call->stream, HWS_CLOSE_LAST, pool_it, now);
+    hws_call_attempt_over(call, outcome_of(lease, pool_it), 0, now);
     hws_call_over(call);
 }
 

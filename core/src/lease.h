@@ -32,6 +32,8 @@ struct hws_lease {
     bool is_told; /* on_done, or the upstream's setup, was called */
     bool is_setup;
     bool is_reused;
+    bool has_own_span;   /* the user's, whose end says nothing of the peer */
+    bool was_silent;     /* the peer, for longer than the upstream allows */
     bool has_finished;   /* the peer sent its FIN */
     bool is_half_closed; /* we did */
     bool has_tls_ended;

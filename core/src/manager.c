@@ -64,6 +64,7 @@ int hws_timeouts_check(const hws_timeouts_t *timeouts, hws_error_t *why)
         (rc = check_span("tls", timeouts->tls, why)) ||
         (rc = check_span("queue", timeouts->queue, why)) ||
         (rc = check_span("request", timeouts->request, why)) ||
+        (rc = check_span("attempt", timeouts->attempt, why)) ||
         (rc = check_span("read", timeouts->read, why)) ||
         (rc = check_span("idle", timeouts->idle, why)) ||
         (rc = check_span("lifetime", timeouts->lifetime, why)) ||
@@ -86,11 +87,14 @@ void hws_manager_options_init(hws_manager_options_t *options)
                                                     .tls = HWS_S(5),
                                                     .queue = HWS_S(5),
                                                     .request = HWS_S(30),
+                                                    .attempt = HWS_NEVER,
                                                     .read = HWS_S(30),
                                                     .idle = HWS_S(300),
                                                     .lifetime = HWS_S(1800),
                                                     .drain = HWS_S(30)},
                                        .reuse = HWS_REUSE_SAFE};
+    hws_breaker_options_init(&options->breaker);
+    hws_retry_options_init(&options->retry);
 }
 
 /* ---- life ---- */
@@ -206,6 +210,8 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
     manager->limits = options->limits;
     manager->timeouts = options->timeouts;
     manager->reuse = options->reuse;
+    manager->breaker = options->breaker;
+    manager->retry = options->retry;
     hws_tunnels_init(&manager->tunnels, loop);
     hws_sessions_init(&manager->sessions, HWS_SESSIONS_MAX, names_seed, hws_tls_session_free);
     manager->on_event = options->on_event;
@@ -593,6 +599,21 @@ void hws_manager_tell(hws_manager_t *manager, hws_event_type_t type, const char 
         hws_manager_report(manager, &event);
 }
 
+void hws_manager_tell_retry(hws_manager_t *manager, const char *upstream, const char *peer,
+                            const char *reason, uint32_t attempt, hws_time_t delay, hws_time_t now)
+{
+    hws_event_t event = {.type = HWS_EVENT_RETRY,
+                         .at = now,
+                         .upstream = upstream,
+                         .peer = peer,
+                         .reason = reason,
+                         .attempt = attempt,
+                         .delay = delay};
+
+    if (is_heard(manager, HWS_EVENT_RETRY))
+        hws_manager_report(manager, &event);
+}
+
 void hws_manager_tell_connect(hws_manager_t *manager, const char *upstream, const char *peer,
                               bool is_resumed, hws_time_t now)
 {
@@ -675,6 +696,9 @@ void hws_stats_add(hws_stats_t *sum, const hws_stats_t *stats)
         sum->closed[i] += stats->closed[i];
     sum->handshakes += stats->handshakes;
     sum->resumed += stats->resumed;
+    for (i = 0; i < HWS_RETRY_COUNT; i++)
+        sum->refused[i] += stats->refused[i];
+    sum->retried += stats->retried;
     sum->reused += stats->reused;
     sum->replayed += stats->replayed;
     sum->requests += stats->requests;

@@ -35,6 +35,8 @@ struct hws_manager {
     hws_limits_t limits;
     hws_timeouts_t timeouts;
     hws_reuse_t reuse;
+    hws_breaker_options_t breaker;
+    hws_retry_options_t retry;
     hws_tls_options_t *tls_options; /* NULL: the defaults */
     hws_tls_config_t *tls[2];       /* made of them for http and for raw, when first needed */
     hws_dns_options_t *dns_options; /* NULL: the defaults */
@@ -76,6 +78,9 @@ bool hws_manager_out_of_files(hws_manager_t *manager, hws_time_t now);
 /* Tells an event if anybody listens. */
 void hws_manager_tell(hws_manager_t *manager, hws_event_type_t type, const char *upstream,
                       const char *peer, const char *reason, hws_time_t age, hws_time_t now);
+/* HWS_EVENT_RETRY: the `attempt`-th has failed. */
+void hws_manager_tell_retry(hws_manager_t *manager, const char *upstream, const char *peer,
+                            const char *reason, uint32_t attempt, hws_time_t delay, hws_time_t now);
 /* HWS_EVENT_CONNECT. */
 void hws_manager_tell_connect(hws_manager_t *manager, const char *upstream, const char *peer,
                               bool is_resumed, hws_time_t now);

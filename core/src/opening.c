@@ -1,6 +1,7 @@
 #include "opening.h"
 
 #include "dispatch.h"
+#include "feedback.h"
 #include "lease.h"
 #include "peer.h"
 
@@ -27,6 +28,14 @@ static void stop_lookup(hws_opening_t *opening)
     opening->lookup = NULL;
 }
 
+/* The next phase, which the call that waits for it is in as well. */
+static void enter(hws_opening_t *opening, hws_phase_t phase, hws_time_t now)
+{
+    opening->phase = phase;
+    if (opening->call != NULL)
+        hws_attempt_enter(hws_attempts_last(&opening->call->attempts), phase, now);
+}
+
 /* The one ending. Its place under the caps belongs to the connection, once there is one. */
 static void over(hws_opening_t *opening, int status, const char *detail, hws_time_t now)
 {
@@ -39,6 +48,9 @@ static void over(hws_opening_t *opening, int status, const char *detail, hws_tim
     hws_dial_cancel(&opening->dial);
     hws_shaking_cancel(&opening->shaking);
     hws_loop_cancel_timer(loop_of(opening), &opening->timer);
+    hws_feedback_dial_ends(peer, &opening->permit, status, phase, now);
+    if (call != NULL && status == HWS_OK)
+        enter(opening, HWS_PHASE_QUEUE, now);
     hws_list_remove(&opening->link);
     hws_free(opening);
     hws_dispatch_opening_over(upstream, peer, call, status, phase, detail, now);
@@ -78,7 +90,7 @@ static void establish(hws_opening_t *opening, hws_socket_t *socket, bool is_resu
 
         hws_peer_follow_name(opening->peer, opening->connection, &ip, now);
     }
-    opening->phase = HWS_PHASE_CONNECT;
+    enter(opening, HWS_PHASE_CONNECT, now);
     pool->dialing--;
     upstream->stats.created++;
     hws_manager_tell_connect(upstream->manager, upstream->name, opening->peer->id, is_resumed, now);
@@ -119,7 +131,7 @@ static void start_tls(hws_opening_t *opening, hws_socket_t *socket, hws_time_t n
     hws_error_t why = {.code = HWS_OK};
     int rc;
 
-    opening->phase = HWS_PHASE_TLS;
+    enter(opening, HWS_PHASE_TLS, now);
     rc = hws_shaking_start(&opening->shaking, opening->peer, NULL, socket, &shaking_events, opening,
                            now, &why);
     if (rc == HWS_OK) {
@@ -167,7 +179,7 @@ static void offer(hws_opening_t *opening, hws_family_t family, hws_time_t now)
         hws_address_of_ip(&found->ips[i], opening->peer->port, &addresses[i]);
     /* From here on it is the dial that takes time; what is still out has its own patience. */
     hws_loop_cancel_timer(loop_of(opening), &opening->timer);
-    opening->phase = HWS_PHASE_CONNECT;
+    enter(opening, HWS_PHASE_CONNECT, now);
     hws_dial_offer(&opening->dial, addresses, count, now);
 }
 
@@ -195,7 +207,7 @@ static void look_up(hws_opening_t *opening, hws_time_t now)
         hws_dial_no_more(&opening->dial, rc, now);
         return;
     }
-    opening->phase = HWS_PHASE_RESOLVE;
+    enter(opening, HWS_PHASE_RESOLVE, now);
     set_timer(opening, upstream_of(opening)->owner.rules.timeouts.resolve, now);
     (void)hws_resolution_start(&opening->resolution, &opening->lookup->resolver,
                                (hws_slice_t){name, strlen(name)}, now, on_answer);
@@ -232,7 +244,8 @@ int hws_opening_start(hws_peer_t *peer, hws_call_t *call, hws_time_t now)
         return HWS_ERR_NOMEM;
     opening->peer = peer;
     opening->call = call;
-    opening->phase = HWS_PHASE_CONNECT;
+    enter(opening, HWS_PHASE_CONNECT, now);
+    hws_feedback_dial_begins(peer, &opening->permit, now);
     hws_queue_set_opening(&peer->upstream->queue, call, opening);
     hws_timer_init(&opening->timer, on_timer);
     hws_list_push_back(&peer->openings, &opening->link);

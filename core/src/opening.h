@@ -20,6 +20,7 @@ struct hws_opening {
     hws_peer_t *peer;
     hws_list_t link;      /* in peer->openings */
     hws_call_t *call;     /* that it was begun for or has been given to; NULL: nobody waits */
+    hws_permit_t permit;  /* of the peer's breaker */
     hws_phase_t phase;    /* how far it is, for errors */
     hws_lookup_t *lookup; /* held while names are looked up; else NULL */
     hws_resolution_t resolution;

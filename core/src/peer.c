@@ -2,6 +2,8 @@
 
 #include "manager.h"
 #include "names.h"
+#include "pool/connection.h"
+#include "upstream.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -41,24 +43,6 @@ static int bad(hws_error_t *why, hws_slice_t text, const char *what)
                        text.data, what);
 }
 
-static int parse_port(hws_slice_t digits, uint16_t *out)
-{
-    uint32_t port = 0;
-    size_t i;
-
-    if (digits.size == 0 || digits.size > 5)
-        return HWS_ERR_BAD_URL;
-    for (i = 0; i < digits.size; i++) {
-        if (digits.data[i] < '0' || digits.data[i] > '9')
-            return HWS_ERR_BAD_URL;
-        port = port * 10 + (uint32_t)(digits.data[i] - '0');
-    }
-    if (port == 0 || port > UINT16_MAX)
-        return HWS_ERR_BAD_URL;
-    *out = (uint16_t)port;
-    return HWS_OK;
-}
-
 /* What stands in a host goes into the Host field and into errors, so it cannot be just anything. */
 static bool is_host(hws_slice_t host)
 {
@@ -67,7 +51,7 @@ static bool is_host(hws_slice_t host)
     for (i = 0; i < host.size; i++)
         if (host.data[i] <= ' ' || host.data[i] >= 0x7f || strchr("/?#@\\", host.data[i]) != NULL)
             return false;
-    return host.size > 0;
+    return true;
 }
 
 static bool has_control_bytes(hws_slice_t text)
@@ -80,43 +64,22 @@ static bool has_control_bytes(hws_slice_t text)
     return false;
 }
 
-/* "host:port", "[v6]:port", or without a port when `place->port` is preset. */
+/* `place->port` is preset where there need be none. */
 static int parse_authority(hws_slice_t text, place_t *place, hws_error_t *why)
 {
-    const char *end = text.data + text.size;
-    const char *colon;
+    const char *wrong = hws_authority_parse(text, &place->host, &place->port);
 
-    place->authority = text;
-    if (text.size > 0 && text.data[0] == '[') {
-        const char *close = memchr(text.data, ']', text.size);
-
-        if (close == NULL)
-            return bad(why, text, "no ] after the IPv6 address");
-        place->host = (hws_slice_t){text.data + 1, (size_t)(close - text.data) - 1};
-        if (memchr(place->host.data, ':', place->host.size) == NULL)
-            return bad(why, text, "brackets are for IPv6 addresses");
-        colon = close + 1 < end ? close + 1 : NULL;
-        if (colon != NULL && *colon != ':')
-            return bad(why, text, "a port follows the address as :port");
-    } else {
-        colon = memchr(text.data, ':', text.size);
-        place->host =
-            (hws_slice_t){text.data, colon != NULL ? (size_t)(colon - text.data) : text.size};
-        if (colon != NULL && memchr(colon + 1, ':', (size_t)(end - colon) - 1) != NULL)
-            return bad(why, text, "an IPv6 address stands in brackets: [::1]:80");
-    }
-    if (place->host.size == 0)
-        return bad(why, text, "the host is missing");
+    if (wrong != NULL)
+        return bad(why, text, wrong);
     if (!is_host(place->host))
         return bad(why, text, "the host has a byte that no host name has");
-    if (colon != NULL &&
-        parse_port((hws_slice_t){colon + 1, (size_t)(end - colon) - 1}, &place->port) != HWS_OK)
-        return bad(why, text, "the port is a number from 1 to 65535");
     if (place->port == 0)
         return bad(why, text, "the port is missing");
-    /* Host leaves the scheme's own port out (RFC 9110, 7.2). */
-    if (place->port == place->usual_port && colon != NULL)
-        place->authority.size = (size_t)(colon - text.data);
+    place->authority = text;
+    /* Host leaves the scheme's own port out (RFC 9110, 7.2), and the bracket in. */
+    if (place->port == place->usual_port)
+        place->authority.size =
+            (size_t)(place->host.data - text.data) + place->host.size + (text.data[0] == '[');
     return HWS_OK;
 }
 
@@ -271,6 +234,57 @@ static int parse_address(const hws_peer_options_t *options, const place_t *url, 
     return parse_authority(options->address, out, why);
 }
 
+/* ---- its name ---- */
+
+static bool has_connections(const hws_watch_t *watch)
+{
+    const hws_peer_t *peer = HWS_CONTAINER(watch, hws_peer_t, watch);
+
+    return peer->pool.open > 0;
+}
+
+static void drain_moved(hws_peer_t *peer, hws_list_t *connections, hws_time_t now)
+{
+    hws_list_t *link = connections->next;
+
+    while (link != connections) {
+        hws_connection_t *connection = HWS_CONTAINER(link, hws_connection_t, link);
+
+        link = link->next;
+        if (hws_watch_lacks(&peer->watch, &connection->ip))
+            hws_connection_drain(connection, HWS_CLOSE_MOVED, now);
+    }
+}
+
+static void on_new_answer(hws_watch_t *watch, hws_time_t now)
+{
+    hws_peer_t *peer = HWS_CONTAINER(watch, hws_peer_t, watch);
+
+    drain_moved(peer, &peer->pool.ready, now);
+    drain_moved(peer, &peer->pool.others, now);
+    peer->pool.owner->on_room(peer->pool.owner, now);
+}
+
+/* Without memory nothing is watched, and the connection is kept for as long as it may be. */
+void hws_peer_follow_name(hws_peer_t *peer, hws_connection_t *connection, const hws_ip_t *ip,
+                          hws_time_t now)
+{
+    hws_lookup_t *lookup;
+
+    connection->ip = *ip;
+    if (hws_upstream_lookup(peer->upstream, &lookup) != HWS_OK)
+        return;
+    if (lookup != peer->lookup)
+        hws_watch_stop(&peer->watch);
+    hws_lookup_release(peer->lookup);
+    peer->lookup = lookup;
+    (void)hws_watch_start(&peer->watch, &lookup->resolver,
+                          (hws_slice_t){peer->name, strlen(peer->name)}, now);
+    /* It may have been told while it connected. */
+    if (hws_watch_lacks(&peer->watch, ip))
+        connection->expires_at = now;
+}
+
 int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_error_t *why)
 {
     hws_peer_t *peer;
@@ -288,10 +302,12 @@ int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_err
     hws_pool_init(&peer->pool);
     hws_list_init(&peer->openings);
     hws_lanes_init(&peer->avoiders);
+    hws_lanes_init(&peer->bound);
+    hws_watch_init(&peer->watch, has_connections, on_new_answer);
     peer->speaks_http = url.is_http;
     peer->is_secure = url.is_secure;
-    peer->weight = options->weight == 0 ? 1 : options->weight;
-    peer->priority = options->priority;
+    peer->candidate.weight = options->weight == 0 ? 1 : options->weight;
+    peer->candidate.priority = options->priority;
     if ((rc = set_addresses(peer, &target, why)) != HWS_OK)
         goto fail;
     rc = HWS_ERR_NOMEM;
@@ -321,6 +337,9 @@ void hws_peer_destroy(hws_peer_t *peer)
     assert(peer->holds == 0 && peer->pool.in_flight == 0 && !hws_list_is_linked(&peer->link));
     hws_pool_dispose(&peer->pool);
     hws_histogram_dispose(&peer->latency);
+    hws_recent_dispose(&peer->recent);
+    hws_watch_stop(&peer->watch);
+    hws_lookup_release(peer->lookup);
     hws_free(peer->id);
     hws_free(peer->authority);
     hws_free(peer->address_text);

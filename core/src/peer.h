@@ -4,6 +4,10 @@
 
 #include "io/address.h"
 #include "observe/histogram.h"
+#include "observe/recent.h"
+#include "policy/balancer.h"
+#include "policy/breaker.h"
+#include "policy/score.h"
 #include "pool/pool.h"
 #include "queue.h"
 #include "transport/race.h"
@@ -18,7 +22,8 @@ struct hws_peer {
     hws_list_t link; /* in the upstream's set: `list`, or `removed` */
     hws_pool_t pool;
     hws_list_t openings;  /* hws_opening_t */
-    hws_lanes_t avoiders; /* calls in the queue whose dial has failed here */
+    hws_lanes_t avoiders; /* calls in the queue whose last attempt has failed here */
+    hws_lanes_t bound;    /* calls in the queue that want no other peer */
     char *id;
     char *authority;    /* for Host: "host:port" as given; "localhost" for unix */
     char *address_text; /* for people */
@@ -33,11 +38,12 @@ struct hws_peer {
     hws_watch_t watch;         /* of the name, while there are connections */
     struct hws_lookup *lookup; /* held for it */
     char *host;                /* of the URL, without brackets: whom a certificate must name */
-    double weight;
-    double credit; /* of the weighted round robin */
-    uint32_t priority;
-    uint32_t holds;          /* calls that point here */
+    hws_candidate_t candidate; /* for balancers: its weight, its load */
+    hws_breaker_t breaker;
+    hws_score_t score;
+    uint32_t holds;          /* calls and attempts that point here */
     hws_histogram_t latency; /* of whole responses, from sending, in us */
+    hws_recent_t recent;     /* the same, of late */
 };
 
 static inline hws_peer_t *hws_peer_of(hws_pool_t *pool)
@@ -48,6 +54,16 @@ static inline hws_peer_t *hws_peer_of(hws_pool_t *pool)
 /* From the user's options. HWS_ERR_BAD_URL, HWS_ERR_UNSUPPORTED, HWS_ERR_INVALID
  * with `why->detail`; HWS_ERR_NOMEM. */
 int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_error_t *why);
+static inline hws_peer_t *hws_peer_of_candidate(hws_candidate_t *candidate)
+{
+    return HWS_CONTAINER(candidate, hws_peer_t, candidate);
+}
+/* Keeps it until it is released, which counts for one that was removed. */
+static inline void hws_peer_hold(hws_peer_t *peer)
+{
+    peer->holds++;
+}
+void hws_peer_release(hws_peer_t *peer);
 /* The peer has a name, and `connection` is a new one to `ip`, where that led. When a newer answer
  * lacks the address, the connection closes or, in use, serves nobody else. */
 void hws_peer_follow_name(hws_peer_t *peer, hws_connection_t *connection, const hws_ip_t *ip,

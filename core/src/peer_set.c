@@ -10,6 +10,22 @@ static hws_peer_t *peer_of(hws_list_t *link)
     return HWS_CONTAINER(link, hws_peer_t, link);
 }
 
+static void destroy_peers(hws_list_t *peers)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(peers)) != NULL) {
+        hws_list_remove(link);
+        hws_peer_destroy(peer_of(link));
+    }
+}
+
+void hws_peer_release(hws_peer_t *peer)
+{
+    if (--peer->holds == 0 && peer->pool.is_retired)
+        hws_upstream_tidy(peer->upstream);
+}
+
 void hws_peer_set_init(hws_peer_set_t *set)
 {
     *set = (hws_peer_set_t){0};
@@ -19,27 +35,12 @@ void hws_peer_set_init(hws_peer_set_t *set)
 
 void hws_peer_set_dispose(hws_peer_set_t *set)
 {
-    hws_peer_set_destroy(&set->list);
-    hws_peer_set_destroy(&set->removed);
+    destroy_peers(&set->list);
+    destroy_peers(&set->removed);
+    hws_free(set->lineup.list);
 }
 
 /* ---- who is in it ---- */
-
-static void note_differences(hws_peer_set_t *set)
-{
-    const hws_peer_t *first = NULL;
-
-    set->has_weights = set->has_priorities = false;
-    HWS_LIST_EACH(link, &set->list) {
-        hws_peer_t *peer = peer_of(link);
-
-        if (first == NULL)
-            first = peer;
-        set->has_weights |= peer->weight < first->weight || peer->weight > first->weight;
-        set->has_priorities |= peer->priority != first->priority;
-        peer->credit = 0;
-    }
-}
 
 static hws_peer_t *find_peer(hws_list_t *peers, const char *id)
 {
@@ -50,28 +51,22 @@ static hws_peer_t *find_peer(hws_list_t *peers, const char *id)
     return NULL;
 }
 
-void hws_peer_set_destroy(hws_list_t *peers)
-{
-    hws_list_t *link;
-
-    while ((link = hws_list_first(peers)) != NULL) {
-        hws_list_remove(link);
-        hws_peer_destroy(peer_of(link));
-    }
-}
-
-int hws_peer_set_make(const hws_upstream_options_t *options, hws_list_t *peers, bool *is_raw,
-                      hws_error_t *why)
+int hws_new_peers_make(const hws_upstream_options_t *options, hws_new_peers_t *peers, bool *is_raw,
+                       hws_error_t *why)
 {
     size_t i;
     int rc = HWS_OK;
+
+    hws_list_init(&peers->list);
+    if ((peers->room = hws_alloc((options->peer_count + 1) * sizeof(hws_candidate_t *))) == NULL)
+        return HWS_ERR_NOMEM;
 
     for (i = 0; i < options->peer_count && rc == HWS_OK; i++) {
         hws_peer_t *peer;
 
         if ((rc = hws_peer_create(&options->peers[i], &peer, why)) != HWS_OK)
             break;
-        if (find_peer(peers, peer->id) != NULL)
+        if (find_peer(&peers->list, peer->id) != NULL)
             rc = hws_explain(why, HWS_ERR_INVALID, "peers: two have the id %.60s", peer->id);
         else if (peer->speaks_http && options->protocol == HWS_PROTOCOL_RAW)
             rc = hws_explain(why, HWS_ERR_INVALID, "peers: %.60s is http, the protocol raw",
@@ -82,13 +77,20 @@ int hws_peer_set_make(const hws_upstream_options_t *options, hws_list_t *peers, 
         if (i == 0)
             *is_raw = options->protocol == HWS_PROTOCOL_RAW ||
                       (options->protocol == HWS_PROTOCOL_AUTO && !peer->speaks_http);
-        hws_list_push_back(peers, &peer->link);
+        hws_list_push_back(&peers->list, &peer->link);
     }
     if (rc == HWS_OK && options->setup != NULL && !*is_raw)
         rc = hws_explain(why, HWS_ERR_INVALID, "setup: only where the protocol is raw");
     if (rc != HWS_OK)
-        hws_peer_set_destroy(peers);
+        hws_new_peers_dispose(peers);
     return rc;
+}
+
+void hws_new_peers_dispose(hws_new_peers_t *peers)
+{
+    destroy_peers(&peers->list);
+    hws_free(peers->room);
+    peers->room = NULL;
 }
 
 static bool same_place(const hws_peer_t *a, const hws_peer_t *b)
@@ -105,11 +107,24 @@ static void take_over(hws_peer_t *known, hws_peer_t *fresh)
 
     known->locality = fresh->locality;
     fresh->locality = locality;
-    known->weight = fresh->weight;
-    known->priority = fresh->priority;
+    known->candidate.weight = fresh->candidate.weight;
+    known->candidate.priority = fresh->candidate.priority;
 }
 
-void hws_peer_set_replace(hws_peer_set_t *set, hws_list_t *fresh, hws_upstream_t *upstream)
+static void arrange(hws_peer_set_t *set, hws_candidate_t **room)
+{
+    uint32_t i = 0;
+
+    hws_free(set->lineup.list);
+    set->lineup.list = room;
+    set->lineup.count = set->count;
+    HWS_LIST_EACH(link, &set->list)
+        room[i++] = &peer_of(link)->candidate;
+    hws_lineup_arrange(&set->lineup);
+}
+
+void hws_peer_set_replace(hws_peer_set_t *set, hws_new_peers_t *fresh, hws_upstream_t *upstream,
+                          hws_time_t now)
 {
     hws_list_t old;
     hws_list_t *link;
@@ -117,8 +132,7 @@ void hws_peer_set_replace(hws_peer_set_t *set, hws_list_t *fresh, hws_upstream_t
     hws_list_init(&old);
     hws_list_splice(&old, &set->list);
     set->count = 0;
-    set->cursor = NULL;
-    while ((link = hws_list_first(fresh)) != NULL) {
+    while ((link = hws_list_first(&fresh->list)) != NULL) {
         hws_peer_t *peer = peer_of(link);
         hws_peer_t *known = find_peer(&old, peer->id);
 
@@ -128,13 +142,16 @@ void hws_peer_set_replace(hws_peer_set_t *set, hws_list_t *fresh, hws_upstream_t
             hws_list_remove(&known->link);
             hws_peer_destroy(peer);
             peer = known;
+        } else {
+            hws_breaker_init(&peer->breaker, now);
         }
         peer->upstream = upstream;
         peer->pool.owner = &upstream->owner;
         hws_list_push_back(&set->list, &peer->link);
         set->count++;
     }
-    note_differences(set);
+    arrange(set, fresh->room);
+    fresh->room = NULL;
     hws_list_splice(&set->removed, &old);
 }
 
@@ -153,85 +170,111 @@ void hws_peer_set_reap(hws_peer_set_t *set)
     }
 }
 
-/* ---- whose turn it is ---- */
+/* ---- who is to serve ---- */
 
-/* The next in the ring of peers, the head itself skipped. */
-static hws_peer_t *next_peer(hws_peer_set_t *set, hws_peer_t *peer)
-{
-    hws_list_t *link = peer != NULL ? peer->link.next : set->list.next;
+typedef struct {
+    hws_ask_t ask;
+    hws_call_t *call;
+    hws_time_t now;
+    bool may_dial;
+    bool waits;
+    bool may_avoid; /* there is somebody else than whom the call avoids */
+} question_t;
 
-    return peer_of(link == &set->list ? set->list.next : link);
-}
-
-void hws_peer_set_turn_to(hws_peer_set_t *set, hws_peer_t *peer)
-{
-    hws_list_t *link = peer->link.prev;
-
-    set->cursor = peer_of(link == &set->list ? set->list.prev : link);
-}
-
-/* Whether `peer` could do something for the call now. */
-static hws_pool_answer_t ask(const hws_peer_t *peer, const hws_call_t *call, hws_time_t now,
-                             hws_connection_t **out)
+/* What the pool of `peer` says, if its breaker lets it be asked. */
+static hws_pool_answer_t ask_pool(const hws_peer_t *peer, const hws_call_t *call, hws_time_t now,
+                                  hws_connection_t **out)
 {
     hws_pool_want_t want = {.fresh_only = call->is_fresh_only,
                             .careful = !call->is_replayable,
                             .is_lease = call->is_lease || call->is_connect_only};
 
+    if (!hws_breaker_would_admit(&peer->breaker, &peer->upstream->breaker, now))
+        return HWS_POOL_NO_ROOM;
     return hws_pool_ask(&peer->pool, &want, now, out);
 }
 
-/* What ranks above whose turn it is: priority, and for who waits a connection that is there above
- * a dial, because the one just dialled for him may be another peer's than the next in turn. */
-static int compare(const hws_peer_t *a, hws_pool_answer_t says_a, const hws_peer_t *b,
-                   hws_pool_answer_t says_b, bool waits)
+/* For who waits a connection that is there ranks above a dial, because the one just dialled for him
+ * may be another peer's than the next in turn. */
+static int rank(hws_ask_t *ask, hws_candidate_t *candidate)
 {
-    if (a->priority != b->priority)
-        return a->priority < b->priority ? -1 : 1;
-    if (waits && says_a != says_b)
-        return says_a == HWS_POOL_LEASED ? -1 : 1;
-    return 0;
+    const question_t *question = HWS_CONTAINER(ask, question_t, ask);
+    const hws_peer_t *peer = hws_peer_of_candidate(candidate);
+    hws_connection_t *connection;
+    hws_pool_answer_t said;
+    int worth;
+
+    if (question->may_avoid && peer == question->call->avoid)
+        return 0;
+    said = ask_pool(peer, question->call, question->now, &connection);
+    if (said == HWS_POOL_NO_ROOM || (said == HWS_POOL_DIAL && !question->may_dial))
+        return 0;
+    worth = question->waits && said == HWS_POOL_LEASED ? 2 : 1;
+    return hws_attempts_include(&question->call->attempts, peer) ? worth - 3 : worth;
 }
 
-hws_peer_t *hws_peer_set_pick(hws_peer_set_t *set, const hws_call_t *call, bool may_dial,
+/* Whether a breaker lets anybody but `peer` be tried, who may be full at present. */
+static bool has_other(const hws_upstream_t *upstream, const hws_peer_t *peer, hws_time_t now)
+{
+    HWS_LIST_EACH(link, &upstream->peers.list) {
+        const hws_peer_t *other = HWS_CONTAINER(link, const hws_peer_t, link);
+
+        if (other != peer && hws_breaker_would_admit(&other->breaker, &upstream->breaker, now))
+            return true;
+    }
+    return false;
+}
+
+hws_peer_t *hws_peer_set_pick(hws_upstream_t *upstream, hws_call_t *call, bool may_dial,
                               hws_time_t now, hws_pool_answer_t *answer,
                               hws_connection_t **connection)
 {
     bool waits = hws_list_is_linked(&call->queue_link);
-    hws_peer_t *best = NULL;
-    hws_peer_t *peer = set->cursor;
-    double total = 0;
-    uint32_t i;
+    question_t question = {.ask = {.rank = rank, .best = waits ? 2 : 1},
+                           .call = call,
+                           .now = now,
+                           .may_dial = may_dial,
+                           .waits = waits,
+                           .may_avoid =
+                               call->avoid != NULL && has_other(upstream, call->avoid, now)};
+    hws_candidate_t *candidate = NULL;
 
-    for (i = 0; i < set->count; i++) {
-        hws_connection_t *found = NULL;
-        hws_pool_answer_t said;
-        int rank;
+    if (call->bound_to == NULL && waits && upstream->fresh != NULL &&
+        rank(&question.ask, &upstream->fresh->candidate) > 1)
+        candidate = &upstream->fresh->candidate;
+    else if (call->bound_to == NULL)
+        candidate = hws_balancer_pick(upstream->balancer, &upstream->peers.lineup, &question.ask,
+                                      &upstream->manager->pools.random, now);
+    else if (rank(&question.ask, &call->bound_to->candidate) != 0)
+        candidate = &call->bound_to->candidate;
+    if (candidate == NULL)
+        return NULL;
+    *answer = ask_pool(hws_peer_of_candidate(candidate), call, now, connection);
+    return hws_peer_of_candidate(candidate);
+}
 
-        peer = next_peer(set, peer);
-        if (peer == call->avoid && set->count > 1)
+bool hws_peer_set_may_try(hws_upstream_t *upstream, const hws_call_t *call, hws_time_t now)
+{
+    return hws_peer_set_retry_in(upstream, call, now) == 0;
+}
+
+hws_time_t hws_peer_set_retry_in(hws_upstream_t *upstream, const hws_call_t *call, hws_time_t now)
+{
+    hws_time_t least = HWS_NEVER;
+
+    HWS_LIST_EACH(link, &upstream->peers.list) {
+        const hws_peer_t *peer = peer_of(link);
+        hws_time_t span;
+
+        if (call->bound_to != NULL && call->bound_to != peer)
             continue;
-        said = ask(peer, call, now, &found);
-        if (said == HWS_POOL_NO_ROOM || (said == HWS_POOL_DIAL && !may_dial))
-            continue;
-        if (set->has_weights) {
-            peer->credit += peer->weight;
-            total += peer->weight;
-        }
-        rank = best == NULL ? -1 : compare(peer, said, best, *answer, waits);
-        if (rank < 0 || (rank == 0 && peer->credit > best->credit)) {
-            best = peer;
-            *answer = said;
-            *connection = found;
-            if (!set->has_weights && !set->has_priorities && (!waits || said == HWS_POOL_LEASED))
-                break;
-        }
+        if (hws_breaker_would_admit(&peer->breaker, &upstream->breaker, now))
+            return 0;
+        span = hws_breaker_retry_in(&peer->breaker, &upstream->breaker, now);
+        if (span < least)
+            least = span;
     }
-    if (best != NULL) {
-        best->credit -= total;
-        set->cursor = best;
-    }
-    return best;
+    return least;
 }
 
 hws_connection_t *hws_peer_set_oldest_idle(const hws_peer_set_t *set)

@@ -38,10 +38,17 @@ void hws_queue_init(hws_queue_t *queue)
 
 /* ---- lanes ---- */
 
+static hws_lanes_t *lanes_of(hws_queue_t *queue, const hws_call_t *call)
+{
+    if (call->bound_to != NULL)
+        return &call->bound_to->bound;
+    return call->avoid != NULL ? &call->avoid->avoiders : &queue->all;
+}
+
 /* What hws_pool_ask() makes a difference of, and whether a dial may be begun. */
 static hws_lane_t *lane_of(hws_queue_t *queue, const hws_call_t *call)
 {
-    hws_lanes_t *lanes = call->avoid != NULL ? &call->avoid->avoiders : &queue->all;
+    hws_lanes_t *lanes = lanes_of(queue, call);
     size_t kind = 0;
 
     if (call->is_lease)
@@ -149,11 +156,26 @@ hws_call_t *hws_queue_first_waiting(const hws_queue_t *queue, const hws_peer_t *
     HWS_LIST_EACH(link, &queue->lanes) {
         hws_call_t *call = call_of(lane_at(link)->calls.next);
 
-        if (call->opening == NULL && (peer == NULL || call->avoid != peer) &&
+        if (call->opening == NULL &&
+            (peer == NULL ||
+             (call->avoid != peer && (call->bound_to == NULL || call->bound_to == peer))) &&
             (first == NULL || call->order < first->order))
             first = call;
     }
     return first;
+}
+
+hws_call_t *hws_lanes_first(const hws_lanes_t *lanes)
+{
+    size_t i;
+
+    for (i = 0; i < HWS_LANES; i++) {
+        const hws_list_t *calls = &lanes->lanes[i].calls;
+
+        if (!hws_list_is_empty(calls))
+            return call_of(calls->next);
+    }
+    return NULL;
 }
 
 void hws_pass_begin(hws_pass_t *pass, hws_queue_t *queue)

@@ -22,13 +22,13 @@ typedef struct {
  * served; each without and with a dial of his own. */
 #define HWS_LANES 8
 
-/* Those that avoid the same peer, or none. */
+/* Those that are bound to the same peer, or that avoid the same one, or neither. */
 typedef struct {
     hws_lane_t lanes[HWS_LANES];
 } hws_lanes_t;
 
 typedef struct {
-    hws_lanes_t all;      /* but those that avoid a peer: they are in that peer's `avoiders` */
+    hws_lanes_t all;      /* but those in the `bound` and `avoiders` of a peer */
     hws_list_t lanes;     /* hws_lane_t in which somebody waits */
     uint64_t arrivals;    /* so far; gives calls their order */
     uint64_t passes;      /* so far */
@@ -50,20 +50,24 @@ static inline bool hws_queue_is_empty(const hws_queue_t *queue)
 {
     return hws_list_is_empty(&queue->lanes);
 }
-/* Goes behind all who are there. While it is here, what it wants and avoids does not change. */
+/* Goes behind all who are there. While it is here, what it wants does not change. */
 void hws_queue_join(hws_queue_t *queue, hws_call_t *call);
 /* Harmless when it is not there. */
 void hws_queue_leave(hws_queue_t *queue, hws_call_t *call);
 /* From now on `opening`, or with NULL none, is under way for `call`, which keeps its place if it
  * has one. */
 void hws_queue_set_opening(hws_queue_t *queue, hws_call_t *call, hws_opening_t *opening);
+
 /* `peer` has gone: those who avoided it keep their places and avoid nobody. */
 void hws_queue_forgive(hws_queue_t *queue, hws_peer_t *peer);
 
 /* Whoever has waited longest, or NULL. */
 hws_call_t *hws_queue_first(const hws_queue_t *queue);
-/* The same of those without a dial of their own that do not avoid `peer`, which may be NULL. */
+/* The same of those without a dial of their own whom a connection to `peer` (NULL: to any) would
+ * serve. */
 hws_call_t *hws_queue_first_waiting(const hws_queue_t *queue, const hws_peer_t *peer);
+/* Whoever is bound to the peer of those lanes, or NULL. */
+hws_call_t *hws_lanes_first(const hws_lanes_t *lanes);
 
 void hws_pass_begin(hws_pass_t *pass, hws_queue_t *queue);
 /* The next in order of arrival who may hope, or NULL. It may leave, or get a dial, before the

@@ -1,6 +1,7 @@
 #include "request.h"
 
 #include "codec/h1.h"
+#include "feedback.h"
 #include "manager.h"
 #include "peer.h"
 #include "pool/connection.h"
@@ -41,32 +42,28 @@ static hws_phase_t phase_of(const hws_request_t *request)
     return request->is_sent ? HWS_PHASE_HEADERS : HWS_PHASE_SEND;
 }
 
-/* API.md's replay table, for what the caller does himself. */
-static bool is_retryable(const hws_request_t *request, int code)
+/* API.md's replay table, but for the causes after which nothing goes again. */
+static bool may_go_again(const hws_request_t *request)
 {
-    switch (hws_error_kind(code)) {
-    case HWS_KIND_TLS:
-        return code == HWS_ERR_TLS_EOF; /* what was wrong with the peer stays wrong */
-    case HWS_KIND_RESOLVE:
-    case HWS_KIND_REFUSED:
-    case HWS_KIND_CONNECT:
-    case HWS_KIND_TIMEOUT:
-    case HWS_KIND_RESET:
-    case HWS_KIND_OVERLOAD:
-        return !request->producer_asked && !request->is_told &&
-               (!request->call.error.sent || request->call.is_replayable);
-    case HWS_KIND_PROTOCOL:
-    case HWS_KIND_CLOSED:
-    case HWS_KIND_LIMIT:
-    case HWS_KIND_NO_PEER:
-    case HWS_KIND_CANCELED:
-    case HWS_KIND_INVALID:
-    case HWS_KIND_UNSUPPORTED:
-    case HWS_KIND_NOMEM:
-    case HWS_KIND_COUNT:
-        break;
-    }
-    return false;
+    return !request->producer_asked && !request->is_told &&
+           (!request->call.error.sent || request->call.is_replayable);
+}
+
+static void succeed(hws_request_t *request)
+{
+    request->is_complete = true;
+    hws_call_over(&request->call);
+    wake(request);
+}
+
+/* Whether what is there of an earlier attempt is a better end than this failure of the search for
+ * another: all but what was done on this side. */
+static bool has_better(const hws_request_t *request, int code)
+{
+    hws_kind_t kind = hws_error_kind(code);
+
+    return request->holds_answer && kind != HWS_KIND_CANCELED && kind != HWS_KIND_CLOSED &&
+           kind != HWS_KIND_NOMEM;
 }
 
 /* The one ending that is a failure. Whatever it held goes back first. */
@@ -76,20 +73,50 @@ static void fail(hws_request_t *request, int code, const char *detail, hws_time_
 
     if (call->state == HWS_CALL_WAITING)
         hws_call_leave(call, now);
+    if (has_better(request, code)) {
+        hws_call_attempt_over(call, code, 0, now);
+        succeed(request);
+        return;
+    }
     call->error.phase = phase_of(request);
     if (call->stream.connection != NULL)
         hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
-    hws_call_fail(call, code, detail);
-    call->error.retryable = is_retryable(request, code);
+    hws_call_attempt_over(call, code, 0, now);
+    hws_call_fail(call, code, detail, now);
+    call->error.retryable = hws_retry_is_retryable(code) && may_go_again(request);
     hws_call_over(call);
     wake(request);
 }
 
-static void succeed(hws_request_t *request)
+/* What an earlier attempt brought. */
+static void drop_answer(hws_request_t *request)
 {
-    request->is_complete = true;
-    hws_call_over(&request->call);
-    wake(request);
+    hws_inbox_dispose(&request->inbox);
+    hws_free(request->head_block);
+    hws_free((void *)(uintptr_t)request->trailers.fields);
+    request->head_block = NULL;
+    request->head = request->trailers = (hws_head_t){.bytes = NULL};
+    request->body_size = 0;
+    request->verdict = HWS_OK;
+    request->has_head = request->was_heard = request->is_weighed = request->holds_answer = false;
+}
+
+/* The attempt has failed: another follows, or the request has. */
+static void lose_attempt(hws_request_t *request, int code, const char *detail, hws_time_t now)
+{
+    hws_call_t *call = &request->call;
+    hws_phase_t phase = phase_of(request);
+
+    if (call->stream.connection != NULL)
+        hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
+    hws_call_attempt_over(call, code, 0, now);
+    if (hws_call_goes_again(call, may_go_again(request), HWS_RETRY_AFTER_NONE, now)) {
+        call->error.phase = phase;
+        if (!request->holds_answer)
+            drop_answer(request);
+        return;
+    }
+    fail(request, code, detail, now);
 }
 
 static void on_abort(hws_call_t *call, int code, hws_time_t now)
@@ -100,10 +127,8 @@ static void on_abort(hws_call_t *call, int code, hws_time_t now)
 static void on_dial_failed(hws_call_t *call, int code, hws_phase_t phase, const char *detail,
                            hws_time_t now)
 {
-    if (hws_call_go_elsewhere(call, code, now))
-        return;
     call->error.phase = phase;
-    fail(request_of(call), code, detail, now);
+    lose_attempt(request_of(call), code, detail, now);
 }
 
 /* ---- time ---- */
@@ -127,6 +152,15 @@ static hws_time_t quiet_until(const hws_request_t *request)
     return since + span;
 }
 
+static void set_timer(hws_request_t *request, hws_time_t at)
+{
+    if (request->call.deadline < at)
+        at = request->call.deadline;
+    if (request->attempt_until < at)
+        at = request->attempt_until;
+    hws_loop_set_timer(loop_of(request), &request->call.timer, at);
+}
+
 static void on_timer(hws_call_t *call, hws_time_t now)
 {
     hws_request_t *request = request_of(call);
@@ -135,31 +169,40 @@ static void on_timer(hws_call_t *call, hws_time_t now)
 
     if (call->state == HWS_CALL_OVER)
         return;
-    if (now >= call->deadline || now >= until) {
+    if (now >= call->deadline) {
         fail(request, HWS_ERR_TIMEOUT, NULL, now);
+        return;
+    }
+    if (now >= until || now >= request->attempt_until) {
+        lose_attempt(request, HWS_ERR_TIMEOUT, NULL, now);
         return;
     }
     /* Whoever begins to wait later does not move the timer: it comes round often enough. */
     if (until == HWS_NEVER && span != HWS_NEVER)
         until = now + span;
-    hws_loop_set_timer(loop_of(request), &call->timer,
-                       until < call->deadline ? until : call->deadline);
+    set_timer(request, until);
 }
 
 static void watch(hws_request_t *request, hws_time_t now)
 {
-    hws_call_t *call = &request->call;
-    hws_time_t span = call->upstream->owner.rules.timeouts.read;
-    hws_time_t until = span == HWS_NEVER ? HWS_NEVER : now + span;
+    const hws_timeouts_t *timeouts = &request->call.upstream->owner.rules.timeouts;
 
-    hws_loop_set_timer(loop_of(request), &call->timer,
-                       until < call->deadline ? until : call->deadline);
+    request->attempt_until = timeouts->attempt == HWS_NEVER ? HWS_NEVER : now + timeouts->attempt;
+    set_timer(request, timeouts->read == HWS_NEVER ? HWS_NEVER : now + timeouts->read);
 }
 
 /* ---- sending ---- */
 
+/* Nothing more will be sent: from here on the peer is waited for. */
+static void note_sent(hws_request_t *request, hws_time_t now)
+{
+    request->is_sent = true;
+    if (!request->has_head)
+        hws_attempt_enter(hws_attempts_last(&request->call.attempts), HWS_PHASE_HEADERS, now);
+}
+
 /* Gives the rest of a body that is there in one piece to the connection, as far as it takes it. */
-static void pump(hws_request_t *request)
+static void pump(hws_request_t *request, hws_time_t now)
 {
     hws_stream_t *stream = &request->call.stream;
     size_t before = request->body_sent;
@@ -173,10 +216,11 @@ static void pump(hws_request_t *request)
         rc = hws_connection_send(stream, rest, true, &taken);
         request->body_sent += taken;
     }
-    request->is_sent = request->body_sent == request->body.size;
+    if (request->body_sent == request->body.size)
+        note_sent(request, now);
     /* A peer that takes bytes is not silent. */
     if (request->body_sent > before)
-        request->quiet_since = hws_loop_now(loop_of(request));
+        request->quiet_since = now;
     if (rc == HWS_ERR_NOMEM) {
         request->verdict = rc;
         wake(request);
@@ -189,6 +233,10 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
     size_t taken;
     int rc;
 
+    if (request->holds_answer)
+        drop_answer(request);
+    request->body_sent = 0;
+    request->is_sent = false;
     request->is_reused = connection->served > 0;
     request->message.authority = (hws_slice_t){NULL, 0};
     if (!request->has_host)
@@ -203,14 +251,14 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
     call->error.sent = true;
     request->idle_age = connection->idle_age;
     request->body_sent = taken;
-    request->started_at = request->quiet_since = now;
+    request->quiet_since = now;
     watch(request, now);
     if (request->has_producer) {
         request->wants_writable = true;
         call->stream.wants_write = false;
         wake(request);
     } else {
-        pump(request);
+        pump(request, now);
     }
 }
 
@@ -249,6 +297,8 @@ static void on_head(hws_stream_t *stream, const hws_head_t *head)
         return;
     }
     request->has_head = true;
+    hws_attempt_enter(hws_attempts_last(&request->call.attempts), HWS_PHASE_BODY,
+                      stream->connection->used_at);
     if (!request->is_streaming && stream->announced != HWS_BODY_UNKNOWN &&
         stream->announced > request->max_body)
         request->verdict = HWS_ERR_BODY_SIZE;
@@ -302,6 +352,7 @@ static bool replay(hws_request_t *request, int code, hws_time_t now)
 
     if (hws_error_kind(code) != HWS_KIND_RESET || !request->is_reused || request->was_heard)
         return false;
+    hws_attempts_last(&call->attempts)->is_stale = true;
     hws_pool_learn(&call->peer->pool, request->idle_age, now);
     hws_manager_tell(upstream->manager, HWS_EVENT_STALE_REUSE, upstream->name, call->peer->id,
                      call->is_replayable ? "replayed" : "failed", request->idle_age, now);
@@ -309,9 +360,8 @@ static bool replay(hws_request_t *request, int code, hws_time_t now)
         return false;
     phase = phase_of(request);
     request->was_replayed = true;
-    request->body_sent = 0;
-    request->is_sent = false;
     call->is_fresh_only = true;
+    hws_call_attempt_over(call, code, 0, now);
     hws_loop_cancel_timer(loop_of(request), &call->timer);
     if (hws_call_seek(call, now) != HWS_OK) {
         call->error.phase = phase;
@@ -321,20 +371,51 @@ static bool replay(hws_request_t *request, int code, hws_time_t now)
     return true;
 }
 
+static hws_slice_t field_of(const hws_head_t *head, hws_slice_t name)
+{
+    int64_t index = hws_head_find(head, name, 0);
+
+    return index >= 0 ? hws_head_value(head, (uint32_t)index) : (hws_slice_t){"", 0};
+}
+
+static hws_time_t retry_after(hws_request_t *request)
+{
+    hws_io_t *io = loop_of(request)->io;
+    hws_slice_t value = field_of(&request->head, HWS_SLICE("retry-after"));
+
+    if (value.size == 0)
+        return HWS_RETRY_AFTER_NONE;
+    return hws_retry_after(value, field_of(&request->head, HWS_SLICE("date")), io->ops->wall(io));
+}
+
+/* There is an answer, of a streaming request the head. Whether that is not the end of it: it is
+ * kept while another attempt is waited for. */
+static bool weigh(hws_request_t *request, hws_time_t now)
+{
+    hws_call_t *call = &request->call;
+
+    request->is_weighed = true;
+    if (request->head.status < HWS_STATUS_FIRST || !may_go_again(request))
+        return false;
+    hws_call_attempt_over(call, HWS_OK, request->head.status, now);
+    request->holds_answer = hws_call_goes_again(call, true, retry_after(request), now);
+    return request->holds_answer;
+}
+
 static void on_settled(hws_stream_t *stream, hws_time_t now)
 {
     hws_request_t *request = of_stream(stream);
     int status = request->verdict != HWS_OK ? request->verdict : request->end_status;
 
-    if (status == HWS_OK) {
-        /* How long a streamed body takes is its reader's doing. */
-        if (!request->is_streaming)
-            hws_histogram_record(&request->call.peer->latency,
-                                 (uint64_t)(now - request->started_at));
-        succeed(request);
-    } else if (!replay(request, status, now)) {
-        fail(request, status, NULL, now);
+    if (status != HWS_OK) {
+        if (!replay(request, status, now))
+            lose_attempt(request, status, NULL, now);
+        return;
     }
+    if (!request->is_weighed && weigh(request, now))
+        return;
+    hws_call_attempt_over(&request->call, HWS_OK, request->head.status, now);
+    succeed(request);
 }
 
 static const hws_stream_events_t stream_events = {
@@ -367,12 +448,13 @@ static bool has_response(const hws_request_t *request)
 /* Which callback is due; each is told once. */
 static void (*due(hws_request_t *request))(hws_request_t *, void *)
 {
-    if (!request->is_told && (is_over(request) || (request->is_streaming && request->has_head))) {
+    if (!request->is_told && (is_over(request) || request->is_weighed) &&
+        !(request->holds_answer && !is_over(request))) {
         request->is_told = true;
         if (has_response(request))
             fill_response(request);
         if (request->is_streaming)
-            request->call.deadline = HWS_NEVER;
+            request->call.deadline = request->attempt_until = HWS_NEVER;
         return request->on_done;
     }
     if (request->wants_readable && (is_over(request) || hws_inbox_size(&request->inbox) > 0)) {
@@ -400,7 +482,22 @@ static void lose_body(hws_request_t *request)
     if (!request->is_streaming)
         request->response.head = NULL;
     request->call.error.phase = HWS_PHASE_BODY;
-    hws_call_fail(&request->call, HWS_ERR_NOMEM, NULL);
+    hws_call_fail(&request->call, HWS_ERR_NOMEM, NULL, hws_loop_now(loop_of(request)));
+}
+
+/* The head of a streamed response has come: it is told, or the rest of it is given up for another
+ * attempt. */
+static void weigh_head(hws_request_t *request)
+{
+    hws_call_t *call = &request->call;
+    hws_time_t now = hws_loop_now(loop_of(request));
+
+    if (!weigh(request, now)) {
+        hws_feedback_answered(call, request->head.status, now);
+        return;
+    }
+    hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
+    drop_answer(request);
 }
 
 static void deliver(hws_deferred_t *deferred)
@@ -412,7 +509,9 @@ static void deliver(hws_deferred_t *deferred)
     if (request->verdict != HWS_OK && !is_over(request))
         fail(request, request->verdict, NULL, hws_loop_now(loop_of(request)));
     if (request->call.stream.connection != NULL && !request->has_producer && !request->is_sent)
-        pump(request);
+        pump(request, hws_loop_now(loop_of(request)));
+    if (request->is_streaming && request->has_head && !request->is_weighed && !is_over(request))
+        weigh_head(request);
     request->destroyed = &destroyed;
     while ((callback = due(request)) != NULL) {
         callback(request, request->user);
@@ -570,8 +669,8 @@ int hws_request_start(hws_upstream_t *upstream, const hws_request_options_t *opt
     request->call.is_replayable = may_go_twice(options);
     request->call.stream.events = &stream_events;
     hws_deferred_init(&request->call.deferred, deliver);
-    hws_call_init(&request->call, &call_ops, upstream,
-                  deadline_of(upstream, options->timeout, now));
+    hws_call_init(&request->call, &call_ops, upstream, deadline_of(upstream, options->timeout, now),
+                  now);
     if ((rc = hws_call_seek(&request->call, now)) != HWS_OK)
         fail(request, rc, NULL, now);
     *out = request;
@@ -649,8 +748,10 @@ int hws_request_read(hws_request_t *request, hws_slice_t *chunk)
 /* Nothing more can be sent; it ends with what the peer says, or at once where no one will. */
 static void stop_sending(hws_request_t *request, int code)
 {
-    request->is_sent = true;
-    request->quiet_since = hws_loop_now(loop_of(request));
+    hws_time_t now = hws_loop_now(loop_of(request));
+
+    note_sent(request, now);
+    request->quiet_since = now;
     if (code != HWS_ERR_NOMEM)
         return;
     request->verdict = code;
@@ -682,14 +783,15 @@ int hws_request_send(hws_request_t *request, const char *data, size_t size, size
 int hws_request_finish(hws_request_t *request)
 {
     hws_stream_t *stream = &request->call.stream;
+    hws_time_t now = hws_loop_now(loop_of(request));
     size_t none;
     int rc;
 
     if (is_over(request) || stream->connection == NULL || request->is_sent)
         return HWS_ERR_CLOSED;
     rc = hws_connection_send(stream, (hws_slice_t){NULL, 0}, true, &none);
-    request->is_sent = true;
-    request->quiet_since = hws_loop_now(loop_of(request));
+    note_sent(request, now);
+    request->quiet_since = now;
     if (rc != HWS_OK)
         stop_sending(request, rc);
     return rc;

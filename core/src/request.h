@@ -20,7 +20,6 @@ struct hws_request {
     size_t body_sent;
     size_t body_size; /* received */
     size_t max_body;
-    hws_time_t started_at;  /* the present attempt */
     hws_time_t quiet_since; /* later than the connection's last bytes, when the wait began later */
     hws_head_t head;
     hws_head_t trailers; /* owns its block */
@@ -28,10 +27,11 @@ struct hws_request {
     char *store_block;   /* when it does not fit the store */
     hws_inbox_t inbox;   /* body that nobody has taken yet */
     hws_response_t response;
-    int end_status;      /* what the stream ended with */
-    int verdict;         /* why it must end, found inside an event; HWS_OK */
-    bool *destroyed;     /* set while a callback runs, which may destroy the request */
-    hws_time_t idle_age; /* of the connection when it was taken */
+    int end_status;           /* what the stream ended with */
+    int verdict;              /* why it must end, found inside an event; HWS_OK */
+    bool *destroyed;          /* set while a callback runs, which may destroy the request */
+    hws_time_t idle_age;      /* of the connection when it was taken */
+    hws_time_t attempt_until; /* timeouts.attempt; HWS_NEVER: none */
     bool is_streaming;
     bool has_producer;
     bool producer_asked; /* from then on nothing goes again */
@@ -44,8 +44,10 @@ struct hws_request {
     bool is_reused;
     bool was_heard; /* bytes came before the stream ended */
     bool was_replayed;
-    bool has_host;   /* the user gave a Host field */
-    hws_call_t call; /* from its strings on nothing is zeroed */
+    bool is_weighed; /* streaming: whether the head is told or the request goes again is decided */
+    bool holds_answer; /* of the last attempt; told if there is no other */
+    bool has_host;     /* the user gave a Host field */
+    hws_call_t call;   /* from its strings on nothing is zeroed */
     char store[HWS_REQUEST_STORE];
     _Alignas(hws_field_t) char head_store[HWS_REQUEST_HEAD];
 };

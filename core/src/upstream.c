@@ -75,6 +75,7 @@ static void drop_openings(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t
         if (call != NULL) {
             opening->call = NULL;
             hws_queue_set_opening(&upstream->queue, call, NULL);
+            hws_attempt_enter(hws_attempts_last(&call->attempts), HWS_PHASE_QUEUE, now);
             hws_call_clock(call, now);
         }
         hws_opening_cancel(opening, HWS_ERR_CLOSED, now);
@@ -85,10 +86,13 @@ static void drop_openings(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t
 static void retire_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
 {
     hws_list_t *lists[] = {&peer->pool.ready, &peer->pool.others};
+    hws_call_t *bound;
     size_t i;
 
     peer->pool.is_retired = true;
     hws_queue_forgive(&upstream->queue, peer);
+    while ((bound = hws_lanes_first(&peer->bound)) != NULL)
+        bound->ops->abort(bound, HWS_ERR_NO_PEER, now);
     for (i = 0; i < 2; i++) {
         hws_list_t *link = lists[i]->next;
 
@@ -102,9 +106,9 @@ static void retire_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t n
     drop_openings(upstream, peer, now);
 }
 
-static void replace_peers(hws_upstream_t *upstream, hws_list_t *fresh, hws_time_t now)
+static void replace_peers(hws_upstream_t *upstream, hws_new_peers_t *fresh, hws_time_t now)
 {
-    hws_peer_set_replace(&upstream->peers, fresh, upstream);
+    hws_peer_set_replace(&upstream->peers, fresh, upstream, now);
     HWS_LIST_EACH(link, &upstream->peers.removed) {
         if (!peer_of(link)->pool.is_retired)
             retire_peer(upstream, peer_of(link), now);
@@ -230,6 +234,9 @@ void hws_upstream_options_init(hws_upstream_options_t *options, const hws_manage
     *options = (hws_upstream_options_t){.limits = manager->limits,
                                         .timeouts = manager->timeouts,
                                         .reuse = manager->reuse,
+                                        .balancer = HWS_BALANCER_LEAST_REQUEST,
+                                        .breaker = manager->breaker,
+                                        .retry = manager->retry,
                                         .tls = manager->tls_options,
                                         .dns = manager->dns_options};
 }
@@ -246,6 +253,7 @@ static hws_timeouts_t bounded(const hws_timeouts_t *timeouts)
                             .tls = hws_span_bounded(timeouts->tls),
                             .queue = hws_span_bounded(timeouts->queue),
                             .request = hws_span_bounded(timeouts->request),
+                            .attempt = hws_span_bounded(timeouts->attempt),
                             .read = hws_span_bounded(timeouts->read),
                             .idle = hws_span_bounded(timeouts->idle),
                             .lifetime = hws_span_bounded(timeouts->lifetime),
@@ -257,6 +265,9 @@ static void apply(hws_upstream_t *upstream, const hws_upstream_options_t *option
     upstream->owner.rules.limits = options->limits;
     upstream->owner.rules.timeouts = bounded(&options->timeouts);
     upstream->owner.rules.reuse = options->reuse;
+    upstream->balancer = options->balancer;
+    upstream->breaker = options->breaker;
+    upstream->retry = options->retry;
     upstream->setup = options->setup;
     upstream->setup_user = options->setup_user;
     upstream->owner.rules.free_data =
@@ -316,7 +327,9 @@ static int check(const hws_upstream_options_t *options, hws_error_t *why)
     int rc;
 
     if ((rc = hws_limits_check(&options->limits, why)) != HWS_OK ||
-        (rc = hws_timeouts_check(&options->timeouts, why)) != HWS_OK)
+        (rc = hws_timeouts_check(&options->timeouts, why)) != HWS_OK ||
+        (rc = hws_breaker_options_check(&options->breaker, why)) != HWS_OK ||
+        (rc = hws_retry_options_check(&options->retry, why)) != HWS_OK)
         return rc;
     return HWS_OK;
 }
@@ -325,7 +338,7 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
                       bool is_implicit, hws_upstream_t **out, hws_error_t *why)
 {
     hws_upstream_t *upstream;
-    hws_list_t peers;
+    hws_new_peers_t peers;
     bool is_raw = options->protocol == HWS_PROTOCOL_RAW;
     int rc;
 
@@ -337,16 +350,15 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
         return hws_explain(why, HWS_ERR_INVALID, "name: \"%.*s\" is taken",
                            (int)(options->name.size < 60 ? options->name.size : 60),
                            options->name.data);
-    hws_list_init(&peers);
     if ((rc = check(options, why)) != HWS_OK ||
-        (rc = hws_peer_set_make(options, &peers, &is_raw, why)) != HWS_OK)
+        (rc = hws_new_peers_make(options, &peers, &is_raw, why)) != HWS_OK)
         return rc;
     if ((upstream = hws_zalloc(sizeof(*upstream))) == NULL) {
         rc = HWS_ERR_NOMEM;
         goto fail;
     }
-    rc = make_tls(manager, options->tls, is_raw, &peers, &upstream->tls_options, &upstream->tls,
-                  why);
+    rc = make_tls(manager, options->tls, is_raw, &peers.list, &upstream->tls_options,
+                  &upstream->tls, why);
     if (rc != HWS_OK ||
         (rc = make_lookup(manager, options, manager->dns_options, &upstream->dns_options,
                           &upstream->lookup, why)) != HWS_OK)
@@ -374,12 +386,12 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
     hws_timer_init(&upstream->drain.timer, drain_late);
     hws_list_push_back(&manager->upstreams, &upstream->link);
     apply(upstream, options);
-    replace_peers(upstream, &peers, 0);
+    replace_peers(upstream, &peers, hws_loop_now(manager->loop));
     *out = upstream;
     return HWS_OK;
 
 fail:
-    hws_peer_set_destroy(&peers);
+    hws_new_peers_dispose(&peers);
     if (upstream != NULL) {
         drop_tls(upstream);
         drop_lookup(upstream);
@@ -422,6 +434,16 @@ static void dismiss_queue(hws_upstream_t *upstream, hws_time_t now)
         call->ops->abort(call, HWS_ERR_NO_PEER, now);
 }
 
+/* Every breaker has opened: who waits without a dial of his own would wait for nothing. */
+static void dismiss_hopeless(hws_upstream_t *upstream, hws_time_t now)
+{
+    hws_call_t *call;
+
+    while ((call = hws_queue_first_waiting(&upstream->queue, NULL)) != NULL &&
+           !hws_peer_set_may_try(upstream, call, now))
+        call->ops->abort(call, HWS_ERR_BREAKER_OPEN, now);
+}
+
 int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *options,
                         hws_error_t *why)
 {
@@ -429,24 +451,23 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
     hws_upstream_options_t of_same_protocol = *options;
     hws_dns_options_t *dns_options;
     hws_lookup_t *lookup;
-    hws_list_t peers;
+    hws_new_peers_t peers;
     bool is_raw = upstream->owner.rules.is_raw;
     int rc;
 
     if (upstream->is_closed)
         return HWS_ERR_CLOSED;
-    hws_list_init(&peers);
     of_same_protocol.protocol =
         upstream->owner.rules.is_raw ? HWS_PROTOCOL_RAW : HWS_PROTOCOL_HTTP1;
     if ((rc = check(options, why)) != HWS_OK ||
-        (rc = hws_peer_set_make(&of_same_protocol, &peers, &is_raw, why)) != HWS_OK)
+        (rc = hws_new_peers_make(&of_same_protocol, &peers, &is_raw, why)) != HWS_OK)
         return rc;
     if ((rc = make_lookup(upstream->manager, options, effective_dns(upstream), &dns_options,
                           &lookup, why)) != HWS_OK ||
-        (rc = renew_tls(upstream, options->tls, &peers, why)) != HWS_OK) {
+        (rc = renew_tls(upstream, options->tls, &peers.list, why)) != HWS_OK) {
         hws_lookup_release(lookup);
         hws_free(dns_options);
-        hws_peer_set_destroy(&peers);
+        hws_new_peers_dispose(&peers);
         return rc;
     }
     if (lookup != NULL) {
@@ -457,6 +478,8 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
     apply(upstream, options);
     if (options->peers != NULL)
         replace_peers(upstream, &peers, now);
+    else
+        hws_new_peers_dispose(&peers);
     if (upstream->peers.count == 0)
         dismiss_queue(upstream, now);
     HWS_LIST_EACH(peer_link, &upstream->peers.list) {
@@ -605,6 +628,7 @@ static void tidy(hws_deferred_t *deferred)
     if (!hws_queue_is_empty(&upstream->queue)) {
         now = hws_loop_now(upstream->manager->loop);
         hws_dispatch_serve(upstream, now);
+        dismiss_hopeless(upstream, now);
     }
     hws_peer_set_reap(&upstream->peers);
     if (!hws_list_is_empty(&upstream->calls))
@@ -682,6 +706,9 @@ void hws_upstream_settings(const hws_upstream_t *upstream, hws_upstream_options_
                                     .limits = upstream->owner.rules.limits,
                                     .timeouts = upstream->owner.rules.timeouts,
                                     .reuse = upstream->owner.rules.reuse,
+                                    .balancer = upstream->balancer,
+                                    .breaker = upstream->breaker,
+                                    .retry = upstream->retry,
                                     .tls = effective_tls(upstream),
                                     .dns = effective_dns(upstream),
                                     .setup = upstream->setup,
@@ -706,8 +733,8 @@ void hws_upstream_peer(const hws_upstream_t *upstream, size_t index, hws_peer_vi
     *out = (hws_peer_view_t){.id = peer->id,
                              .address = peer->address_text,
                              .locality = peer->locality,
-                             .weight = peer->weight,
-                             .priority = peer->priority,
+                             .weight = peer->candidate.weight,
+                             .priority = peer->candidate.priority,
                              .in_flight = peer->pool.in_flight,
                              .connections = peer->pool.open + peer->pool.dialing,
                              .idle = peer->pool.idle,

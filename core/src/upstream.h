@@ -33,7 +33,12 @@ struct hws_upstream {
     hws_lookup_t *lookup;           /* made of these; NULL: the manager's */
     void (*setup)(hws_lease_t *lease, void *user);
     void *setup_user;
-    hws_stats_t stats; /* the counters; gauges are filled in when asked */
+    hws_balancer_t balancer;
+    hws_peer_t *fresh; /* has a new connection, for whoever waits first; NULL */
+    hws_breaker_options_t breaker;
+    hws_retry_options_t retry;
+    hws_budget_t budget; /* of retries */
+    hws_stats_t stats;   /* the counters; gauges are filled in when asked */
     hws_drain_t drain;
     hws_deferred_t tidy;
 };

@@ -30,6 +30,7 @@ static int begin(void **state)
 
     hws_manager_options_init(&options);
     options.timeouts.request = HWS_S(20);
+    options.retry.is_disabled = options.breaker.is_disabled = true;
     assert_int_equal(hws_loop_create(&client.loop), HWS_OK);
     assert_int_equal(hws_manager_create(client.loop, &options, &client.manager, NULL), HWS_OK);
     *state = &client;

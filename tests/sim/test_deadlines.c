@@ -130,6 +130,7 @@ static void a_deadline_covers_queue_dial_and_replay(void **state)
 
 static void a_deadline_at_the_second_dial_is_one_of_connecting(void **state)
 {
+    hws_upstream_options_t options = world_retrying(&stage.world, 2);
     hws_time_t began = world_now(&stage.world);
     ask_t *ask = &stage.asks[0];
 
@@ -138,7 +139,7 @@ static void a_deadline_at_the_second_dial_is_one_of_connecting(void **state)
     stage.servers[0].listener->options.connect_max = HWS_S(1);
     stage.servers[0].listener->options.answer = HWS_ERR_REFUSED;
     hws_sim_silence(stage.servers[1].listener, true);
-    start(ask, world_http(&stage.world, "a", NULL, 2), HWS_S(2));
+    start(ask, world_http(&stage.world, "a", &options, 2), HWS_S(2));
     world_run(&stage.world, HWS_S(10));
     assert_int_equal(ask->code, HWS_ERR_TIMEOUT);
     assert_int_equal(ask->at, began + HWS_S(2));

@@ -62,13 +62,14 @@ static hws_upstream_t *weighted(const double weights[3], const uint32_t prioriti
     hws_peer_options_t peers[] = {{.url = HWS_SLICE("http://10.0.0.1:1")},
                                   {.url = HWS_SLICE("http://10.0.0.1:2")},
                                   {.url = HWS_SLICE("http://10.0.0.1:3")}};
-    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_options_t options = world_retrying(&stage.world, 2);
     unsigned i;
 
     for (i = 0; i < 3; i++) {
         peers[i].weight = weights[i];
         peers[i].priority = priorities[i];
     }
+    options.balancer = HWS_BALANCER_WEIGHTED;
     options.peers = peers;
     options.peer_count = 3;
     asked = 0;
@@ -253,7 +254,7 @@ static void who_waits_goes_to_a_peer_that_is_added(void **state)
 static void who_avoids_a_peer_waits_on_when_it_is_removed(void **state)
 {
     static const char *const urls[] = {"http://10.0.0.1:2"};
-    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_options_t options = world_retrying(&stage.world, 2);
     hws_upstream_t *upstream;
 
     (void)state;
@@ -409,7 +410,6 @@ static void malformed_origins_are_refused(void **state)
         {"http://10.0.0.1:x/", HWS_ERR_BAD_URL},
         {"http://10.0.0.1:0/", HWS_ERR_BAD_URL},
         {"http://10.0.0.1:65536/", HWS_ERR_BAD_URL},
-        {"http://10.0.0.1:/", HWS_ERR_BAD_URL},
         {"http://::1/", HWS_ERR_BAD_URL},
         {"http://[::1/", HWS_ERR_BAD_URL},
         {"http://[::1]80/", HWS_ERR_BAD_URL},

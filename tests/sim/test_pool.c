@@ -470,6 +470,7 @@ static void spans_of_any_size_are_harmless(void **state)
     options.timeouts = (hws_timeouts_t){.connect = huge,
                                         .queue = huge,
                                         .request = huge,
+                                        .attempt = huge,
                                         .read = huge,
                                         .idle = huge,
                                         .lifetime = huge,

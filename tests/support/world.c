@@ -146,6 +146,8 @@ void world_init(world_t *world, uint64_t seed, const hws_manager_options_t *opti
     hws_manager_options_init(&own);
     if (options != NULL)
         own = *options;
+    /* What they do is tried where they are meant: elsewhere they would hide what is. */
+    own.retry.is_disabled = own.breaker.is_disabled = true;
     own.has_seed = true;
     own.seed = seed;
     own.max_connections = own.max_connections != 0 ? own.max_connections : 1000;
@@ -176,6 +178,18 @@ hws_upstream_options_t world_options(const world_t *world)
     hws_upstream_options_t options;
 
     hws_upstream_options_init(&options, world->manager);
+    options.balancer = HWS_BALANCER_ROUND_ROBIN;
+    return options;
+}
+
+hws_upstream_options_t world_retrying(const world_t *world, uint32_t attempts)
+{
+    hws_upstream_options_t options = world_options(world);
+
+    hws_retry_options_init(&options.retry);
+    options.retry.attempts = attempts;
+    options.retry.backoff.base = options.retry.backoff.max = HWS_MS(1);
+    options.retry.budget.is_disabled = true;
     return options;
 }
 

@@ -49,6 +49,8 @@ hws_upstream_t *world_raw(world_t *world, const char *name, const hws_upstream_o
 hws_upstream_t *world_http_at(world_t *world, const char *name,
                               const hws_upstream_options_t *options, uint16_t port);
 hws_upstream_options_t world_options(const world_t *world);
+/* The same with up to `attempts` attempts, at most 1 ms apart, and no budget. */
+hws_upstream_options_t world_retrying(const world_t *world, uint32_t attempts);
 
 /* Lets `span` pass. */
 void world_run(world_t *world, hws_time_t span);

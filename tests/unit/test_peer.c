@@ -45,7 +45,7 @@ static void an_url_says_where_what_and_by_which_name(void **state)
         assert_string_equal(peer->address_text, cases[i].address);
         assert_int_equal(peer->address_count, cases[i].addresses);
         assert_int_equal(peer->speaks_http, cases[i].is_http);
-        assert_true(peer->weight > 0.99 && peer->weight < 1.01);
+        assert_true(peer->candidate.weight > 0.99 && peer->candidate.weight < 1.01);
         hws_peer_destroy(peer);
     }
 }

@@ -25,8 +25,10 @@ static int set_up(void **state)
     (void)state;
     memset(&fixture, 0, sizeof(fixture));
     hws_queue_init(&fixture.queue);
-    for (i = 0; i < PEERS; i++)
+    for (i = 0; i < PEERS; i++) {
+        hws_lanes_init(&fixture.peers[i].bound);
         hws_lanes_init(&fixture.peers[i].avoiders);
+    }
     fixture.calls = calloc(MANY, sizeof(*fixture.calls));
     for (i = 0; i < MANY; i++)
         hws_list_init(&fixture.calls[i].queue_link);
@@ -110,6 +112,22 @@ static void who_avoids_a_peer_is_not_the_first_for_it(void **state)
     assert_ptr_equal(hws_queue_first_waiting(&fixture.queue, &fixture.peers[0]), a);
 }
 
+static void who_is_bound_to_a_peer_is_first_for_no_other(void **state)
+{
+    hws_call_t *a = &fixture.calls[0];
+    hws_call_t *b;
+
+    (void)state;
+    a->bound_to = &fixture.peers[0];
+    join(0);
+    b = join(1);
+    assert_ptr_equal(hws_queue_first_waiting(&fixture.queue, &fixture.peers[1]), b);
+    assert_ptr_equal(hws_queue_first_waiting(&fixture.queue, &fixture.peers[0]), a);
+    assert_ptr_equal(hws_lanes_first(&fixture.peers[0].bound), a);
+    assert_null(hws_lanes_first(&fixture.peers[1].bound));
+    hws_queue_check(&fixture.queue);
+}
+
 static void a_refusal_is_looked_for_once_in_a_pass_not_once_for_each(void **state)
 {
     hws_pass_t pass;
@@ -138,8 +156,8 @@ static void a_refusal_is_looked_for_once_in_a_pass_not_once_for_each(void **stat
 static bool same_wish(const hws_call_t *a, const hws_call_t *b)
 {
     return a->is_lease == b->is_lease && a->is_fresh_only == b->is_fresh_only &&
-           a->is_replayable == b->is_replayable && a->avoid == b->avoid &&
-           (a->opening != NULL) == (b->opening != NULL);
+           a->is_replayable == b->is_replayable && a->bound_to == b->bound_to &&
+           a->avoid == b->avoid && (a->opening != NULL) == (b->opening != NULL);
 }
 
 static void make_some(hws_random_t *random)
@@ -152,13 +170,14 @@ static void make_some(hws_random_t *random)
     for (i = 0; i < SOME; i++) {
         hws_call_t *call = &fixture.calls[i];
         uint32_t kind = hws_random_below(random, 4);
-        uint32_t avoid = hws_random_below(random, PEERS + 2);
+        uint32_t peer = hws_random_below(random, 2 * PEERS + 2);
 
         call->opening = NULL;
         call->is_lease = kinds[kind].is_lease;
         call->is_fresh_only = kinds[kind].is_fresh_only;
         call->is_replayable = kinds[kind].is_replayable;
-        call->avoid = avoid < PEERS ? &fixture.peers[avoid] : NULL;
+        call->bound_to = peer < PEERS ? &fixture.peers[peer] : NULL;
+        call->avoid = peer >= PEERS && peer < 2 * PEERS ? &fixture.peers[peer - PEERS] : NULL;
         hws_queue_join(&fixture.queue, call);
         if (hws_random_below(random, 3) == 0)
             hws_queue_set_opening(&fixture.queue, call, some_opening);
@@ -243,6 +262,7 @@ int main(void)
         QUEUE_TEST(who_comes_first_is_first_whatever_he_wants),
         QUEUE_TEST(a_dial_changes_nobodys_place),
         QUEUE_TEST(who_avoids_a_peer_is_not_the_first_for_it),
+        QUEUE_TEST(who_is_bound_to_a_peer_is_first_for_no_other),
         QUEUE_TEST(a_refusal_is_looked_for_once_in_a_pass_not_once_for_each),
         QUEUE_TEST(lanes_keep_the_order_of_one_plain_list),
         QUEUE_TEST(the_expected_wait_follows_the_pace_within_bounds),

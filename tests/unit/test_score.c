@@ -17,7 +17,7 @@ static void assert_near(double value, double expected, double slack)
 }
 
 typedef struct {
-    hws_evidence_t evidence;
+    hws_outcome_class_t outcome;
     hws_time_t latency;
     hws_time_t now;
 } step_t;
@@ -37,10 +37,10 @@ static void make_history(step_t *steps, uint64_t seed)
         now += gaps[hws_random_below(&random, 6)];
         steps[i].now = now;
         steps[i].latency = 1 + hws_random_below(&random, 1000000);
-        steps[i].evidence =
-            hws_random_below(&random, 10) < bad_of_ten ? HWS_EVIDENCE_BAD : HWS_EVIDENCE_GOOD;
+        steps[i].outcome =
+            hws_random_below(&random, 10) < bad_of_ten ? HWS_OUTCOME_FAILURE : HWS_OUTCOME_SUCCESS;
         if (hws_random_below(&random, 10) == 0)
-            steps[i].evidence = HWS_EVIDENCE_NONE;
+            steps[i].outcome = HWS_OUTCOME_NEUTRAL;
     }
 }
 
@@ -50,7 +50,7 @@ static hws_score_t play(const step_t *steps)
     uint32_t i;
 
     for (i = 0; i < STEPS; i++)
-        hws_score_observe(&score, steps[i].evidence, steps[i].latency, steps[i].now);
+        hws_score_observe(&score, steps[i].outcome, steps[i].latency, steps[i].now);
     return score;
 }
 
@@ -110,18 +110,18 @@ static void failures_never_raise_it(void **state)
         hws_score_t other;
 
         make_history(steps, seed);
-        steps[hws_random_below(&random, STEPS)].evidence = HWS_EVIDENCE_NONE;
+        steps[hws_random_below(&random, STEPS)].outcome = HWS_OUTCOME_NEUTRAL;
         score = play(steps);
         for (i = 0; i < STEPS; i++) {
-            if (steps[i].evidence != HWS_EVIDENCE_NONE)
+            if (steps[i].outcome != HWS_OUTCOME_NEUTRAL)
                 continue;
             memcpy(worse, steps, sizeof(steps));
-            worse[i].evidence = HWS_EVIDENCE_BAD;
+            worse[i].outcome = HWS_OUTCOME_FAILURE;
             other = play(worse);
             assert_true(is_nowhere_above(&other, &score, steps[STEPS - 1].now));
         }
         other = score;
-        hws_score_observe(&other, HWS_EVIDENCE_BAD, 0, score.at + HWS_S(seed));
+        hws_score_observe(&other, HWS_OUTCOME_FAILURE, 0, score.at + HWS_S(seed));
         assert_true(is_nowhere_above(&other, &score, score.at + HWS_S(seed)));
     }
 }
@@ -143,10 +143,10 @@ static void successes_of_equal_latency_never_lower_it(void **state)
             steps[i].latency = 5000;
         score = play(steps);
         for (i = 0; i < STEPS; i++) {
-            if (steps[i].evidence != HWS_EVIDENCE_NONE)
+            if (steps[i].outcome != HWS_OUTCOME_NEUTRAL)
                 continue;
             memcpy(better, steps, sizeof(steps));
-            better[i].evidence = HWS_EVIDENCE_GOOD;
+            better[i].outcome = HWS_OUTCOME_SUCCESS;
             other = play(better);
             /* One with no success at all has no latency either, and one that has may be slow. */
             if (score.latency > 0)
@@ -217,8 +217,8 @@ static void an_idle_peer_that_was_fine_stays_fine(void **state)
 
     (void)state;
     for (i = 0; i < 1000; i++)
-        hws_score_observe(&score, i % 50 == 0 ? HWS_EVIDENCE_BAD : HWS_EVIDENCE_GOOD, HWS_MS(10),
-                          HWS_MS(100) * i);
+        hws_score_observe(&score, i % 50 == 0 ? HWS_OUTCOME_FAILURE : HWS_OUTCOME_SUCCESS,
+                          HWS_MS(10), HWS_MS(100) * i);
     for (i = 0; i < 1000000; i++)
         assert_true(hws_score_value(&score, HWS_MS(9), score.at + HWS_S(1) * i) >= .9);
 }
@@ -232,7 +232,7 @@ static void a_score_comes_back_with_time(void **state)
 
     (void)state;
     for (i = 0; i < 20; i++)
-        hws_score_observe(&score, HWS_EVIDENCE_BAD, 0, HWS_S(9));
+        hws_score_observe(&score, HWS_OUTCOME_FAILURE, 0, HWS_S(9));
     assert_true(hws_score_value(&score, 0, HWS_S(9)) < .2);
     for (second = 0; second < 300; second++) {
         double value = hws_score_value(&score, 0, HWS_S(9 + second));
@@ -252,9 +252,9 @@ static void a_score_comes_back_with_successes(void **state)
 
     (void)state;
     for (i = 0; i < 20; i++)
-        hws_score_observe(&score, HWS_EVIDENCE_BAD, 0, HWS_S(9));
+        hws_score_observe(&score, HWS_OUTCOME_FAILURE, 0, HWS_S(9));
     for (i = 0; i < 200; i++)
-        hws_score_observe(&score, HWS_EVIDENCE_GOOD, 100, HWS_S(9));
+        hws_score_observe(&score, HWS_OUTCOME_SUCCESS, 100, HWS_S(9));
     assert_true(hws_score_value(&score, 0, HWS_S(9)) > .9);
 }
 
@@ -279,10 +279,10 @@ static void some_scores_by_hand(void **state)
         hws_score_t score = {0};
 
         for (n = 0; n < cases[i].good; n++)
-            hws_score_observe(&score, HWS_EVIDENCE_GOOD, HWS_MS(1), HWS_S(2));
+            hws_score_observe(&score, HWS_OUTCOME_SUCCESS, HWS_MS(1), HWS_S(2));
         for (n = 0; n < cases[i].bad; n++)
-            hws_score_observe(&score, HWS_EVIDENCE_BAD, HWS_S(9), HWS_S(2));
-        hws_score_observe(&score, HWS_EVIDENCE_NONE, HWS_S(9), HWS_S(2));
+            hws_score_observe(&score, HWS_OUTCOME_FAILURE, HWS_S(9), HWS_S(2));
+        hws_score_observe(&score, HWS_OUTCOME_NEUTRAL, HWS_S(9), HWS_S(2));
         assert_near(hws_score_value(&score, cases[i].others, HWS_S(2)), cases[i].value, 1e-9);
         assert_near(hws_score_success_rate(&score), cases[i].rate, 1e-9);
     }
@@ -293,11 +293,11 @@ static void what_is_30_s_old_weighs_a_third(void **state)
     hws_score_t score = {0};
 
     (void)state;
-    hws_score_observe(&score, HWS_EVIDENCE_BAD, 0, HWS_S(2));
-    hws_score_observe(&score, HWS_EVIDENCE_GOOD, 100, HWS_S(32));
+    hws_score_observe(&score, HWS_OUTCOME_FAILURE, 0, HWS_S(2));
+    hws_score_observe(&score, HWS_OUTCOME_SUCCESS, 100, HWS_S(32));
     assert_near(score.bad, .36788, 1e-4);
     assert_near(score.good, 1, 1e-9);
-    hws_score_observe(&score, HWS_EVIDENCE_GOOD, 200, HWS_S(62));
+    hws_score_observe(&score, HWS_OUTCOME_SUCCESS, 200, HWS_S(62));
     assert_near(score.latency, (200 + .36788 * 100) / 1.36788, 1e-2);
 }
 
@@ -306,8 +306,8 @@ static void time_that_goes_back_changes_no_weight(void **state)
     hws_score_t score = {0};
 
     (void)state;
-    hws_score_observe(&score, HWS_EVIDENCE_GOOD, 100, HWS_S(50));
-    hws_score_observe(&score, HWS_EVIDENCE_BAD, 0, HWS_S(20));
+    hws_score_observe(&score, HWS_OUTCOME_SUCCESS, 100, HWS_S(50));
+    hws_score_observe(&score, HWS_OUTCOME_FAILURE, 0, HWS_S(20));
     assert_near(score.good, 1, 0);
     assert_near(score.bad, 1, 0);
     assert_int_equal(score.at, HWS_S(50));

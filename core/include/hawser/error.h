@@ -60,6 +60,8 @@
     X(FORKED, CLOSED, "FORKED", "a manager is dead in a forked process: create a new one")         \
     X(QUEUE_FULL, OVERLOAD, "QUEUE_FULL", "the queue is full (limits.pending)")                    \
     X(QUEUE_TIMEOUT, OVERLOAD, "QUEUE_TIMEOUT", "no connection came free within timeouts.queue")   \
+    X(BREAKER_OPEN, BREAKER_OPEN, "BREAKER_OPEN",                                                  \
+      "no peer may be tried now: their breakers are open")                                         \
     X(NO_PEER, NO_PEER, "NO_PEER", "the upstream has no peers")                                    \
     X(CANCELED, CANCELED, "CANCELED", "canceled by the caller")                                    \
     X(HEAD_SIZE, LIMIT, "HEADER_SIZE", "the response's header block is larger than limits.header") \
@@ -99,6 +101,7 @@ enum { HWS_OK = 0, HWS_AGAIN = 1, HWS_END = 2, HWS_ERROR_LIST(HWS_ERROR_ENUM) };
     X(CLOSED, "closed")                                                                            \
     X(OVERLOAD, "overload")                                                                        \
     X(LIMIT, "limit")                                                                              \
+    X(BREAKER_OPEN, "breaker_open")                                                                \
     X(NO_PEER, "no_peer")                                                                          \
     X(CANCELED, "canceled")                                                                        \
     X(INVALID, "invalid")                                                                          \

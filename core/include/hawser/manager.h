@@ -11,6 +11,8 @@
 #define HAWSER_MANAGER_H
 
 #include <hawser/loop.h>
+#include <hawser/policy.h>
+#include <hawser/retry.h>
 #include <hawser/tls.h>
 
 typedef struct hws_manager hws_manager_t;
@@ -37,6 +39,8 @@ typedef struct {
     hws_time_t tls;      /* 5 s: a handshake */
     hws_time_t queue;    /* 5 s: waiting without a dial of its own under way */
     hws_time_t request;  /* 30 s: a whole call; when streaming, up to the headers */
+    hws_time_t attempt;  /* HWS_NEVER: one attempt of a request, from its connection on; with
+                          * streaming up to the headers */
     hws_time_t read;     /* 30 s: any silent wait for bytes */
     hws_time_t idle;     /* 300 s: an idle connection is kept that long */
     hws_time_t lifetime; /* 1800 s, +-10 %: then a connection takes no new work */
@@ -65,8 +69,10 @@ typedef enum {
     X(CLOSE, "close")             /* one was closed; `reason` says why */                          \
     X(LEAK, "leak")               /* a lease or a streaming response was dropped unreleased */     \
     X(STALE_REUSE, "stale_reuse") /* a reused connection turned out dead */                        \
-    X(DRAIN, "drain")             /* a drain began (`reason` "begin") or ended ("end") */          \
-    X(ERROR, "error")             /* a callback or a task of the user raised */
+    X(RETRY, "retry")     /* an attempt has failed with `reason`; another follows in `delay` */    \
+    X(BREAKER, "breaker") /* a peer's breaker came into the state that `reason` names */           \
+    X(DRAIN, "drain")     /* a drain began (`reason` "begin") or ended ("end") */                  \
+    X(ERROR, "error")     /* a callback or a task of the user raised */
 
 #define HWS_EVENT_ENUM(symbol, word) HWS_EVENT_##symbol,
 typedef enum { HWS_EVENT_LIST(HWS_EVENT_ENUM) HWS_EVENT_COUNT } hws_event_type_t;
@@ -83,6 +89,8 @@ typedef struct {
     const char *reason; /* a word of hws_close_reason_name(), or what the list above says, or "" */
     const char *text;   /* details: where a lease was acquired, what an error said; or "" */
     hws_time_t age;     /* close, stale_reuse: how long the connection had been idle; else 0 */
+    hws_time_t delay;   /* retry: how long until the next attempt */
+    uint32_t attempt;   /* retry: how many there were */
     bool is_resumed;    /* connect: over TLS, with a session of an earlier one */
 } hws_event_t;
 
@@ -123,9 +131,11 @@ typedef struct {
     uint64_t resumed;    /* of TLS, with the session of an earlier one */
     uint64_t reused;     /* exchanges begun on a connection that had served before */
     uint64_t replayed;   /* went again, uncounted, because a reused connection was dead */
-    uint64_t requests;   /* begun: requests and acquisitions */
-    uint64_t ok;         /* ended well; a lease when it is released */
-    uint64_t failed;     /* ended with an error, cancelled ones included */
+    uint64_t retried;    /* attempts that followed a failed one, counted ones */
+    uint64_t refused[HWS_RETRY_COUNT]; /* failed attempts that none followed, by the reason */
+    uint64_t requests;                 /* begun: requests and acquisitions */
+    uint64_t ok;                       /* ended well; a lease when it is released */
+    uint64_t failed;                   /* ended with an error, cancelled ones included */
 } hws_stats_t;
 
 typedef struct {
@@ -133,6 +143,8 @@ typedef struct {
     hws_limits_t limits;      /* of upstreams made behind the scenes */
     hws_timeouts_t timeouts;
     hws_reuse_t reuse;
+    hws_breaker_options_t breaker;
+    hws_retry_options_t retry;
     const hws_tls_options_t *tls; /* NULL: the defaults */
     const hws_dns_options_t *dns; /* NULL: the defaults */
     bool has_seed;

@@ -4,6 +4,8 @@
 
 #include <hawser/lease.h>
 #include <hawser/manager.h>
+#include <hawser/policy.h>
+#include <hawser/retry.h>
 
 /* One address behind an upstream. Slices are copied. */
 typedef struct {
@@ -29,6 +31,9 @@ typedef struct {
     hws_limits_t limits;
     hws_timeouts_t timeouts;
     hws_reuse_t reuse;
+    hws_balancer_t balancer; /* HWS_BALANCER_LEAST_REQUEST */
+    hws_breaker_options_t breaker;
+    hws_retry_options_t retry;
     const hws_tls_options_t *tls; /* NULL: the manager's */
     const hws_dns_options_t *dns; /* NULL: the manager's, or what it has from earlier options */
     /* Raw only: prepares each new connection before its first use. Gets a lease of it, which it
@@ -47,7 +52,7 @@ HWS_API void hws_upstream_options_init(hws_upstream_options_t *options,
  * HWS_ERR_NOMEM, HWS_ERR_CLOSED. The manager owns it. */
 HWS_API int hws_upstream_create(hws_manager_t *manager, const hws_upstream_options_t *options,
                                 hws_upstream_t **out, hws_error_t *why);
-/* Changes limits, timeouts, reuse, tls (for new connections), setup and, with `peers` not NULL, the set of peers; what stays
+/* Changes limits, timeouts, reuse, balancer, breaker, retry, tls (for new connections), setup and, with `peers` not NULL, the set of peers; what stays
  * keeps its connections, what is removed finishes its work. The rest of `options` is ignored.
  * On an error nothing has changed. */
 HWS_API int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *options,

@@ -95,6 +95,8 @@ typedef struct {
     /* The same, or its last reading while the system's clock has not ticked since, which it does
      * every 1 to 10 ms: cheaper, and good enough for timeouts. */
     hws_time_t (*recent)(hws_io_t *io);
+    /* The wall clock, in seconds since 1970: for dates that peers send, never for spans. */
+    int64_t (*wall)(hws_io_t *io);
     /* Fills `bytes` from the system's source of entropy. */
     int (*entropy)(hws_io_t *io, void *bytes, size_t size);
 

@@ -831,6 +831,12 @@ static hws_time_t clock_now(hws_io_t *io)
     return sim_of(io)->now;
 }
 
+/* Virtual time began when 2020 did. */
+static int64_t clock_wall(hws_io_t *io)
+{
+    return 1577836800 + sim_of(io)->now / HWS_S(1);
+}
+
 hws_time_t hws_sim_now(const hws_sim_t *sim)
 {
     return sim->now;
@@ -1006,6 +1012,7 @@ static const hws_socket_ops_t socket_ops = {
 
 static const hws_io_ops_t ops = {
     .now = clock_now,
+    .wall = clock_wall,
     .recent = clock_now,
     .entropy = fill_random,
     .connect = socket_connect,

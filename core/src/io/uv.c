@@ -498,6 +498,12 @@ static hws_time_t clock_now(hws_io_t *io)
     return read_clock(world_of(io));
 }
 
+static int64_t clock_wall(hws_io_t *io)
+{
+    (void)io;
+    return (int64_t)time(NULL);
+}
+
 /* The coarse clock is what the fine one was at the last tick: costs a quarter of a reading. */
 static hws_time_t clock_recent(hws_io_t *io)
 {
@@ -687,6 +693,7 @@ static const hws_socket_ops_t socket_ops = {
 
 static const hws_io_ops_t ops = {
     .now = clock_now,
+    .wall = clock_wall,
     .recent = clock_recent,
     .entropy = fill_random,
     .connect = socket_connect,

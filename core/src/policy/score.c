@@ -12,19 +12,19 @@ static double fading(const hws_score_t *score, hws_time_t now)
     return now > score->at ? exp((double)(score->at - now) / FADES_IN) : 1;
 }
 
-void hws_score_observe(hws_score_t *score, hws_evidence_t evidence, hws_time_t latency,
+void hws_score_observe(hws_score_t *score, hws_outcome_class_t outcome, hws_time_t latency,
                        hws_time_t now)
 {
     double left = fading(score, now);
 
     assert(latency >= 0);
-    if (evidence == HWS_EVIDENCE_NONE)
+    if (outcome == HWS_OUTCOME_NEUTRAL)
         return;
     score->good *= left;
     score->bad *= left;
     if (now > score->at)
         score->at = now;
-    if (evidence == HWS_EVIDENCE_BAD) {
+    if (outcome == HWS_OUTCOME_FAILURE) {
         score->bad++;
         return;
     }

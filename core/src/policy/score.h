@@ -16,7 +16,7 @@
 #ifndef HWS_POLICY_SCORE_H
 #define HWS_POLICY_SCORE_H
 
-#include "policy/evidence.h"
+#include "policy/outcome.h"
 
 /* Zeroed is a peer that nothing is known of. */
 typedef struct {
@@ -27,7 +27,7 @@ typedef struct {
 } hws_score_t;
 
 /* An attempt has ended; `latency` (us, 0: not known) matters only when it was good. */
-void hws_score_observe(hws_score_t *score, hws_evidence_t evidence, hws_time_t latency,
+void hws_score_observe(hws_score_t *score, hws_outcome_class_t outcome, hws_time_t latency,
                        hws_time_t now);
 /* 0..1. `others` is the latency of the upstream's other peers in us, such as the mean of their
  * hws_score_t.latency; 0: not known. */
