@@ -84,7 +84,7 @@ static void set_text(lua_State *L, const char *field, const char *text)
 
 static void push_event(lua_State *L, const hws_event_t *event)
 {
-    lua_createtable(L, 0, 6);
+    lua_createtable(L, 0, 8);
     set_text(L, "event", hws_event_name(event->type));
     set_text(L, "upstream", event->upstream);
     set_text(L, "peer", event->peer);
@@ -95,6 +95,12 @@ static void push_event(lua_State *L, const hws_event_t *event)
     if (event->age > 0) {
         lua_pushnumber(L, hwl_seconds(event->age));
         lua_setfield(L, -2, "age");
+    }
+    if (event->type == HWS_EVENT_RETRY) {
+        lua_pushinteger(L, (lua_Integer)event->attempt);
+        lua_setfield(L, -2, "attempt");
+        lua_pushnumber(L, hwl_seconds(event->delay));
+        lua_setfield(L, -2, "delay");
     }
     if (event->type == HWS_EVENT_CONNECT) {
         lua_pushboolean(L, event->is_resumed);

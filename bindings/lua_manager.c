@@ -104,6 +104,8 @@ static void read_options(lua_State *L, hws_manager_options_t *options, hwl_tls_t
     hwl_options_limits(L, &options->limits);
     hwl_options_timeouts(L, &options->timeouts);
     hwl_options_reuse(L, &options->reuse);
+    hwl_options_retry(L, &options->retry);
+    hwl_options_breaker(L, &options->breaker);
     hwl_options_tls(L, room, &options->tls);
     hwl_options_dns(L, dns, &options->dns);
 }
@@ -270,6 +272,8 @@ void hwl_stats_push(lua_State *L, const hws_stats_t *stats)
         {"resumed", stats->resumed},
         {"reused", stats->reused},
         {"replayed", stats->replayed},
+        {"retried", stats->retried},
+        {"retries_refused", stats->refused[HWS_RETRY_BUDGET]},
         {"requests", stats->requests},
         {"ok", stats->ok},
         {"failed", stats->failed},

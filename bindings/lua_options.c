@@ -77,6 +77,7 @@ void hwl_options_timeouts(lua_State *L, hws_timeouts_t *timeouts)
         get_span(L, "tls", &timeouts->tls);
         get_span(L, "queue", &timeouts->queue);
         get_span(L, "request", &timeouts->request);
+        get_span(L, "attempt", &timeouts->attempt);
         get_span(L, "read", &timeouts->read);
         get_span(L, "idle", &timeouts->idle);
         get_span(L, "lifetime", &timeouts->lifetime);
@@ -170,6 +171,103 @@ void hwl_options_reuse(lua_State *L, hws_reuse_t *reuse)
     *reuse = strcmp(word.data, "always") == 0  ? HWS_REUSE_ALWAYS
              : strcmp(word.data, "never") == 0 ? HWS_REUSE_NEVER
                                                : HWS_REUSE_SAFE;
+}
+
+/* Whether that field of the table on top is there as a table, which is then pushed; with `*is_off`,
+ * which may be NULL, set when it is false and cleared when it is anything else but nil. */
+static bool enter(lua_State *L, const char *field, bool *is_off)
+{
+    lua_getfield(L, -1, field);
+    if (is_off != NULL && !lua_isnil(L, -1))
+        *is_off = !lua_toboolean(L, -1);
+    if (lua_istable(L, -1))
+        return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+/* A number that may be switched off by false, which stands for 0. */
+static void get_rule(lua_State *L, const char *field, double *out)
+{
+    if (get_number(L, field, out))
+        return;
+    lua_getfield(L, -1, field);
+    if (lua_isboolean(L, -1))
+        *out = 0;
+    lua_pop(L, 1);
+}
+
+/* The list of kinds and statuses on top of the stack. */
+static void read_on(lua_State *L, hws_retry_on_t *on)
+{
+    size_t count = lua_rawlen(L, -1);
+    hws_slice_t word;
+    size_t i;
+
+    *on = (hws_retry_on_t){0};
+    for (i = 1; i <= count; i++) {
+        lua_rawgeti(L, -1, (int)i);
+        if (lua_type(L, -1) == LUA_TNUMBER) {
+            (void)hws_retry_on_add_status(on, (int64_t)lua_tonumber(L, -1), NULL);
+        } else {
+            word.data = lua_tolstring(L, -1, &word.size);
+            (void)hws_retry_on_add(on, word, NULL);
+        }
+        lua_pop(L, 1);
+    }
+}
+
+static void read_backoff(lua_State *L, hws_backoff_options_t *backoff)
+{
+    hws_slice_t word;
+
+    get_span(L, "base", &backoff->base);
+    get_span(L, "max", &backoff->max);
+    word = hwl_options_string(L, "jitter");
+    if (word.size > 0)
+        backoff->jitter = strcmp(word.data, "full") == 0    ? HWS_JITTER_FULL
+                          : strcmp(word.data, "equal") == 0 ? HWS_JITTER_EQUAL
+                                                            : HWS_JITTER_DECORRELATED;
+}
+
+void hwl_options_retry(lua_State *L, hws_retry_options_t *retry)
+{
+    if (!enter(L, "retry", &retry->is_disabled))
+        return;
+    get_count(L, "attempts", &retry->attempts);
+    if (enter(L, "on", NULL)) {
+        read_on(L, &retry->on);
+        lua_pop(L, 1);
+    }
+    if (enter(L, "backoff", NULL)) {
+        read_backoff(L, &retry->backoff);
+        lua_pop(L, 1);
+    }
+    if (enter(L, "budget", &retry->budget.is_disabled)) {
+        (void)get_number(L, "share", &retry->budget.share);
+        get_count(L, "floor", &retry->budget.floor);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+void hwl_options_breaker(lua_State *L, hws_breaker_options_t *breaker)
+{
+    double consecutive = breaker->consecutive;
+
+    if (!enter(L, "breaker", &breaker->is_disabled))
+        return;
+    get_rule(L, "consecutive", &consecutive);
+    breaker->consecutive = (uint32_t)consecutive;
+    get_rule(L, "failure_rate", &breaker->failure_rate);
+    get_count(L, "min_calls", &breaker->min_calls);
+    get_span(L, "window", &breaker->window);
+    get_span(L, "slow_after", &breaker->slow_after);
+    (void)get_number(L, "slow_rate", &breaker->slow_rate);
+    get_span(L, "open_for", &breaker->open_for);
+    get_span(L, "open_max", &breaker->open_max);
+    get_count(L, "probes", &breaker->probes);
+    lua_pop(L, 1);
 }
 
 hws_slice_t hwl_options_string(lua_State *L, const char *field)

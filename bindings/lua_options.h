@@ -29,6 +29,8 @@ typedef struct {
 void hwl_options_limits(lua_State *L, hws_limits_t *limits);
 void hwl_options_timeouts(lua_State *L, hws_timeouts_t *timeouts);
 void hwl_options_reuse(lua_State *L, hws_reuse_t *reuse);
+void hwl_options_retry(lua_State *L, hws_retry_options_t *retry);
+void hwl_options_breaker(lua_State *L, hws_breaker_options_t *breaker);
 /* Field by field; `*tls` and `*dns` then point to `room`, which points into the table. */
 void hwl_options_tls(lua_State *L, hwl_tls_t *room, const hws_tls_options_t **tls);
 void hwl_options_dns(lua_State *L, hwl_dns_t *room, const hws_dns_options_t **dns);

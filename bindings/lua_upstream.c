@@ -62,6 +62,8 @@ static void read_options(lua_State *L, int checked, hws_upstream_options_t *opti
     hwl_options_limits(L, &options->limits);
     hwl_options_timeouts(L, &options->timeouts);
     hwl_options_reuse(L, &options->reuse);
+    hwl_options_retry(L, &options->retry);
+    hwl_options_breaker(L, &options->breaker);
     hwl_options_tls(L, room, &options->tls);
     hwl_options_dns(L, dns, &options->dns);
     lua_getfield(L, -1, "setup");

@@ -152,6 +152,7 @@ local timeouts = fields({
   tls = seconds,
   queue = seconds,
   request = seconds,
+  attempt = seconds,
   read = seconds,
   idle = seconds,
   lifetime = seconds,
@@ -197,6 +198,75 @@ local tls = fields({
 }, "tls.")
 
 local reuse = one_of("safe", "always", "never")
+
+-- A number from `least` to `most`, which messages call `allowed`.
+local function number(least, most, allowed)
+  return function(value, name)
+    if type(value) ~= "number" or not (value >= least and value <= most) then refuse(name, value, allowed) end
+    return value
+  end
+end
+
+-- What `check` says, or false for none.
+local function or_none(check)
+  return function(value, name)
+    if value == false then return value end
+    return check(value, name)
+  end
+end
+
+local share = number(0, 1, "a number, 0 to 1")
+local share_of_some = function(value, name)
+  if value == 0 then refuse(name, value, "a number above 0, at most 1") end
+  return number(0, 1, "a number above 0, at most 1")(value, name)
+end
+
+local RETRY_KINDS = { connect = true, reset = true, timeout = true, protocol = true, overload = true }
+
+-- Kinds of errors and statuses, each once or more often.
+local function retry_on(value, name)
+  local allowed = 'a list of kinds ("connect", "reset", "timeout", "protocol", "overload") and statuses (400 to 599)'
+  if type(value) ~= "table" then refuse(name, value, allowed) end
+  local count = 0
+  for _ in pairs(value) do count = count + 1 end
+  if count ~= #value then refuse(name, value, allowed .. ", without names") end
+  for i, what in ipairs(value) do
+    local is_status = type(what) == "number" and what >= 400 and what <= 599 and what % 1 == 0
+    if not is_status and not RETRY_KINDS[what] then
+      refuse(("%s[%d]"):format(name, i), what, 'a status, 400 to 599, or one of "connect", "reset", "timeout", '
+        .. '"protocol", "overload"')
+    end
+  end
+  return value
+end
+
+local retry = fields({
+  attempts = whole(1, 10),
+  on = retry_on,
+  backoff = fields({
+    base = positive,
+    max = positive,
+    jitter = one_of("full", "equal", "decorrelated"),
+  }, "retry.backoff."),
+  budget = or_none(fields({
+    share = share,
+    floor = number(0, 1e6, "a number of retries a second, 0 to 1e6"),
+  }, "retry.budget.")),
+}, "retry.")
+
+local breaker = fields({
+  consecutive = or_none(whole(1, 1000000)),
+  failure_rate = or_none(share_of_some),
+  min_calls = whole(1, 1000000),
+  window = positive,
+  slow_after = seconds,
+  slow_rate = share_of_some,
+  open_for = positive,
+  open_max = positive,
+  probes = whole(1, 1000),
+}, "breaker.")
+
+local BALANCERS = one_of("least_request", "round_robin", "weighted", "random", "peak_ewma")
 
 -- Peers ------------------------------------------------------------------------------------------
 
@@ -251,6 +321,8 @@ local function setup(value, name)
 end
 
 local check_manager = fields {
+  retry = or_none(retry),
+  breaker = or_none(breaker),
   max_connections = whole(1, 1000000),
   pool_timeout = seconds,
   limits = limits,
@@ -264,6 +336,9 @@ local check_manager = fields {
 
 local upstream_checks = {
   peers = peers,
+  balancer = BALANCERS,
+  retry = or_none(retry),
+  breaker = or_none(breaker),
   limits = limits,
   timeouts = timeouts,
   reuse = reuse,
