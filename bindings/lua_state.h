@@ -28,6 +28,7 @@ typedef struct hwl_manager hwl_manager_t;
     X(CONN, "hawser.Conn")                                                                         \
     X(TASK, "hawser.Task")                                                                         \
     X(HANDLE, "hawser.Handle")                                                                     \
+    X(PEER, "hawser.Peer")     /* as policies see it */                                            \
     X(SINK, "hawser.BodySink") /* what a body producer's task feeds, not seen by users */          \
     X(ERROR, "hawser.Error")
 
@@ -66,6 +67,28 @@ typedef struct {
 
 #define HWL_THREADS_KEPT 64
 
+/* One guarded call (see lua_guard.h). */
+typedef struct {
+    lua_State *L;     /* the thread on which it runs, kept */
+    uint32_t checks;  /* its hook was called so often: once in 1,000 instructions */
+    hws_time_t began; /* as the first of them saw it */
+    bool is_overrun;
+} hwl_guarded_t;
+
+#define HWL_GUARDED_MOST 3
+#define HWL_GUARD_MESSAGE_MAX 255
+
+typedef struct {
+    hwl_guarded_t calls[HWL_GUARDED_MOST];
+    uint32_t entered; /* of `calls`, each inside the one before it */
+    uint32_t running; /* of those, whose functions run now */
+    char message[HWL_GUARD_MESSAGE_MAX + 1];
+    lua_Hook hook; /* LuaJIT: the user's, while one runs */
+    int hook_mask;
+    int hook_count;
+    bool is_jit_on;
+} hwl_guard_t;
+
 struct hwl {
     hws_loop_t *loop;    /* NULL until it is first needed */
     lua_State *turner;   /* the Lua thread that turns the loop now; NULL: it is not turning */
@@ -91,6 +114,7 @@ struct hwl {
     int host_arm;       /* registry reference: (): makes the host enter soon; or LUA_NOREF */
     int host_is_busy;   /* () -> whether a callback of the host is running */
 
+    hwl_guard_t guard;  /* policies that run now */
     lua_State *spare;   /* a thread that never runs, for its stack */
     hws_buffer_t lines; /* of the header fields that were serialised last */
     uint64_t serial;    /* of that, so that who did it knows whether they are still his */
@@ -215,5 +239,6 @@ void hwl_define_responses(lua_State *L, hwl_t *lua);
 void hwl_define_headers(lua_State *L, hwl_t *lua);
 void hwl_define_exchanges(lua_State *L, hwl_t *lua);
 void hwl_define_conns(lua_State *L, hwl_t *lua);
+void hwl_define_peer_views(lua_State *L, hwl_t *lua);
 
 #endif
