@@ -9,8 +9,9 @@
  * and stays. LuaJIT has one hook for all threads, which is set for each call, and the user's is put
  * back; its compiler is off meanwhile, because compiled code does not count.
  *
- * What cannot be interrupted: a C function (a string pattern), a finalizer, on PUC Lua a coroutine
- * that was made elsewhere, on LuaJIT what was compiled elsewhere.
+ * What cannot be interrupted: a C function (a string pattern); where Lua keeps hooks off, which is in a
+ * finalizer and in the message handler of an xpcall that is given what the hook raised; on PUC Lua a
+ * coroutine that was made elsewhere; on LuaJIT what was compiled elsewhere.
  *
  *     lua_State *P = hwl_guard_enter(lua);
  *     if (P != NULL) {
@@ -21,7 +22,8 @@
  *     }
  *
  * A guarded function may lead to another one (a finalizer, a policy swapped in a policy): that has a
- * thread and a count of its own, which the outer one's is charged with. */
+ * thread and a count of its own, which the outer one is charged with: if it overran, so has the outer
+ * one. */
 #ifndef HWL_LUA_GUARD_H
 #define HWL_LUA_GUARD_H
 

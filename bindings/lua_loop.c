@@ -1,5 +1,6 @@
 /* What Lua sees of the loop: sleeping, the clock, and the ways by which a host turns it. */
 #include "lua_error.h"
+#include "lua_guard.h"
 #include "lua_wait.h"
 
 /* ---- sleeping ---- */
@@ -79,6 +80,7 @@ int hwl_loop_step(lua_State *L)
     hwl_t *lua = hwl_of(L);
 
     hwl_loop(L, lua);
+    hwl_guard_check_wait(L, lua);
     if (lua->turner != NULL)
         return luaL_error(L, "hawser.step turns the loop and cannot be called while it is turning");
     hwl_wait_turn(L, lua, false);
@@ -100,7 +102,8 @@ int hwl_loop_descriptor(lua_State *L)
 int hwl_loop_enter(lua_State *L)
 {
     hwl_t *lua = hwl_of(L);
-    bool may_turn = lua->loop != NULL && lua->turner == NULL && !hws_loop_is_forked(lua->loop);
+    bool may_turn = lua->loop != NULL && lua->turner == NULL && !hwl_guard_is_running(lua) &&
+                    !hws_loop_is_forked(lua->loop);
 
     if (may_turn)
         hwl_wait_turn(L, lua, false);

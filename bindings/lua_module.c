@@ -3,6 +3,7 @@
 #include "lua_call.h"
 #include "lua_error.h"
 #include "lua_exchange.h"
+#include "lua_guard.h"
 #include "lua_lease.h"
 #include "lua_request.h"
 #include "lua_task.h"
@@ -40,9 +41,9 @@ static const luaL_Reg internals[] = {
 };
 
 static void (*const definitions[])(lua_State *, hwl_t *) = {
-    hwl_define_errors,    hwl_define_tasks,     hwl_define_calls,
-    hwl_define_managers,  hwl_define_upstreams, hwl_define_headers,
-    hwl_define_responses, hwl_define_exchanges, hwl_define_conns,
+    hwl_define_errors,    hwl_define_tasks,      hwl_define_calls,     hwl_define_managers,
+    hwl_define_upstreams, hwl_define_headers,    hwl_define_responses, hwl_define_exchanges,
+    hwl_define_conns,     hwl_define_peer_views,
 };
 
 /* (name, function): see HWL_HELPER_LIST. */
@@ -177,6 +178,7 @@ static hwl_t *create_state(lua_State *L)
     lua_setmetatable(L, -2);
 
     init_references(L, lua);
+    hwl_guard_init(L, lua);
     for (i = 0; i < sizeof(definitions) / sizeof(definitions[0]); i++)
         definitions[i](L, lua);
     /* Not before it is whole: whoever asks for it again after an error gets a new one. */

@@ -83,10 +83,15 @@ typedef struct {
     uint32_t entered; /* of `calls`, each inside the one before it */
     uint32_t running; /* of those, whose functions run now */
     char message[HWL_GUARD_MESSAGE_MAX + 1];
-    lua_Hook hook; /* LuaJIT: the user's, while one runs */
+    int show; /* a C function: (value) -> it as a string */
+
+    /* LuaJIT only. */
+    lua_Hook hook; /* the user's, while one runs */
     int hook_mask;
     int hook_count;
-    bool is_jit_on;
+    bool is_jit_on; /* the same of the compiler */
+    int jit_status; /* jit.status */
+    int switch_off; /* a C function that switches the compiler off */
 } hwl_guard_t;
 
 struct hwl {

@@ -2,6 +2,7 @@
 
 #include "lua_call.h"
 #include "lua_error.h"
+#include "lua_guard.h"
 #include "lua_task.h"
 
 #include <assert.h>
@@ -112,6 +113,7 @@ static bool is_host_busy(lua_State *L, const hwl_t *lua)
 void hwl_wait_check_block(lua_State *L, hwl_t *lua)
 {
     hwl_note_fork(L, lua);
+    hwl_guard_check_wait(L, lua);
     if (lua->turner != NULL || (lua->is_external && !is_main(L)) || is_host_busy(L, lua))
         luaL_error(L, "cannot wait here: pass a callback or use hawser.spawn");
 }
@@ -121,6 +123,7 @@ hwl_wait_t *hwl_wait_begin(lua_State *L, hwl_t *lua, int callback, hwl_wait_t *l
     hwl_task_t *task;
 
     hwl_note_fork(L, lua);
+    hwl_guard_check_wait(L, lua);
     if (callback != 0)
         return hwl_call_create(L, lua, callback);
     if ((task = hwl_wait_task(L, lua)) != NULL) {

@@ -113,8 +113,8 @@ local TYPES = {
   ["hawser.Handle"] = "handle",
   ["hawser.Error"] = "err",
 }
--- Behind others, never in a user's hands.
-local HIDDEN = { ["hawser.BodyStream"] = true, ["hawser.BodySink"] = true }
+-- Behind others, never in a user's hands; and the peers of policies, which have fields only.
+local HIDDEN = { ["hawser.BodyStream"] = true, ["hawser.BodySink"] = true, ["hawser.Peer"] = true }
 
 local function real_methods(name) return keys(core.internal.types[name].methods) end
 
