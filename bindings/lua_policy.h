@@ -1,9 +1,9 @@
 /* lua_policy.h - a policy of a user's: its functions, its state, and how often it failed in a row.
  *
  * What the user wrote (a function, a name, a plugin table) hawser/policy.lua has turned into
- * `{ plugin = table, config = table or nil }`. What comes of `plugin.new(config)` is the instance,
- * the `self` of all methods. All of them run under guard (lua_guard.h). After 10 faults in a row the
- * policy is set aside: the built-in one decides alone until it is swapped.
+ * `{ plugin = table, config = table }`. What comes of `plugin.new(config)` is the instance, the `self`
+ * of all methods; a plain function, `{ plugin = table, is_plain = true }`, has none. All of them run under guard (lua_guard.h). After 10 faults of one method in
+ * a row the policy is set aside: the built-in one decides alone until it is swapped.
  *
  *     lua_State *P = hwl_policy_begin(policy, HWL_POLICY_DECIDE);
  *     if (P == NULL)
@@ -40,6 +40,7 @@ typedef enum {
     HWL_POLICY_METHOD_COUNT
 } hwl_policy_method_t;
 
+#define HWL_POLICY_NAME_MAX 63
 #define HWL_POLICY_MOST_FAULTS 10 /* in a row; with the last of them it is set aside */
 
 typedef struct hwl_policy hwl_policy_t;
@@ -52,25 +53,31 @@ typedef void (*hwl_policy_on_fault_t)(void *user, const hwl_policy_t *policy, co
 struct hwl_policy {
     hwl_t *lua;
     hwl_policy_kind_t kind;
-    int instance; /* registry references; LUA_NOREF for a method that it does not have */
+    char name[HWL_POLICY_NAME_MAX + 1]; /* "first_fit"; "a function" */
+    int instance; /* registry references; LUA_NOREF for what it does not have */
     int methods[HWL_POLICY_METHOD_COUNT];
-    uint32_t faults; /* in a row */
+    hwl_policy_method_t calls[HWL_GUARDED_MOST]; /* the one called there, in hwl_guard_t */
+    uint32_t faults[HWL_POLICY_METHOD_COUNT];    /* in a row, of each */
     bool is_set_aside;
-    uint32_t holds;                 /* by its owner, and by calls under way */
-    hwl_policy_on_fault_t on_fault; /* NULL once it has been released */
+    bool is_released; /* its owner has swapped it or has ended */
+    bool is_closing;  /* `close` has been called */
+    uint32_t holds;   /* by its owner, and by calls under way */
+    hwl_policy_on_fault_t on_fault;
     void *user;
 };
 
-/* Makes one from the table at `index`, calling `new`. NULL, and the message lies on the stack: `new`
- * raised, overran or returned no table or userdata. Raises when out of memory. `on_fault` may be
- * NULL. The caller owns it. */
+/* Makes one from the table at `index`, calling `new`. NULL, and the message lies on the stack:
+ * "balancer first_fit: new: ...", for it raised, overran or returned no table or userdata. Raises when
+ * out of memory. `on_fault` may be NULL. The caller owns it. */
 hwl_policy_t *hwl_policy_create(lua_State *L, hwl_t *lua, hwl_policy_kind_t kind, int index,
                                 hwl_policy_on_fault_t on_fault, void *user);
-/* Gives it up, after its `close`; NULL is harmless. Its `on_fault` is not called any more, but for
- * what `close` does. */
+/* Gives it up and calls its `close`: now, or when the call of it that is under way has ended. The owner
+ * has taken it out of its place before, because `close` may lead back to the owner. NULL is harmless.
+ * `on_fault` is not called any more afterwards. */
 void hwl_policy_release(hwl_policy_t *policy);
-/* Puts `next`, which may be NULL, in the place of `*place`: calls `next:migrate(old)`, stores it, and
- * releases the old one. Takes `next` over. */
+/* Puts `next`, which may be NULL, in the place of `*place`: calls `next:migrate(old)`, if both have an
+ * instance, stores it, and releases the old one. Takes `next` over. `place` must last until it
+ * returns, whatever `migrate` does to its owner. */
 void hwl_policy_swap(hwl_policy_t **place, hwl_policy_t *next);
 
 /* Begins a call: returns the thread onto which the arguments behind `self` are to be pushed, without
@@ -83,12 +90,6 @@ bool hwl_policy_call(hwl_policy_t *policy, int arguments, int results);
 /* Ends a call that returned. `complaint` is NULL when its results were of use, else one line on what
  * is wrong with them: "returned a string; allowed: a peer, nil or false". */
 void hwl_policy_end(hwl_policy_t *policy, const char *complaint);
-
-/* Whether its owner has swapped or released it: to be asked before hwl_policy_end(). */
-static inline bool hwl_policy_is_released(const hwl_policy_t *policy)
-{
-    return policy->on_fault == NULL && policy->user == NULL;
-}
 
 /* "balancer" */
 const char *hwl_policy_kind_name(hwl_policy_kind_t kind);

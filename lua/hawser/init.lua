@@ -4,6 +4,7 @@ local json = require "hawser.json"
 local lease = require "hawser.lease"
 local loop = require "hawser.loop"
 local options = require "hawser.options"
+local policy = require "hawser.policy"
 local query = require "hawser.query"
 local response = require "hawser.response"
 local task = require "hawser.task"
@@ -39,6 +40,7 @@ local hawser = {
   all = task.all,
   loop = loop.choose,
   pcall = task.pcall,
+  policy = policy.define,
 }
 for name, value in pairs(core) do
   if name ~= "internal" then hawser[name] = value end

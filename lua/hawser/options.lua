@@ -10,6 +10,8 @@ local function show(value)
   return value == nil and "missing" or "a " .. type(value)
 end
 
+options.show = show
+
 -- A message is thrown as { message }, and caught where the core calls: it raises it at its caller's line.
 local function refuse(name, value, allowed)
   error({ ("%s is %s; allowed: %s"):format(name, show(value), allowed) })

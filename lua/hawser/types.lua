@@ -660,6 +660,13 @@ function hawser.now() end
 ---@return any ...
 function hawser.pcall(fn, ...) end
 
+---Checks a plugin table of kind "balancer", "retry" or "breaker" and returns it; raises for an unknown
+---field, with the nearest known one, and for one of the wrong type.
+---@generic T: table
+---@param plugin T
+---@return T plugin
+function hawser.policy(plugin) end
+
 ---Before anything else is used: which loop turns hawser's.
 ---@param choice "auto"|"own"|table a luv module
 function hawser.loop(choice) end
