@@ -9,7 +9,10 @@
 /* Adds to the table on top of the stack, where the build has it:
  *
  *     memory.fail_at(n), memory.count()            see base/memory.h
- *     memory.fail_lua_at(n), memory.lua_count()    the same for what Lua itself allocates */
+ *     memory.fail_lua_at(n), memory.lua_count()    the same for what Lua itself allocates
+ *     policy.guard(f, ...), policy.prepare(f)      see lua_guard.h
+ *     policy.set(kind, made), policy.ask(method, ...), policy.faults()    see lua_policy.h
+ *     policy.view(fixed), policy.set_figures(list), policy.forget(view), policy.is_peer(value) */
 void hwl_testing_define(lua_State *L);
 
 #endif
