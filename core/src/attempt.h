@@ -5,7 +5,7 @@
 #include "policy/breaker.h"
 #include "policy/retry.h"
 
-typedef struct hws_peer hws_peer_t;
+#include <hawser/script.h>
 
 typedef struct {
     hws_peer_t *peer;                  /* held; NULL: it came to none */
@@ -16,6 +16,7 @@ typedef struct {
     hws_phase_t phase;
     int code;                   /* how it ended; HWS_OK: well, or with a response */
     uint32_t status;            /* of the response; 0: none */
+    uint64_t bytes;             /* of its body */
     hws_retry_reason_t verdict; /* whether another followed, and if not, why */
     bool had_turn;              /* the balancer knows of it */
     bool is_reused;             /* on a connection that had served before */
@@ -43,6 +44,13 @@ static inline hws_attempt_t *hws_attempts_last(hws_attempts_t *attempts)
 hws_attempt_t *hws_attempts_at(hws_attempts_t *attempts, uint32_t index);
 /* Whether one that is over was made at `peer`. */
 bool hws_attempts_include(hws_attempts_t *attempts, const hws_peer_t *peer);
+
+/* From sending on; 0: nothing was sent. */
+static inline hws_time_t hws_attempt_latency(const hws_attempt_t *attempt)
+{
+    return attempt->spans[HWS_PHASE_SEND] + attempt->spans[HWS_PHASE_HEADERS] +
+           attempt->spans[HWS_PHASE_BODY];
+}
 
 /* The next phase begins. */
 static inline void hws_attempt_enter(hws_attempt_t *attempt, hws_phase_t phase, hws_time_t now)

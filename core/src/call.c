@@ -5,6 +5,7 @@
 #include "opening.h"
 #include "peer.h"
 #include "pool/connection.h"
+#include "script.h"
 #include "upstream.h"
 
 #include <assert.h>
@@ -250,10 +251,16 @@ void hws_call_attempt_over(hws_call_t *call, int code, uint32_t status, hws_time
 
 /* What the policy, scripted or built in, wants. */
 static hws_retry_verdict_t propose(hws_call_t *call, const hws_retry_options_t *options,
-                                   const hws_retry_try_t *tried)
+                                   const hws_retry_try_t *tried, hws_time_t now)
 {
-    return hws_retry_propose(options, tried, &call->attempts.backoff,
-                             &call->upstream->manager->pools.random);
+    hws_time_t delay =
+        hws_script_decide(call, hws_attempts_last(&call->attempts), tried->retry_after, now);
+
+    if (delay == HWS_DECIDE_BUILT_IN)
+        return hws_retry_propose(options, tried, &call->attempts.backoff,
+                                 &call->upstream->manager->pools.random);
+    return (hws_retry_verdict_t){.reason = delay < 0 ? HWS_RETRY_NOT_ON : HWS_RETRY_GO,
+                                 .delay = delay < 0 ? 0 : delay};
 }
 
 static hws_retry_verdict_t decide(hws_call_t *call, const hws_retry_options_t *options,
@@ -262,7 +269,7 @@ static hws_retry_verdict_t decide(hws_call_t *call, const hws_retry_options_t *o
     hws_retry_verdict_t verdict = {.reason = hws_retry_may(options, tried)};
 
     if (verdict.reason == HWS_RETRY_GO)
-        verdict = propose(call, options, tried);
+        verdict = propose(call, options, tried, now);
     if (verdict.reason == HWS_RETRY_GO)
         verdict = hws_retry_admit(options, tried, verdict.delay, &call->upstream->budget, now);
     return verdict;

@@ -34,6 +34,8 @@ typedef struct {
     void (*abort)(hws_call_t *call, int code, hws_time_t now);
     /* Its timer fired while RUNNING or OVER. NULL: it sets none then. */
     void (*on_timer)(hws_call_t *call, hws_time_t now);
+    /* Fills in the message that it sends. NULL: it sends none. */
+    void (*describe)(const hws_call_t *call, hws_decision_t *about);
 } hws_call_ops_t;
 
 struct hws_call {

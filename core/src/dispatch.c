@@ -87,7 +87,8 @@ static void take_turn(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *ca
 {
     hws_attempt_t *attempt = hws_attempts_last(&call->attempts);
 
-    if (!attempt->had_turn && peer != upstream->fresh && call->bound_to == NULL)
+    if (!attempt->had_turn && peer != upstream->fresh && call->bound_to == NULL &&
+        upstream->script.pick == NULL)
         hws_balancer_took(upstream->balancer, &upstream->peers.lineup, &peer->candidate);
     attempt->had_turn = true;
 }

@@ -1,6 +1,7 @@
 #include "feedback.h"
 
 #include "policy/outcome.h"
+#include "script.h"
 #include "upstream.h"
 
 /* Told when it has changed, as the state that it is in now. */
@@ -25,19 +26,38 @@ static void take_permit(hws_peer_t *peer, hws_permit_t *permit, hws_time_t now)
         tell_breaker(peer, now);
 }
 
-static void report(hws_peer_t *peer, hws_permit_t *permit, hws_outcome_class_t outcome,
-                   hws_time_t latency, hws_time_t now)
+/* What a script says of it, which then takes the place of the rules in the options. */
+static hws_record_t ask_script(hws_call_t *call, const hws_attempt_t *attempt,
+                               hws_outcome_class_t outcome, hws_time_t *open_for, hws_time_t now)
+{
+    if (call == NULL || call->upstream->script.record == NULL || outcome == HWS_OUTCOME_NEUTRAL ||
+        call->peer->breaker.state != HWS_BREAKER_CLOSED)
+        return HWS_RECORD_BUILT_IN;
+    return hws_script_record(call, attempt, open_for, now);
+}
+
+/* `call` and `attempt` are NULL for a dial alone. */
+static void report(hws_peer_t *peer, hws_call_t *call, const hws_attempt_t *attempt,
+                   hws_permit_t *permit, hws_result_t result, hws_time_t now)
 {
     hws_upstream_t *upstream = peer->upstream;
-    hws_result_t result = {.outcome = outcome, .latency = latency};
+    hws_random_t *random = &upstream->manager->pools.random;
+    hws_time_t open_for = 0;
+    hws_record_t said = ask_script(call, attempt, result.outcome, &open_for, now);
+    bool has_changed;
 
-    if (hws_breaker_report(&peer->breaker, &upstream->breaker, permit, result, now,
-                           &upstream->manager->pools.random))
+    result.is_judged = said != HWS_RECORD_BUILT_IN;
+    has_changed =
+        hws_breaker_report(&peer->breaker, &upstream->breaker, permit, result, now, random);
+    if (said == HWS_RECORD_OPEN)
+        has_changed |= hws_breaker_trip(&peer->breaker, &upstream->breaker, open_for, now, random);
+    if (has_changed)
         tell_breaker(peer, now);
-    if (outcome == HWS_OUTCOME_NEUTRAL)
+    if (result.outcome == HWS_OUTCOME_NEUTRAL)
         return;
-    hws_score_observe(&peer->score, outcome, latency, now);
-    hws_candidate_observe(&peer->candidate, latency, outcome == HWS_OUTCOME_FAILURE, now);
+    hws_score_observe(&peer->score, result.outcome, result.latency, now);
+    hws_candidate_observe(&peer->candidate, result.latency, result.outcome == HWS_OUTCOME_FAILURE,
+                          now);
 }
 
 void hws_feedback_begin(hws_call_t *call, hws_time_t now)
@@ -47,13 +67,14 @@ void hws_feedback_begin(hws_call_t *call, hws_time_t now)
     call->is_counted = true;
 }
 
-/* From sending on. A lease lasts as long as its user likes. */
-static hws_time_t latency_of(const hws_call_t *call, const hws_attempt_t *attempt)
+/* A lease lasts as long as its user likes. */
+static hws_result_t result_of(const hws_call_t *call, const hws_attempt_t *attempt)
 {
-    if (call->is_lease)
-        return 0;
-    return attempt->spans[HWS_PHASE_SEND] + attempt->spans[HWS_PHASE_HEADERS] +
-           attempt->spans[HWS_PHASE_BODY];
+    return (hws_result_t){.outcome =
+                              attempt->is_stale
+                                  ? HWS_OUTCOME_NEUTRAL
+                                  : hws_outcome_of(attempt->code, attempt->phase, attempt->status),
+                          .latency = call->is_lease ? 0 : hws_attempt_latency(attempt)};
 }
 
 void hws_feedback_answered(hws_call_t *call, uint32_t status, hws_time_t now)
@@ -63,31 +84,28 @@ void hws_feedback_answered(hws_call_t *call, uint32_t status, hws_time_t now)
     if (attempt->is_over)
         return;
     attempt->is_reported = true;
-    report(call->peer, &attempt->permit, hws_outcome_of(HWS_OK, attempt->phase, status),
-           latency_of(call, attempt), now);
+    attempt->status = status;
+    report(call->peer, call, attempt, &attempt->permit, result_of(call, attempt), now);
 }
 
 void hws_feedback_end(hws_call_t *call, hws_attempt_t *attempt, hws_time_t now)
 {
-    hws_outcome_class_t outcome = hws_outcome_of(attempt->code, attempt->phase, attempt->status);
+    hws_result_t result = result_of(call, attempt);
     hws_peer_t *peer = call->peer;
-    hws_time_t latency = latency_of(call, attempt);
 
     if (!call->is_counted)
         return;
     call->is_counted = false;
     peer->candidate.in_flight--;
-    if (attempt->is_stale)
-        outcome = HWS_OUTCOME_NEUTRAL;
     /* Of a streamed body only its breaking off is news. */
-    if (!attempt->is_reported)
-        report(peer, &attempt->permit, outcome, latency, now);
-    else if (outcome == HWS_OUTCOME_FAILURE)
-        report(peer, &attempt->permit, outcome, 0, now);
-    if (outcome == HWS_OUTCOME_SUCCESS && attempt->status != 0 && !attempt->is_reported) {
-        hws_histogram_record(&peer->latency, (uint64_t)latency);
-        hws_recent_record(&peer->recent, (uint64_t)latency, now);
+    if (!attempt->is_reported || result.outcome == HWS_OUTCOME_FAILURE)
+        report(peer, call, attempt, &attempt->permit, result, now);
+    if (result.outcome == HWS_OUTCOME_SUCCESS && attempt->status != 0 && !attempt->is_reported) {
+        hws_histogram_record(&peer->latency, (uint64_t)result.latency);
+        hws_recent_record(&peer->recent, (uint64_t)result.latency, now);
     }
+    if (call->upstream->script.done != NULL)
+        hws_script_done(call, attempt, now);
 }
 
 void hws_feedback_dial_begins(hws_peer_t *peer, hws_permit_t *permit, hws_time_t now)
@@ -100,6 +118,8 @@ void hws_feedback_dial_ends(hws_peer_t *peer, hws_permit_t *permit, int code, hw
                             hws_time_t now)
 {
     peer->candidate.in_flight--;
-    report(peer, permit, code == HWS_OK ? HWS_OUTCOME_NEUTRAL : hws_outcome_of(code, phase, 0), 0,
+    report(peer, NULL, NULL, permit,
+           (hws_result_t){.outcome = code == HWS_OK ? HWS_OUTCOME_NEUTRAL
+                                                    : hws_outcome_of(code, phase, 0)},
            now);
 }

@@ -238,7 +238,7 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
     wake(lease);
 }
 
-static const hws_call_ops_t call_ops = {on_granted, on_dial_failed, on_abort, NULL};
+static const hws_call_ops_t call_ops = {on_granted, on_dial_failed, on_abort, NULL, NULL};
 
 /* ---- reading ---- */
 

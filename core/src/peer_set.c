@@ -1,6 +1,7 @@
 #include "peer_set.h"
 
 #include "pool/connection.h"
+#include "script.h"
 #include "upstream.h"
 
 #include <string.h>
@@ -38,6 +39,7 @@ void hws_peer_set_dispose(hws_peer_set_t *set)
     destroy_peers(&set->list);
     destroy_peers(&set->removed);
     hws_free(set->lineup.list);
+    hws_free(set->gathered);
 }
 
 /* ---- who is in it ---- */
@@ -58,8 +60,12 @@ int hws_new_peers_make(const hws_upstream_options_t *options, hws_new_peers_t *p
     int rc = HWS_OK;
 
     hws_list_init(&peers->list);
-    if ((peers->room = hws_alloc((options->peer_count + 1) * sizeof(hws_candidate_t *))) == NULL)
+    peers->room = hws_alloc((options->peer_count + 1) * sizeof(hws_candidate_t *));
+    peers->gathered = hws_alloc((options->peer_count + 1) * sizeof(hws_peer_t *));
+    if (peers->room == NULL || peers->gathered == NULL) {
+        hws_new_peers_dispose(peers);
         return HWS_ERR_NOMEM;
+    }
 
     for (i = 0; i < options->peer_count && rc == HWS_OK; i++) {
         hws_peer_t *peer;
@@ -90,7 +96,9 @@ void hws_new_peers_dispose(hws_new_peers_t *peers)
 {
     destroy_peers(&peers->list);
     hws_free(peers->room);
+    hws_free(peers->gathered);
     peers->room = NULL;
+    peers->gathered = NULL;
 }
 
 static bool same_place(const hws_peer_t *a, const hws_peer_t *b)
@@ -151,7 +159,10 @@ void hws_peer_set_replace(hws_peer_set_t *set, hws_new_peers_t *fresh, hws_upstr
         set->count++;
     }
     arrange(set, fresh->room);
+    hws_free(set->gathered);
+    set->gathered = fresh->gathered;
     fresh->room = NULL;
+    fresh->gathered = NULL;
     hws_list_splice(&set->removed, &old);
 }
 
@@ -225,6 +236,49 @@ static bool has_other(const hws_upstream_t *upstream, const hws_peer_t *peer, hw
     return false;
 }
 
+/* Those of the lowest priority number that may serve, untried ones if there are any. */
+static uint32_t gather(hws_lineup_t *lineup, question_t *question, hws_peer_t **out)
+{
+    uint32_t count = 0;
+    bool has_untried = false;
+    uint32_t i;
+
+    for (i = 0; i < lineup->count; i++) {
+        hws_candidate_t *candidate = lineup->list[i];
+        int worth;
+
+        if (has_untried && candidate->tier != out[0]->candidate.tier)
+            break;
+        worth = rank(&question->ask, candidate);
+        if (worth == 0 ||
+            (worth < 0 && count > 0 && (has_untried || candidate->tier != out[0]->candidate.tier)))
+            continue;
+        if (worth > 0 && !has_untried)
+            count = 0;
+        has_untried |= worth > 0;
+        out[count++] = hws_peer_of_candidate(candidate);
+    }
+    return count;
+}
+
+/* The script's choice, or the balancer's where it has no opinion. */
+static hws_candidate_t *choose(hws_upstream_t *upstream, question_t *question)
+{
+    hws_peer_set_t *set = &upstream->peers;
+    hws_peer_t **peers = set->gathered;
+    uint32_t count = upstream->script.pick != NULL ? gather(&set->lineup, question, peers) : 0;
+    int64_t choice = HWS_PICK_BUILT_IN;
+
+    if (count > 0)
+        choice = hws_script_pick(question->call, peers, count, question->now);
+    if (choice == HWS_PICK_NOBODY)
+        return NULL;
+    if (choice >= 0 && choice < count)
+        return &peers[choice]->candidate;
+    return hws_balancer_pick(upstream->balancer, &set->lineup, &question->ask,
+                             &upstream->manager->pools.random, question->now);
+}
+
 hws_peer_t *hws_peer_set_pick(hws_upstream_t *upstream, hws_call_t *call, bool may_dial,
                               hws_time_t now, hws_pool_answer_t *answer,
                               hws_connection_t **connection)
@@ -243,8 +297,7 @@ hws_peer_t *hws_peer_set_pick(hws_upstream_t *upstream, hws_call_t *call, bool m
         rank(&question.ask, &upstream->fresh->candidate) > 1)
         candidate = &upstream->fresh->candidate;
     else if (call->bound_to == NULL)
-        candidate = hws_balancer_pick(upstream->balancer, &upstream->peers.lineup, &question.ask,
-                                      &upstream->manager->pools.random, now);
+        candidate = choose(upstream, &question);
     else if (rank(&question.ask, &call->bound_to->candidate) != 0)
         candidate = &call->bound_to->candidate;
     if (candidate == NULL)

@@ -10,16 +10,18 @@
 #include "peer.h"
 
 typedef struct {
-    hws_list_t list;     /* hws_peer_t in the user's order */
-    hws_list_t removed;  /* peers that finish their work */
-    uint32_t count;      /* of `list` */
-    hws_lineup_t lineup; /* the same, as balancers see them; its array is owned */
+    hws_list_t list;       /* hws_peer_t in the user's order */
+    hws_list_t removed;    /* peers that finish their work */
+    uint32_t count;        /* of `list` */
+    hws_lineup_t lineup;   /* the same, as balancers see them; its array is owned */
+    hws_peer_t **gathered; /* owned: room for those that a script may choose from */
 } hws_peer_set_t;
 
-/* Peers that are in no set yet, and the room for the lineup of one. */
+/* Peers that are in no set yet, and the two arrays of one. */
 typedef struct {
     hws_list_t list;
     hws_candidate_t **room;
+    hws_peer_t **gathered;
 } hws_new_peers_t;
 
 void hws_peer_set_init(hws_peer_set_t *set);

@@ -311,6 +311,7 @@ static size_t on_body(hws_stream_t *stream, const char *data, size_t size)
     hws_request_t *request = of_stream(stream);
 
     request->body_size += size;
+    hws_attempts_last(&request->call.attempts)->bytes += size;
     if (!request->is_streaming && request->body_size > request->max_body)
         request->verdict = HWS_ERR_BODY_SIZE;
     else if (request->verdict == HWS_OK)
@@ -420,7 +421,16 @@ static void on_settled(hws_stream_t *stream, hws_time_t now)
 
 static const hws_stream_events_t stream_events = {
     on_head, on_body, on_trailers, on_end, on_stream_writable, on_settled, NULL};
-static const hws_call_ops_t call_ops = {on_granted, on_dial_failed, on_abort, on_timer};
+static void describe(const hws_call_t *call, hws_decision_t *about)
+{
+    const hws_request_t *request = HWS_CONTAINER(call, const hws_request_t, call);
+
+    about->method = request->message.method;
+    about->target = request->message.target;
+    about->fields = request->message.fields;
+}
+
+static const hws_call_ops_t call_ops = {on_granted, on_dial_failed, on_abort, on_timer, describe};
 
 /* ---- telling the user, at rest ---- */
 

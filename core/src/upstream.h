@@ -13,6 +13,8 @@
 #include "queue.h"
 #include "transport/tls.h"
 
+#include <hawser/script.h>
+
 struct hws_upstream {
     hws_pool_owner_t owner; /* the pools' view of it, with limits and timeouts */
     hws_manager_t *manager;
@@ -34,6 +36,7 @@ struct hws_upstream {
     void (*setup)(hws_lease_t *lease, void *user);
     void *setup_user;
     hws_balancer_t balancer;
+    hws_script_t script;
     hws_peer_t *fresh; /* has a new connection, for whoever waits first; NULL */
     hws_breaker_options_t breaker;
     hws_retry_options_t retry;

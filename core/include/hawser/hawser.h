@@ -11,6 +11,7 @@
 #include <hawser/policy.h>
 #include <hawser/request.h>
 #include <hawser/retry.h>
+#include <hawser/script.h>
 #include <hawser/upstream.h>
 
 #endif

@@ -69,10 +69,11 @@ typedef enum {
     X(CLOSE, "close")             /* one was closed; `reason` says why */                          \
     X(LEAK, "leak")               /* a lease or a streaming response was dropped unreleased */     \
     X(STALE_REUSE, "stale_reuse") /* a reused connection turned out dead */                        \
-    X(RETRY, "retry")     /* an attempt has failed with `reason`; another follows in `delay` */    \
-    X(BREAKER, "breaker") /* a peer's breaker came into the state that `reason` names */           \
-    X(DRAIN, "drain")     /* a drain began (`reason` "begin") or ended ("end") */                  \
-    X(ERROR, "error")     /* a callback or a task of the user raised */
+    X(RETRY, "retry") /* an attempt has failed with `reason`; another follows in `delay` */        \
+    X(POLICY_ERROR, "policy_error") /* a scripted policy failed: the built-in one decided */       \
+    X(BREAKER, "breaker")           /* a peer's breaker came into the state that `reason` names */ \
+    X(DRAIN, "drain")               /* a drain began (`reason` "begin") or ended ("end") */        \
+    X(ERROR, "error")               /* a callback or a task of the user raised */
 
 #define HWS_EVENT_ENUM(symbol, word) HWS_EVENT_##symbol,
 typedef enum { HWS_EVENT_LIST(HWS_EVENT_ENUM) HWS_EVENT_COUNT } hws_event_type_t;

@@ -1,0 +1,106 @@
+#include "script.h"
+
+#include "peer.h"
+#include "policy/outcome.h"
+#include "upstream.h"
+
+static hws_decision_t decision_of(hws_call_t *call, hws_time_t now)
+{
+    hws_decision_t about = {.upstream = call->upstream,
+                            .attempt = call->attempts.count,
+                            .deadline = call->deadline,
+                            .now = now,
+                            .call = call};
+
+    if (call->ops->describe != NULL)
+        call->ops->describe(call, &about);
+    return about;
+}
+
+static hws_outcome_t outcome_of(const hws_call_t *call, const hws_attempt_t *attempt)
+{
+    hws_outcome_class_t class = hws_outcome_of(attempt->code, attempt->phase, attempt->status);
+
+    return (hws_outcome_t){.peer = attempt->peer,
+                           .code = attempt->code,
+                           .phase = attempt->phase,
+                           .status = attempt->status,
+                           .latency = hws_attempt_latency(attempt),
+                           .bytes = attempt->bytes,
+                           .attempt = call->attempts.count,
+                           .retry_after = HWS_RETRY_AFTER_NONE,
+                           .is_ok = class == HWS_OUTCOME_SUCCESS,
+                           .is_sent = attempt->phase >= HWS_PHASE_SEND};
+}
+
+int64_t hws_script_pick(hws_call_t *call, hws_peer_t *const *peers, uint32_t count, hws_time_t now)
+{
+    const hws_script_t *script = &call->upstream->script;
+    hws_decision_t about = decision_of(call, now);
+
+    return script->pick(script->user, &about, peers, count);
+}
+
+hws_time_t hws_script_decide(hws_call_t *call, const hws_attempt_t *attempt, hws_time_t retry_after,
+                             hws_time_t now)
+{
+    const hws_script_t *script = &call->upstream->script;
+    hws_decision_t about = decision_of(call, now);
+    hws_outcome_t outcome = outcome_of(call, attempt);
+
+    if (script->decide == NULL)
+        return HWS_DECIDE_BUILT_IN;
+    outcome.retry_after = retry_after;
+    return script->decide(script->user, &about, &outcome);
+}
+
+hws_record_t hws_script_record(hws_call_t *call, const hws_attempt_t *attempt, hws_time_t *open_for,
+                               hws_time_t now)
+{
+    const hws_script_t *script = &call->upstream->script;
+    hws_decision_t about = decision_of(call, now);
+    hws_outcome_t outcome = outcome_of(call, attempt);
+
+    *open_for = 0;
+    return script->record(script->user, &about, &outcome, open_for);
+}
+
+void hws_script_done(hws_call_t *call, const hws_attempt_t *attempt, hws_time_t now)
+{
+    const hws_script_t *script = &call->upstream->script;
+    hws_decision_t about = decision_of(call, now);
+    hws_outcome_t outcome = outcome_of(call, attempt);
+
+    script->done(script->user, &about, &outcome);
+}
+
+/* ---- the user's side ---- */
+
+void hws_upstream_set_script(hws_upstream_t *upstream, const hws_script_t *script)
+{
+    upstream->script = script != NULL ? *script : (hws_script_t){.user = NULL};
+}
+
+uint32_t hws_decision_random(const hws_decision_t *about, uint32_t n)
+{
+    return hws_random_below(&about->upstream->manager->pools.random, n);
+}
+
+const char *hws_decision_tried(const hws_decision_t *about, uint32_t index)
+{
+    hws_call_t *call = about->call;
+    uint32_t i;
+
+    for (i = 0; i < call->attempts.count; i++) {
+        const hws_attempt_t *attempt = hws_attempts_at(&call->attempts, i);
+
+        if (attempt->is_over && attempt->peer != NULL && index-- == 0)
+            return attempt->peer->id;
+    }
+    return NULL;
+}
+
+const char *hws_peer_id(const hws_peer_t *peer)
+{
+    return peer->id;
+}
