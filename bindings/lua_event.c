@@ -116,11 +116,18 @@ typedef struct {
 static int deliver(lua_State *L)
 {
     const delivery_t *delivery = lua_touserdata(L, 1);
+    bool is_heard;
 
     if (!hwl_manager_push(L, delivery->manager))
         return 0;
     push_event(L, delivery->event);
-    tell(L, 2, hws_event_name(delivery->event->type));
+    is_heard = tell(L, 2, hws_event_name(delivery->event->type));
+    if (delivery->event->type == HWS_EVENT_POLICY_ERROR) {
+        lua_pushfstring(L, "the %s policy of %s failed: %s", delivery->event->reason,
+                        delivery->event->upstream, delivery->event->text);
+        if (!log_it(L, 2, "warn") && !is_heard)
+            complain(L, "");
+    }
     if (delivery->event->type == HWS_EVENT_LEAK) {
         lua_pushfstring(L, "a %s was never released; it was made at %s", delivery->event->reason,
                         delivery->event->text);
@@ -256,7 +263,7 @@ static bool copy_handlers(lua_State *L, hwl_manager_t *manager, lua_Integer id)
     push_of(L, 1, "handlers");
     count = (int)lua_rawlen(L, -1);
     lua_createtable(L, count + 1, 0);
-    manager->listening = 1U << HWS_EVENT_LEAK;
+    manager->listening = HWL_EVENTS_LOGGED;
     for (i = 1; i <= count; i++) {
         bool is_it;
 

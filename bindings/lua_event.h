@@ -4,6 +4,9 @@
 
 #include "lua_state.h"
 
+/* What is told even without a listener, for the log. */
+#define HWL_EVENTS_LOGGED (1U << HWS_EVENT_LEAK | 1U << HWS_EVENT_POLICY_ERROR)
+
 /* Reports what a task or callback raised, which lies on top of the stack and is popped: to the log
  * and the event `error` of every open manager, to stderr if nobody listens. `what` begins the message.
  * The value is a string with its traceback already in it, or anything else. */

@@ -146,7 +146,8 @@ static int make(lua_State *L, hwl_t *lua)
     manager->anchor = LUA_NOREF;
     hws_deferred_init(&manager->idle, give_anchor_up);
     hws_list_push_back(&lua->managers, &manager->link);
-    hws_manager_listen(manager->core, 1U << HWS_EVENT_LEAK);
+    manager->listening = HWL_EVENTS_LOGGED;
+    hws_manager_listen(manager->core, manager->listening);
     *handle = manager;
 
     lua_pushlightuserdata(L, manager);
@@ -273,6 +274,7 @@ void hwl_stats_push(lua_State *L, const hws_stats_t *stats)
         {"reused", stats->reused},
         {"replayed", stats->replayed},
         {"retried", stats->retried},
+        {"policy_errors", stats->policy_errors},
         {"retries_refused", stats->refused[HWS_RETRY_BUDGET]},
         {"requests", stats->requests},
         {"ok", stats->ok},

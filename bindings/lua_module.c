@@ -43,7 +43,7 @@ static const luaL_Reg internals[] = {
 static void (*const definitions[])(lua_State *, hwl_t *) = {
     hwl_define_errors,    hwl_define_tasks,      hwl_define_calls,     hwl_define_managers,
     hwl_define_upstreams, hwl_define_headers,    hwl_define_responses, hwl_define_exchanges,
-    hwl_define_conns,     hwl_define_peer_views,
+    hwl_define_conns,     hwl_define_peer_views, hwl_define_scripts,
 };
 
 /* (name, function): see HWL_HELPER_LIST. */
@@ -179,6 +179,7 @@ static hwl_t *create_state(lua_State *L)
 
     init_references(L, lua);
     hwl_guard_init(L, lua);
+    hwl_state_init_finalizers(L, lua);
     for (i = 0; i < sizeof(definitions) / sizeof(definitions[0]); i++)
         definitions[i](L, lua);
     /* Not before it is whole: whoever asks for it again after an error gets a new one. */

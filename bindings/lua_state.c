@@ -2,6 +2,7 @@
 
 #include "base/buffer.h"
 #include "lua_call.h"
+#include "lua_guard.h"
 #include "lua_task.h"
 
 #include <stdio.h>
@@ -116,6 +117,76 @@ static void set_functions(lua_State *L, hwl_t *lua, const luaL_Reg *functions, i
     }
 }
 
+/* ---- finalizers ---- */
+
+/* (list): finalizes what it holds. */
+static int finalize_all(lua_State *L)
+{
+    hwl_t *lua = lua_touserdata(L, 1);
+    int i;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lua->doomed);
+    for (i = 1; i <= lua->doomed_count; i++) {
+        lua_rawgeti(L, 2, i);
+        lua_pushnil(L);
+        lua_rawseti(L, 2, i);
+        if (luaL_getmetafield(L, 3, "__gc") != 0) {
+            lua_pushvalue(L, 3);
+            lua_call(L, 1, 0);
+        }
+        lua_settop(L, 2);
+    }
+    lua->doomed_count = 0;
+    return 0;
+}
+
+static void bury(hws_deferred_t *deferred)
+{
+    hwl_t *lua = HWS_CONTAINER(deferred, hwl_t, bury);
+
+    hwl_protect(lua->turner, finalize_all, lua);
+}
+
+/* The type's finalizer, whose entry is the third upvalue. While a policy runs the core is in the midst
+ * of something: what is collected then waits for the next rest. */
+static int finalize(lua_State *L)
+{
+    const luaL_Reg *entry = lua_touserdata(L, lua_upvalueindex(3));
+    hwl_t *lua = hwl_of(L);
+
+    if (!hwl_guard_is_running(lua))
+        return entry->func(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lua->doomed);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, -2, lua->doomed_count + 1);
+    lua->doomed_count++;
+    hws_loop_defer(lua->loop, &lua->bury);
+    return 0;
+}
+
+void hwl_state_init_finalizers(lua_State *L, hwl_t *lua)
+{
+    hws_deferred_init(&lua->bury, bury);
+    lua_newtable(L);
+    lua->doomed = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* ---- types ---- */
+
+static void wrap_finalizer(lua_State *L, hwl_t *lua, const luaL_Reg *metamethods, int metatable,
+                           int methods)
+{
+    for (; metamethods->name != NULL; metamethods++) {
+        if (strcmp(metamethods->name, "__gc") != 0)
+            continue;
+        lua_pushlightuserdata(L, lua);
+        lua_pushvalue(L, methods);
+        lua_pushlightuserdata(L, (void *)(uintptr_t)metamethods);
+        lua_pushcclosure(L, finalize, 3);
+        lua_setfield(L, metatable, "__gc");
+    }
+}
+
 void hwl_define(lua_State *L, hwl_t *lua, hwl_type_t type, const luaL_Reg *metamethods,
                 const luaL_Reg *methods)
 {
@@ -134,6 +205,7 @@ void hwl_define(lua_State *L, hwl_t *lua, hwl_type_t type, const luaL_Reg *metam
     lua_pushvalue(L, table);
     lua_setfield(L, metatable, "__index");
     set_functions(L, lua, metamethods, metatable, table);
+    wrap_finalizer(L, lua, metamethods, metatable, table);
     set_functions(L, lua, methods, table, 0);
     lua_pop(L, 1);
     lua->types[type] = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -181,12 +253,20 @@ static void refuse_self(lua_State *L, hwl_type_t type)
                type_names[type], given);
 }
 
+static bool is_for_policies(hwl_type_t type)
+{
+    return type == HWL_PEER || type == HWL_DECISION || type == HWL_OUTCOME || type == HWL_ERROR ||
+           type == HWL_HEADERS;
+}
+
 void *hwl_self(lua_State *L, hwl_type_t type)
 {
     void *self = hwl_test(L, 1, type);
 
     if (self == NULL)
         refuse_self(L, type);
+    if (hwl_guard_is_running(hwl_of(L)) && !is_for_policies(type))
+        luaL_error(L, "not in a policy: it answers at once, from its arguments alone");
     return self;
 }
 

@@ -28,8 +28,10 @@ typedef struct hwl_manager hwl_manager_t;
     X(CONN, "hawser.Conn")                                                                         \
     X(TASK, "hawser.Task")                                                                         \
     X(HANDLE, "hawser.Handle")                                                                     \
-    X(PEER, "hawser.Peer")     /* as policies see it */                                            \
-    X(SINK, "hawser.BodySink") /* what a body producer's task feeds, not seen by users */          \
+    X(PEER, "hawser.Peer")         /* as policies see it */                                        \
+    X(DECISION, "hawser.Decision") /* what a policy decides about: `ctx` */                        \
+    X(OUTCOME, "hawser.Outcome")   /* how an attempt ended, for policies */                        \
+    X(SINK, "hawser.BodySink")     /* what a body producer's task feeds, not seen by users */      \
     X(ERROR, "hawser.Error")
 
 #define HWL_TYPE_ENUM(symbol, name) HWL_##symbol,
@@ -128,6 +130,10 @@ struct hwl {
     int hook_mask;
     int hook_count;
 
+    hws_deferred_t bury; /* finalizes what was collected while a policy ran */
+    int doomed;          /* that, a list */
+    int doomed_count;
+
     int types[HWL_TYPE_COUNT]; /* registry references of the metatables */
     int helpers[HWL_HELPER_COUNT];
     int handles;         /* weak table: hwl_manager_t * -> its userdata */
@@ -179,7 +185,8 @@ void *hwl_new(lua_State *L, const hwl_t *lua, hwl_type_t type, size_t size, int 
 /* The bytes of the value at `index`; NULL when it is anything but a userdata that hwl_new() made for
  * this type. Never raises: for finalizers, too. */
 void *hwl_test(lua_State *L, int index, hwl_type_t type);
-/* For methods: the same of the value at index 1; raises instead of returning NULL. */
+/* For methods: the same of the value at index 1; raises instead of returning NULL, and in a policy,
+ * which answers from its arguments alone, for all but those. */
 void *hwl_self(lua_State *L, hwl_type_t type);
 /* For methods of a type whose values are tables: raises unless that at index 1 has its metatable. */
 void hwl_check_self(lua_State *L, hwl_type_t type);
@@ -195,6 +202,9 @@ size_t hwl_check_size(lua_State *L, const char *name, int index, size_t least, s
 int hwl_check_callback(lua_State *L, int index);
 /* The same for one that comes at `index` or, behind an optional argument, after it. */
 int hwl_check_callback_after(lua_State *L, int index);
+
+/* Once, before the types are defined. */
+void hwl_state_init_finalizers(lua_State *L, hwl_t *lua);
 
 /* Raises in place of what the core could not allocate. */
 _Noreturn void hwl_out_of_memory(lua_State *L);
@@ -245,5 +255,6 @@ void hwl_define_headers(lua_State *L, hwl_t *lua);
 void hwl_define_exchanges(lua_State *L, hwl_t *lua);
 void hwl_define_conns(lua_State *L, hwl_t *lua);
 void hwl_define_peer_views(lua_State *L, hwl_t *lua);
+void hwl_define_scripts(lua_State *L, hwl_t *lua);
 
 #endif

@@ -5,6 +5,7 @@
 #include "lua_lease.h"
 #include "lua_options.h"
 #include "lua_request.h"
+#include "lua_script.h"
 #include "lua_wait.h"
 
 #include <string.h>
@@ -47,6 +48,25 @@ static void read_peers(lua_State *L, hws_upstream_options_t *options)
     options->peer_count = count;
 }
 
+void hwl_upstream_read_policies(lua_State *L, int checked, hws_upstream_options_t *options)
+{
+    int balancer;
+
+    lua_pushvalue(L, checked);
+    lua_getfield(L, -1, "balancer");
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, "builtin");
+        for (balancer = 0; balancer < HWS_BALANCER_COUNT && lua_isstring(L, -1); balancer++)
+            if (strcmp(lua_tostring(L, -1), hws_balancer_name((hws_balancer_t)balancer)) == 0)
+                options->balancer = (hws_balancer_t)balancer;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    hwl_options_retry(L, &options->retry);
+    hwl_options_breaker(L, &options->breaker);
+    lua_pop(L, 1);
+}
+
 /* From the checked options at `checked`; peers point into them. */
 static void read_options(lua_State *L, int checked, hws_upstream_options_t *options,
                          hwl_tls_t *room, hwl_dns_t *dns)
@@ -62,8 +82,7 @@ static void read_options(lua_State *L, int checked, hws_upstream_options_t *opti
     hwl_options_limits(L, &options->limits);
     hwl_options_timeouts(L, &options->timeouts);
     hwl_options_reuse(L, &options->reuse);
-    hwl_options_retry(L, &options->retry);
-    hwl_options_breaker(L, &options->breaker);
+    hwl_upstream_read_policies(L, -1, options);
     hwl_options_tls(L, room, &options->tls);
     hwl_options_dns(L, dns, &options->dns);
     lua_getfield(L, -1, "setup");
@@ -93,6 +112,8 @@ static hwl_upstream_t *push_new(lua_State *L, hwl_manager_t *manager)
     hwl_upstream_t *upstream = hwl_new(L, manager->lua, HWL_UPSTREAM, sizeof(*upstream), 1);
 
     upstream->core = NULL;
+    upstream->manager = manager;
+    upstream->script = NULL;
     lua_newtable(L);
     lua_pushvalue(L, 1);
     lua_setfield(L, -2, "manager");
@@ -144,6 +165,7 @@ static int create(lua_State *L, hwl_manager_t *manager)
     upstream = push_new(L, manager);
     self = lua_gettop(L) - 1;
     keep(L, 4, self + 1);
+    hwl_script_prepare(L, upstream, 4);
     push_names(L, 1);
     lua_pushvalue(L, 2);
     lua_rawget(L, -2);
@@ -158,10 +180,10 @@ static int create(lua_State *L, hwl_manager_t *manager)
         return hwl_options_fail(L, manager->lua, rc, &why);
     }
     upstream->core = core;
-    upstream->manager = manager;
     hws_upstream_hold(core);
     manager->holds++;
     set_name(L, self);
+    hwl_script_install(L, upstream, self);
     if (options.tls != NULL && !options.tls->verify)
         hwl_event_warn_unverified(L, manager, hws_upstream_name(core));
     lua_pushvalue(L, self);
@@ -228,10 +250,12 @@ static int update(lua_State *L)
         return 2;
     hws_upstream_settings(upstream->core, &options);
     read_options(L, 3, &options, &room, &dns);
+    hwl_script_prepare(L, upstream, 3);
     if ((rc = hws_upstream_update(upstream->core, &options, &why)) != HWS_OK)
         return hwl_options_fail(L, upstream->manager->lua, rc, &why);
     hwl_get_table(L, 1);
     keep(L, 3, lua_gettop(L));
+    hwl_script_install(L, upstream, 1);
     if (options.tls != NULL && !options.tls->verify)
         hwl_event_warn_unverified(L, upstream->manager, hws_upstream_name(upstream->core));
     hwl_wait_wake_host(L, upstream->manager->lua);
@@ -416,8 +440,13 @@ void hwl_define_upstreams(lua_State *L, hwl_t *lua)
         {NULL, NULL},
     };
     static const luaL_Reg methods[] = {
-        {"update", update}, {"peers", peers}, {"stats", stats},
-        {"drain", drain},   {"close", close}, {"acquire", hwl_lease_acquire},
+        {"update", update},
+        {"peers", peers},
+        {"stats", stats},
+        {"drain", drain},
+        {"close", close},
+        {"acquire", hwl_lease_acquire},
+        {"set_policy", hwl_script_set_policy},
         {NULL, NULL},
     };
 

@@ -26,38 +26,50 @@ static void take_permit(hws_peer_t *peer, hws_permit_t *permit, hws_time_t now)
         tell_breaker(peer, now);
 }
 
+/* An end as all that learn from it are told. */
+typedef struct {
+    hws_call_t *call; /* NULL: it was a dial */
+    hws_outcome_t outcome;
+    hws_result_t result;
+} end_t;
+
 /* What a script says of it, which then takes the place of the rules in the options. */
-static hws_record_t ask_script(hws_call_t *call, const hws_attempt_t *attempt,
-                               hws_outcome_class_t outcome, hws_time_t *open_for, hws_time_t now)
+static hws_record_t ask_script(hws_peer_t *peer, const end_t *end, hws_time_t *open_for,
+                               hws_time_t now)
 {
-    if (call == NULL || call->upstream->script.record == NULL || outcome == HWS_OUTCOME_NEUTRAL ||
-        call->peer->breaker.state != HWS_BREAKER_CLOSED)
+    if (peer->upstream->script.record == NULL || end->result.outcome == HWS_OUTCOME_NEUTRAL ||
+        peer->breaker.state != HWS_BREAKER_CLOSED)
         return HWS_RECORD_BUILT_IN;
-    return hws_script_record(call, attempt, open_for, now);
+    return hws_script_record(peer->upstream, end->call, &end->outcome, open_for, now);
 }
 
-/* `call` and `attempt` are NULL for a dial alone. */
-static void report(hws_peer_t *peer, hws_call_t *call, const hws_attempt_t *attempt,
-                   hws_permit_t *permit, hws_result_t result, hws_time_t now)
+static void report(hws_peer_t *peer, hws_permit_t *permit, end_t *end, hws_time_t now)
 {
     hws_upstream_t *upstream = peer->upstream;
     hws_random_t *random = &upstream->manager->pools.random;
+    hws_result_t *result = &end->result;
     hws_time_t open_for = 0;
-    hws_record_t said = ask_script(call, attempt, result.outcome, &open_for, now);
+    hws_record_t said = ask_script(peer, end, &open_for, now);
     bool has_changed;
 
-    result.is_judged = said != HWS_RECORD_BUILT_IN;
+    result->is_judged = said != HWS_RECORD_BUILT_IN;
     has_changed =
-        hws_breaker_report(&peer->breaker, &upstream->breaker, permit, result, now, random);
+        hws_breaker_report(&peer->breaker, &upstream->breaker, permit, *result, now, random);
     if (said == HWS_RECORD_OPEN)
         has_changed |= hws_breaker_trip(&peer->breaker, &upstream->breaker, open_for, now, random);
     if (has_changed)
         tell_breaker(peer, now);
-    if (result.outcome == HWS_OUTCOME_NEUTRAL)
+    if (result->outcome == HWS_OUTCOME_NEUTRAL)
         return;
-    hws_score_observe(&peer->score, result.outcome, result.latency, now);
-    hws_candidate_observe(&peer->candidate, result.latency, result.outcome == HWS_OUTCOME_FAILURE,
+    hws_score_observe(&peer->score, result->outcome, result->latency, now);
+    hws_candidate_observe(&peer->candidate, result->latency, result->outcome == HWS_OUTCOME_FAILURE,
                           now);
+}
+
+static void tell_done(hws_upstream_t *upstream, const end_t *end, hws_time_t now)
+{
+    if (upstream->script.done != NULL)
+        hws_script_done(upstream, end->call, &end->outcome, now);
 }
 
 void hws_feedback_begin(hws_call_t *call, hws_time_t now)
@@ -68,44 +80,50 @@ void hws_feedback_begin(hws_call_t *call, hws_time_t now)
 }
 
 /* A lease lasts as long as its user likes. */
-static hws_result_t result_of(const hws_call_t *call, const hws_attempt_t *attempt)
+static end_t end_of(hws_call_t *call, const hws_attempt_t *attempt)
 {
-    return (hws_result_t){.outcome =
-                              attempt->is_stale
-                                  ? HWS_OUTCOME_NEUTRAL
-                                  : hws_outcome_of(attempt->code, attempt->phase, attempt->status),
-                          .latency = call->is_lease ? 0 : hws_attempt_latency(attempt)};
+    hws_outcome_class_t class = hws_outcome_of(attempt->code, attempt->phase, attempt->status);
+    end_t end = {.call = call,
+                 .outcome = hws_script_outcome(call, attempt),
+                 .result = {.outcome = attempt->is_stale ? HWS_OUTCOME_NEUTRAL : class,
+                            .latency = call->is_lease ? 0 : hws_attempt_latency(attempt)}};
+
+    end.outcome.peer = call->peer;
+    return end;
 }
 
 void hws_feedback_answered(hws_call_t *call, uint32_t status, hws_time_t now)
 {
     hws_attempt_t *attempt = hws_attempts_last(&call->attempts);
+    end_t end;
 
     if (attempt->is_over)
         return;
     attempt->is_reported = true;
     attempt->status = status;
-    report(call->peer, call, attempt, &attempt->permit, result_of(call, attempt), now);
+    end = end_of(call, attempt);
+    report(call->peer, &attempt->permit, &end, now);
 }
 
 void hws_feedback_end(hws_call_t *call, hws_attempt_t *attempt, hws_time_t now)
 {
-    hws_result_t result = result_of(call, attempt);
     hws_peer_t *peer = call->peer;
+    end_t end;
 
     if (!call->is_counted)
         return;
     call->is_counted = false;
     peer->candidate.in_flight--;
+    end = end_of(call, attempt);
     /* Of a streamed body only its breaking off is news. */
-    if (!attempt->is_reported || result.outcome == HWS_OUTCOME_FAILURE)
-        report(peer, call, attempt, &attempt->permit, result, now);
-    if (result.outcome == HWS_OUTCOME_SUCCESS && attempt->status != 0 && !attempt->is_reported) {
-        hws_histogram_record(&peer->latency, (uint64_t)result.latency);
-        hws_recent_record(&peer->recent, (uint64_t)result.latency, now);
+    if (!attempt->is_reported || end.result.outcome == HWS_OUTCOME_FAILURE)
+        report(peer, &attempt->permit, &end, now);
+    if (end.result.outcome == HWS_OUTCOME_SUCCESS && attempt->status != 0 &&
+        !attempt->is_reported) {
+        hws_histogram_record(&peer->latency, (uint64_t)end.result.latency);
+        hws_recent_record(&peer->recent, (uint64_t)end.result.latency, now);
     }
-    if (call->upstream->script.done != NULL)
-        hws_script_done(call, attempt, now);
+    tell_done(peer->upstream, &end, now);
 }
 
 void hws_feedback_dial_begins(hws_peer_t *peer, hws_permit_t *permit, hws_time_t now)
@@ -117,9 +135,15 @@ void hws_feedback_dial_begins(hws_peer_t *peer, hws_permit_t *permit, hws_time_t
 void hws_feedback_dial_ends(hws_peer_t *peer, hws_permit_t *permit, int code, hws_phase_t phase,
                             hws_time_t now)
 {
+    end_t end = {.outcome = {.peer = peer,
+                             .code = code,
+                             .phase = phase,
+                             .retry_after = HWS_RETRY_AFTER_NONE},
+                 .result = {.outcome = code == HWS_OK ? HWS_OUTCOME_NEUTRAL
+                                                      : hws_outcome_of(code, phase, 0)}};
+
     peer->candidate.in_flight--;
-    report(peer, NULL, NULL, permit,
-           (hws_result_t){.outcome = code == HWS_OK ? HWS_OUTCOME_NEUTRAL
-                                                    : hws_outcome_of(code, phase, 0)},
-           now);
+    report(peer, permit, &end, now);
+    if (code != HWS_OK)
+        tell_done(peer->upstream, &end, now);
 }

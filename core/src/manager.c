@@ -699,6 +699,7 @@ void hws_stats_add(hws_stats_t *sum, const hws_stats_t *stats)
     for (i = 0; i < HWS_RETRY_COUNT; i++)
         sum->refused[i] += stats->refused[i];
     sum->retried += stats->retried;
+    sum->policy_errors += stats->policy_errors;
     sum->reused += stats->reused;
     sum->replayed += stats->replayed;
     sum->requests += stats->requests;

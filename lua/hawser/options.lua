@@ -268,7 +268,26 @@ local breaker = fields({
   probes = whole(1, 1000),
 }, "breaker.")
 
-local BALANCERS = one_of("least_request", "round_robin", "weighted", "random", "peak_ewma")
+local BALANCERS = { least_request = true, round_robin = true, weighted = true, random = true, peak_ewma = true }
+
+-- What `kind` is decided by: a policy that is built in, or one of the user's. policy.lua needs this file.
+local function policy(kind, builtin)
+  return function(value)
+    local made, message = require("hawser.policy").resolve(kind, value, builtin)
+    if not made then error({ message }) end
+    return made
+  end
+end
+
+-- The options of the built-in one, or a policy of the user's, in one's place: { name, ... }, a function, a plugin.
+local function policy_or(kind, check)
+  local of_user = policy(kind, {})
+  return function(value, name)
+    if value == false then return value end
+    if type(value) == "table" and value[1] == nil and value.kind == nil then return check(value, name) end
+    return of_user(value)
+  end
+end
 
 -- Peers ------------------------------------------------------------------------------------------
 
@@ -338,9 +357,9 @@ local check_manager = fields {
 
 local upstream_checks = {
   peers = peers,
-  balancer = BALANCERS,
-  retry = or_none(retry),
-  breaker = or_none(breaker),
+  balancer = policy("balancer", BALANCERS),
+  retry = policy_or("retry", retry),
+  breaker = policy_or("breaker", breaker),
   limits = limits,
   timeouts = timeouts,
   reuse = reuse,

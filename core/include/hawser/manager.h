@@ -134,6 +134,7 @@ typedef struct {
     uint64_t replayed;   /* went again, uncounted, because a reused connection was dead */
     uint64_t retried;    /* attempts that followed a failed one, counted ones */
     uint64_t refused[HWS_RETRY_COUNT]; /* failed attempts that none followed, by the reason */
+    uint64_t policy_errors;            /* of scripted policies: the built-in ones decided */
     uint64_t requests;                 /* begun: requests and acquisitions */
     uint64_t ok;                       /* ended well; a lease when it is released */
     uint64_t failed;                   /* ended with an error, cancelled ones included */

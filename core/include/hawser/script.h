@@ -67,6 +67,11 @@ typedef struct {
  * the upstream has gone. */
 HWS_API void hws_upstream_set_script(hws_upstream_t *upstream, const hws_script_t *script);
 
+/* One of these functions failed, so that the built-in one decided: counts it, and tells the event
+ * policy_error with `kind` as its reason and `message` as its text. */
+HWS_API void hws_upstream_policy_failed(hws_upstream_t *upstream, const char *kind,
+                                        const char *message);
+
 /* 0 .. n - 1 from the manager's seed; n above 0. */
 HWS_API uint32_t hws_decision_random(const hws_decision_t *about, uint32_t n);
 /* The id of the `index`-th peer that an attempt of it was made at before, from 0 on; NULL when there

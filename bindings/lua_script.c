@@ -1,0 +1,713 @@
+#include "lua_script.h"
+
+#include "lua_error.h"
+#include "lua_options.h"
+#include "lua_peer_view.h"
+#include "peer.h"
+#include "upstream.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+    const hws_decision_t *about; /* NULL: nothing is being decided */
+} context_t;
+
+typedef struct {
+    const hws_outcome_t *outcome;
+} ending_t;
+
+struct hwl_script {
+    hwl_upstream_t *upstream;
+    hwl_policy_t *policies[HWL_POLICY_KIND_COUNT];
+    hwl_policy_t *made[HWL_POLICY_KIND_COUNT]; /* to be put in place */
+    bool is_dropped[HWL_POLICY_KIND_COUNT];    /* to be put out of it: the built-in one decides */
+    int views; /* registry references: peer, a light userdata -> view */
+    int list;  /* the list that `pick` gets */
+    int context;
+    int ending;
+    context_t *about; /* inside the last two */
+    ending_t *outcome;
+    uint32_t listed; /* views in the list */
+    bool is_shown;   /* all of it is there, for the peers that there are */
+};
+
+/* ---- a peer ---- */
+
+/* The mean of what is known of the upstream's other peers, in us. */
+static double others_latency(const hws_peer_t *peer)
+{
+    double sum = 0;
+    uint32_t count = 0;
+
+    HWS_LIST_EACH(link, &peer->upstream->peers.list) {
+        const hws_peer_t *other = HWS_CONTAINER(link, const hws_peer_t, link);
+
+        if (other == peer || other->score.latency <= 0)
+            continue;
+        sum += other->score.latency;
+        count++;
+    }
+    return count > 0 ? sum / count : 0;
+}
+
+static double read_peer(const void *user, hwl_peer_field_t field)
+{
+    const hws_peer_t *peer = user;
+    const hws_upstream_t *upstream = peer->upstream;
+    hws_time_t now = hws_loop_recent(upstream->manager->loop);
+
+    switch (field) {
+    case HWL_PEER_WEIGHT:
+        return peer->candidate.weight;
+    case HWL_PEER_IN_FLIGHT:
+        return peer->candidate.in_flight;
+    case HWL_PEER_CONNECTIONS:
+        return peer->pool.open + peer->pool.dialing;
+    case HWL_PEER_IDLE:
+        return peer->pool.idle;
+    case HWL_PEER_LATENCY:
+        return peer->score.latency > 0 ? peer->score.latency / 1e6 : (double)NAN;
+    case HWL_PEER_P99:
+        return hws_histogram_quantile_of(peer->recent.halves, 2, 0.99) > 0
+                   ? (double)hws_histogram_quantile_of(peer->recent.halves, 2, 0.99) / 1e6
+                   : (double)NAN;
+    case HWL_PEER_SUCCESS_RATE:
+        return hws_score_success_rate(&peer->score);
+    case HWL_PEER_SCORE:
+        return hws_score_value(&peer->score, others_latency(peer), now);
+    case HWL_PEER_SINCE:
+        return (double)hws_breaker_since(&peer->breaker, &upstream->breaker, now) / 1e6;
+    case HWL_PEER_STATE:
+        return hws_breaker_state(&peer->breaker, &upstream->breaker, now) != HWS_BREAKER_CLOSED;
+    case HWL_PEER_BREAKER:
+        return hws_breaker_state(&peer->breaker, &upstream->breaker, now);
+    case HWL_PEER_ID:
+    case HWL_PEER_ADDRESS:
+    case HWL_PEER_LOCALITY:
+    case HWL_PEER_TAGS:
+    case HWL_PEER_FIELD_COUNT:
+        break;
+    }
+    return (double)NAN;
+}
+
+/* ---- what is decided about ---- */
+
+static void push_text(lua_State *L, hws_slice_t text)
+{
+    lua_pushlstring(L, text.size > 0 ? text.data : "", text.size);
+}
+
+/* { name in small letters = first value } */
+static void push_headers(lua_State *L, hws_slice_t lines)
+{
+    const char *line = lines.data;
+    const char *end = line + lines.size;
+
+    lua_newtable(L);
+    while (line < end) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line));
+        const char *colon = memchr(line, ':', (size_t)(end - line));
+        luaL_Buffer name;
+
+        if (newline == NULL || colon == NULL || colon > newline)
+            break;
+        luaL_buffinit(L, &name);
+        for (; line < colon; line++)
+            luaL_addchar(&name, *line >= 'A' && *line <= 'Z' ? (char)(*line | 0x20) : *line);
+        luaL_pushresult(&name);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, -3);
+        if (lua_isnil(L, -1)) {
+            const char *value = colon + 1 < newline && colon[1] == ' ' ? colon + 2 : colon + 1;
+
+            lua_pop(L, 1);
+            lua_pushlstring(L, value, (size_t)(newline - value) - (newline[-1] == '\r'));
+            lua_rawset(L, -3);
+        } else {
+            lua_pop(L, 2);
+        }
+        line = newline + 1;
+    }
+}
+
+static void push_tried(lua_State *L, const hws_decision_t *about)
+{
+    const char *id;
+    uint32_t i;
+
+    lua_newtable(L);
+    for (i = 0; (id = hws_decision_tried(about, i)) != NULL; i++) {
+        lua_pushstring(L, id);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
+/* ctx.random(n) -> 1..n; the userdata is its second upvalue. */
+static int draw(lua_State *L)
+{
+    const context_t *context = hwl_test(L, lua_upvalueindex(2), HWL_DECISION);
+    size_t n = hwl_check_size(L, "n", 1, 1, UINT32_MAX);
+
+    if (context->about == NULL)
+        return luaL_error(L, "random: nothing is being decided now");
+    lua_pushnumber(L, 1 + (lua_Number)hws_decision_random(context->about, (uint32_t)n));
+    return 1;
+}
+
+static int index_context(lua_State *L)
+{
+    const context_t *context = hwl_self(L, HWL_DECISION);
+    const hws_decision_t *about = context->about;
+    const char *name = lua_tostring(L, 2);
+
+    if (about == NULL || lua_type(L, 2) != LUA_TSTRING)
+        return 0;
+    if (strcmp(name, "random") == 0) {
+        hwl_get_table(L, 1);
+        lua_getfield(L, -1, "random");
+    } else if (strcmp(name, "method") == 0 && about->method.size > 0) {
+        push_text(L, about->method);
+    } else if (strcmp(name, "path") == 0 && about->method.size > 0) {
+        push_text(L, about->target);
+    } else if (strcmp(name, "headers") == 0 && about->method.size > 0) {
+        push_headers(L, about->fields);
+    } else if (strcmp(name, "attempt") == 0) {
+        lua_pushinteger(L, (lua_Integer)about->attempt);
+    } else if (strcmp(name, "tried") == 0) {
+        push_tried(L, about);
+    } else if (strcmp(name, "deadline") == 0 && about->deadline != HWS_NEVER) {
+        lua_pushnumber(L, hwl_seconds(about->deadline));
+    } else if (strcmp(name, "upstream") == 0) {
+        lua_pushstring(L, hws_upstream_name(about->upstream));
+    } else if (strcmp(name, "now") == 0) {
+        lua_pushnumber(L, hwl_seconds(about->now));
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
+/* ---- how it ended ---- */
+
+static int index_ending(lua_State *L)
+{
+    const ending_t *ending = hwl_self(L, HWL_OUTCOME);
+    const hws_outcome_t *outcome = ending->outcome;
+    const char *name = lua_tostring(L, 2);
+
+    if (outcome == NULL || lua_type(L, 2) != LUA_TSTRING)
+        return 0;
+    if (strcmp(name, "ok") == 0)
+        lua_pushboolean(L, outcome->is_ok);
+    else if (strcmp(name, "kind") == 0 && outcome->code != HWS_OK)
+        lua_pushstring(L, hws_kind_name(hws_error_kind(outcome->code)));
+    else if (strcmp(name, "status") == 0 && outcome->status != 0)
+        lua_pushinteger(L, (lua_Integer)outcome->status);
+    else if (strcmp(name, "latency") == 0 && outcome->latency > 0)
+        lua_pushnumber(L, hwl_seconds(outcome->latency));
+    else if (strcmp(name, "bytes") == 0)
+        lua_pushnumber(L, (lua_Number)outcome->bytes);
+    else if (strcmp(name, "peer") == 0 && outcome->peer != NULL)
+        lua_pushstring(L, hws_peer_id(outcome->peer));
+    else if (strcmp(name, "attempt") == 0)
+        lua_pushinteger(L, (lua_Integer)outcome->attempt);
+    else if (strcmp(name, "sent") == 0)
+        lua_pushboolean(L, outcome->is_sent);
+    else if (strcmp(name, "retry_after") == 0 && outcome->retry_after >= 0)
+        lua_pushnumber(L, hwl_seconds(outcome->retry_after));
+    else
+        return 0;
+    return 1;
+}
+
+void hwl_define_scripts(lua_State *L, hwl_t *lua)
+{
+    static const luaL_Reg of_context[] = {{"__index", index_context}, {NULL, NULL}};
+    static const luaL_Reg of_ending[] = {{"__index", index_ending}, {NULL, NULL}};
+    static const luaL_Reg none[] = {{NULL, NULL}};
+
+    hwl_define(L, lua, HWL_DECISION, of_context, none);
+    hwl_define(L, lua, HWL_OUTCOME, of_ending, none);
+}
+
+/* ---- what the core asks ---- */
+
+/* Pushes the view of `peer`, or nil. Allocates nothing. */
+static void push_view(lua_State *P, const hwl_script_t *script, const hws_peer_t *peer)
+{
+    lua_rawgeti(P, LUA_REGISTRYINDEX, script->views);
+    lua_pushlightuserdata(P, (void *)(uintptr_t)peer);
+    lua_rawget(P, -2);
+    lua_remove(P, -2);
+}
+
+static void push_reference(lua_State *P, int reference)
+{
+    lua_rawgeti(P, LUA_REGISTRYINDEX, reference);
+}
+
+static void list_peers(lua_State *P, hwl_script_t *script, hws_peer_t *const *peers, uint32_t count)
+{
+    uint32_t i;
+
+    push_reference(P, script->list);
+    for (i = 0; i < count; i++) {
+        push_view(P, script, peers[i]);
+        lua_rawseti(P, -2, (int)i + 1);
+    }
+    for (; i < script->listed; i++) {
+        lua_pushnil(P);
+        lua_rawseti(P, -2, (int)i + 1);
+    }
+    script->listed = count;
+}
+
+/* Which of the peers it returned, or HWS_PICK_*, with `*wrong` when it is neither. */
+static int64_t read_choice(lua_State *P, hws_peer_t *const *peers, uint32_t count,
+                           const char **wrong)
+{
+    const void *chosen;
+    uint32_t i;
+
+    if (lua_isnil(P, -1))
+        return HWS_PICK_BUILT_IN;
+    if (lua_isboolean(P, -1) && !lua_toboolean(P, -1))
+        return HWS_PICK_NOBODY;
+    chosen = hwl_peer_view_peer(P, -1);
+    for (i = 0; i < count && chosen != NULL; i++)
+        if (peers[i] == chosen)
+            return i;
+    *wrong = "it returned none of the peers, and neither nil nor false";
+    return HWS_PICK_BUILT_IN;
+}
+
+static int64_t pick(void *user, const hws_decision_t *about, hws_peer_t *const *peers,
+                    uint32_t count)
+{
+    hwl_script_t *script = user;
+    hwl_policy_t *policy = script->policies[HWL_POLICY_BALANCER];
+    const char *wrong = NULL;
+    int64_t choice = HWS_PICK_BUILT_IN;
+    lua_State *P;
+
+    if (!script->is_shown || (P = hwl_policy_begin(policy, HWL_POLICY_DECIDE)) == NULL)
+        return HWS_PICK_BUILT_IN;
+    list_peers(P, script, peers, count);
+    push_reference(P, script->context);
+    script->about->about = about;
+    if (hwl_policy_call(policy, 2, 1)) {
+        choice = read_choice(P, peers, count, &wrong);
+        hwl_policy_end(policy, wrong);
+    }
+    script->about->about = NULL;
+    return choice;
+}
+
+/* A span from the number on top of the stack; below 0 when it is none that means one. */
+static hws_time_t read_span(lua_State *P)
+{
+    double seconds = lua_tonumber(P, -1);
+
+    if (lua_type(P, -1) != LUA_TNUMBER || !(seconds >= 0 && seconds <= 1e9))
+        return -1;
+    return (hws_time_t)(seconds * 1e6);
+}
+
+static hws_time_t decide(void *user, const hws_decision_t *about, const hws_outcome_t *outcome)
+{
+    hwl_script_t *script = user;
+    hwl_policy_t *policy = script->policies[HWL_POLICY_RETRY];
+    const char *wrong = NULL;
+    hws_time_t delay = HWS_DECIDE_BUILT_IN;
+    lua_State *P;
+
+    if (!script->is_shown || (P = hwl_policy_begin(policy, HWL_POLICY_DECIDE)) == NULL)
+        return HWS_DECIDE_BUILT_IN;
+    push_reference(P, script->context);
+    push_reference(P, script->ending);
+    script->about->about = about;
+    script->outcome->outcome = outcome;
+    if (hwl_policy_call(policy, 2, 1)) {
+        if (!lua_toboolean(P, -1)) {
+            delay = HWS_DECIDE_STOP;
+        } else if ((delay = read_span(P)) < 0) {
+            delay = HWS_DECIDE_BUILT_IN;
+            wrong = "it returned neither a number of seconds, 0 to 1e9, nor nil";
+        }
+        hwl_policy_end(policy, wrong);
+    }
+    script->about->about = NULL;
+    script->outcome->outcome = NULL;
+    return delay;
+}
+
+/* state [, open_for] */
+static hws_record_t read_record(lua_State *P, hws_time_t *open_for, const char **wrong)
+{
+    const char *state = lua_type(P, -2) == LUA_TSTRING ? lua_tostring(P, -2) : "";
+
+    if (lua_isnil(P, -2))
+        return HWS_RECORD_BUILT_IN;
+    if (strcmp(state, "closed") == 0)
+        return HWS_RECORD_CLOSED;
+    if (strcmp(state, "open") == 0 && (lua_isnil(P, -1) || (*open_for = read_span(P)) > 0))
+        return HWS_RECORD_OPEN;
+    *open_for = 0;
+    *wrong = "it returned neither \"closed\", \"open\", perhaps with seconds above 0, nor nil";
+    return HWS_RECORD_BUILT_IN;
+}
+
+static hws_record_t record(void *user, const hws_decision_t *about, const hws_outcome_t *outcome,
+                           hws_time_t *open_for)
+{
+    hwl_script_t *script = user;
+    hwl_policy_t *policy = script->policies[HWL_POLICY_BREAKER];
+    hws_record_t said = HWS_RECORD_BUILT_IN;
+    const char *wrong = NULL;
+    lua_State *P;
+
+    if (!script->is_shown || (P = hwl_policy_begin(policy, HWL_POLICY_DECIDE)) == NULL)
+        return HWS_RECORD_BUILT_IN;
+    push_view(P, script, outcome->peer);
+    push_reference(P, script->ending);
+    push_reference(P, script->context);
+    script->about->about = about;
+    script->outcome->outcome = outcome;
+    if (hwl_policy_call(policy, 3, 2)) {
+        said = read_record(P, open_for, &wrong);
+        hwl_policy_end(policy, wrong);
+    }
+    script->about->about = NULL;
+    script->outcome->outcome = NULL;
+    return said;
+}
+
+static void done(void *user, const hws_decision_t *about, const hws_outcome_t *outcome)
+{
+    hwl_script_t *script = user;
+    int kind;
+
+    for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++) {
+        hwl_policy_t *policy = script->policies[kind];
+        lua_State *P;
+
+        if (policy == NULL || !script->is_shown ||
+            (P = hwl_policy_begin(policy, HWL_POLICY_DONE)) == NULL)
+            continue;
+        push_view(P, script, outcome->peer);
+        push_reference(P, script->ending);
+        script->about->about = about;
+        script->outcome->outcome = outcome;
+        if (hwl_policy_call(policy, 2, 0))
+            hwl_policy_end(policy, NULL);
+        script->about->about = NULL;
+        script->outcome->outcome = NULL;
+    }
+}
+
+static bool has_method(const hwl_script_t *script, hwl_policy_method_t method)
+{
+    int kind;
+
+    for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++)
+        if (script->policies[kind] != NULL && script->policies[kind]->methods[method] != LUA_NOREF)
+            return true;
+    return false;
+}
+
+/* The core asks only for what there is. */
+static void connect_core(hwl_script_t *script)
+{
+    hws_script_t core = {.user = script};
+
+    if (script->policies[HWL_POLICY_BALANCER] != NULL)
+        core.pick = pick;
+    if (script->policies[HWL_POLICY_RETRY] != NULL)
+        core.decide = decide;
+    if (script->policies[HWL_POLICY_BREAKER] != NULL)
+        core.record = record;
+    if (has_method(script, HWL_POLICY_DONE))
+        core.done = done;
+    hws_upstream_set_script(script->upstream->core, &core);
+}
+
+/* ---- showing the peers ---- */
+
+static void forget_views(lua_State *L, const hwl_script_t *script)
+{
+    if (script->views == LUA_NOREF)
+        return;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, script->views);
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1))
+        hwl_peer_view_forget(hwl_test(L, -1, HWL_PEER));
+    lua_pop(L, 1);
+}
+
+static void set_text(lua_State *L, const char *field, const char *text)
+{
+    if (text == NULL || text[0] == '\0')
+        return;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, field);
+}
+
+/* Pushes the view that there is in the table at `old`, or a new one; `tags` is the index of what the
+ * user gave for this peer, or of nil. */
+static void make_view(lua_State *L, hwl_t *lua, hws_peer_t *peer, int old, int given)
+{
+    if (lua_istable(L, old)) {
+        lua_pushlightuserdata(L, peer);
+        lua_rawget(L, old);
+        if (!lua_isnil(L, -1)) {
+            ((hwl_peer_view_t *)hwl_test(L, -1, HWL_PEER))->peer = peer;
+            return;
+        }
+        lua_pop(L, 1);
+    }
+    lua_newtable(L);
+    set_text(L, "id", peer->id);
+    set_text(L, "address", peer->address_text);
+    set_text(L, "locality", peer->locality);
+    if (lua_istable(L, given)) {
+        lua_getfield(L, given, "tags");
+        lua_setfield(L, -2, "tags");
+    }
+    hwl_peer_view_new(L, lua, peer, read_peer);
+}
+
+typedef struct {
+    hwl_script_t *script;
+    hwl_t *lua;
+    int index; /* of the upstream's userdata on the spare thread */
+} showing_t;
+
+static void set_reference(lua_State *L, int *reference)
+{
+    luaL_unref(L, LUA_REGISTRYINDEX, *reference);
+    *reference = LUA_NOREF;
+    *reference = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static void make_context(lua_State *L, hwl_t *lua, hwl_script_t *script)
+{
+    script->about = hwl_new(L, lua, HWL_DECISION, sizeof(*script->about), 1);
+    script->about->about = NULL;
+    lua_newtable(L);
+    lua_pushlightuserdata(L, lua);
+    lua_pushvalue(L, -3);
+    lua_pushcclosure(L, draw, 2);
+    lua_setfield(L, -2, "random");
+    hwl_set_table(L, -2);
+    set_reference(L, &script->context);
+    script->outcome = hwl_new(L, lua, HWL_OUTCOME, sizeof(*script->outcome), 0);
+    script->outcome->outcome = NULL;
+    set_reference(L, &script->ending);
+}
+
+/* (upstream's userdata): all that policies are given. The list gets its room here. */
+static void show(lua_State *L, hwl_t *lua, hwl_script_t *script, int index)
+{
+    hws_peer_set_t *set = &script->upstream->core->peers;
+    int top = lua_gettop(L);
+    int place = 0;
+
+    script->is_shown = false;
+    forget_views(L, script);
+    if (script->context == LUA_NOREF)
+        make_context(L, lua, script);
+    hwl_get_table(L, index);
+    lua_getfield(L, -1, "peers");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, script->views);
+    lua_createtable(L, (int)set->count, 0); /* top + 4: the list */
+    lua_createtable(L, 0, (int)set->count);
+    HWS_LIST_EACH(link, &set->list) {
+        hws_peer_t *peer = HWS_CONTAINER(link, hws_peer_t, link);
+
+        place++;
+        if (lua_istable(L, top + 2))
+            lua_rawgeti(L, top + 2, place);
+        else
+            lua_pushnil(L);
+        lua_pushlightuserdata(L, peer);
+        make_view(L, lua, peer, top + 3, top + 6);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, top + 4, place);
+        lua_rawset(L, top + 5);
+        lua_settop(L, top + 5);
+    }
+    set_reference(L, &script->views);
+    set_reference(L, &script->list);
+    lua_settop(L, top);
+    script->listed = (uint32_t)place;
+    script->is_shown = true;
+}
+
+/* `update(self, peers)` of each that has it. */
+static void tell_update(hwl_script_t *script)
+{
+    hws_peer_set_t *set = &script->upstream->core->peers;
+    int kind;
+
+    for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++) {
+        hwl_policy_t *policy = script->policies[kind];
+        hws_peer_t **peers = set->gathered;
+        uint32_t count = 0;
+        lua_State *P;
+
+        if (policy == NULL || (P = hwl_policy_begin(policy, HWL_POLICY_UPDATE)) == NULL)
+            continue;
+        HWS_LIST_EACH(link, &set->list)
+            peers[count++] = HWS_CONTAINER(link, hws_peer_t, link);
+        list_peers(P, script, peers, count);
+        if (hwl_policy_call(policy, 1, 0))
+            hwl_policy_end(policy, NULL);
+    }
+}
+
+/* ---- life ---- */
+
+static void on_fault(void *user, const hwl_policy_t *policy, const char *message)
+{
+    const hwl_script_t *script = user;
+
+    hws_upstream_policy_failed(script->upstream->core, hwl_policy_kind_name(policy->kind), message);
+}
+
+static hwl_script_t *script_of(lua_State *L, hwl_upstream_t *upstream)
+{
+    hwl_script_t *script = upstream->script;
+
+    if (script != NULL)
+        return script;
+    if ((script = hws_zalloc(sizeof(*script))) == NULL)
+        hwl_out_of_memory(L);
+    script->upstream = upstream;
+    script->views = script->list = script->context = script->ending = LUA_NOREF;
+    upstream->script = script;
+    return script;
+}
+
+/* The policy described by the table on top of the stack, which is popped. */
+static void make(lua_State *L, hwl_upstream_t *upstream, hwl_policy_kind_t kind)
+{
+    hwl_script_t *script = script_of(L, upstream);
+    hwl_policy_t *policy;
+
+    hwl_policy_release(script->made[kind]); /* of an attempt that was given up */
+    script->made[kind] = NULL;
+    policy = hwl_policy_create(L, upstream->manager->lua, kind, -1, on_fault, script);
+    if (policy == NULL)
+        luaL_error(L, "%s", lua_tostring(L, -1));
+    script->made[kind] = policy;
+}
+
+static bool has_field(lua_State *L, const char *field)
+{
+    bool has_it;
+
+    lua_getfield(L, -1, field);
+    has_it = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    return has_it;
+}
+
+void hwl_script_prepare(lua_State *L, hwl_upstream_t *upstream, int checked)
+{
+    int kind;
+
+    for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++) {
+        lua_getfield(L, checked, hwl_policy_kind_name((hwl_policy_kind_t)kind));
+        if (lua_istable(L, -1) && has_field(L, "plugin"))
+            make(L, upstream, (hwl_policy_kind_t)kind);
+        else if (lua_istable(L, -1) && has_field(L, "builtin") && upstream->script != NULL)
+            upstream->script->is_dropped[kind] = true;
+        lua_pop(L, 1);
+    }
+}
+
+void hwl_script_install(lua_State *L, hwl_upstream_t *upstream, int index)
+{
+    hwl_script_t *script = upstream->script;
+    int kind;
+
+    if (script == NULL)
+        return;
+    index = lua_absindex(L, index);
+    for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++) {
+        hwl_policy_t *next = script->made[kind];
+
+        script->made[kind] = NULL;
+        if (next != NULL || script->is_dropped[kind])
+            hwl_policy_swap(&script->policies[kind], next);
+        script->is_dropped[kind] = false;
+    }
+    connect_core(script);
+    show(L, upstream->manager->lua, script, index);
+    tell_update(script);
+}
+
+void hwl_script_free(hwl_upstream_t *upstream)
+{
+    hwl_script_t *script = upstream->script;
+    lua_State *L = upstream->manager->lua->spare;
+    int kind;
+
+    if (script == NULL)
+        return;
+    upstream->script = NULL;
+    hws_upstream_set_script(upstream->core, NULL);
+    for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++) {
+        hwl_policy_release(script->policies[kind]);
+        hwl_policy_release(script->made[kind]);
+    }
+    forget_views(L, script);
+    luaL_unref(L, LUA_REGISTRYINDEX, script->views);
+    luaL_unref(L, LUA_REGISTRYINDEX, script->list);
+    luaL_unref(L, LUA_REGISTRYINDEX, script->context);
+    luaL_unref(L, LUA_REGISTRYINDEX, script->ending);
+    hws_free(script);
+}
+
+int hwl_script_set_policy(lua_State *L)
+{
+    hwl_upstream_t *upstream = hwl_self(L, HWL_UPSTREAM);
+    hws_upstream_options_t options;
+    hws_error_t why = {.code = HWS_OK};
+    int kind = 0;
+    int rc;
+
+    if (!hwl_is_alive(L, upstream))
+        return 2;
+    lua_settop(L, 3);
+    while (kind < HWL_POLICY_KIND_COUNT &&
+           (lua_type(L, 2) != LUA_TSTRING ||
+            strcmp(lua_tostring(L, 2), hwl_policy_kind_name((hwl_policy_kind_t)kind)) != 0))
+        kind++;
+    if (kind == HWL_POLICY_KIND_COUNT)
+        return hwl_refuse(L, "the kind of policy", 2, "\"balancer\", \"breaker\", \"retry\"");
+    if (lua_isnil(L, 3)) {
+        if (upstream->script != NULL) {
+            hwl_policy_swap(&upstream->script->policies[kind], NULL);
+            connect_core(upstream->script);
+        }
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 3);
+    lua_rawset(L, -3);
+    lua_replace(L, 3);
+    lua_settop(L, 3);
+    hwl_options_check(L, upstream->manager->lua, HWL_HELPER_CHECK_UPSTREAM, 3, true);
+    hws_upstream_settings(upstream->core, &options);
+    hwl_upstream_read_policies(L, 4, &options);
+    hwl_script_prepare(L, upstream, 4);
+    if ((rc = hws_upstream_update(upstream->core, &options, &why)) != HWS_OK)
+        return hwl_options_fail(L, upstream->manager->lua, rc, &why);
+    hwl_script_install(L, upstream, 1);
+    lua_pushboolean(L, 1);
+    return 1;
+}
