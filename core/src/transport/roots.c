@@ -150,8 +150,10 @@ int hws_roots_hold(const hws_roots_engine_t *engine, hws_parsed_roots_t **out, h
         return hws_explain(why, HWS_ERR_TLS_OPTIONS,
                            "ca: this system has no roots that we know of; give a file");
     pthread_mutex_lock(&lock);
-    if ((roots = find_parsed(engine, &places)) != NULL ||
-        (rc = parse(engine, &places, &roots, why)) == HWS_OK) {
+    roots = find_parsed(engine, &places);
+    if (roots == NULL)
+        rc = parse(engine, &places, &roots, why);
+    if (roots != NULL) {
         roots->count++;
         *out = roots;
     }
