@@ -14,6 +14,7 @@ static struct {
     hws_buffer_t in;
     hws_buffer_t out;
     hws_buffer_t plain; /* received and, over HTTP, not answered yet */
+    unsigned heard;     /* arrivals of cipher text, on this connection */
     size_t sent;        /* bytes of cipher text, on this connection */
     size_t shaken_at;   /* how many of them made the handshake; 0 before its end */
     size_t speaks;      /* says nothing behind so many; NEVER_SILENT */
@@ -84,11 +85,12 @@ static void on_cipher(visit_t *visit, const char *bytes, size_t size)
     suspend_failure();
     if (visit->number != peer.visit) {
         peer.visit = visit->number;
-        peer.sent = peer.shaken_at = 0;
+        peer.sent = peer.shaken_at = peer.heard = 0;
         hws_buffer_clear(&peer.in);
         hws_buffer_clear(&peer.plain);
         tls_far_accept(peer.far);
     }
+    peer.heard++;
     assert_int_equal(hws_buffer_append(&peer.in, bytes, size), HWS_OK);
     tls_far_turn(peer.far, &peer.in, &peer.out, &peer.plain);
     say_cipher(visit);
@@ -183,6 +185,19 @@ static void a_connection_is_shaken_used_again_and_resumed(void **state)
     assert_true(ask_is_ok(ask_once(HWS_S(1))));
     assert_int_equal(world_stats(upstream).handshakes, 1);
     assert_int_equal(world_stats(upstream).resumed, 1);
+    finish();
+}
+
+/* Of a resumed handshake the last word is ours. */
+static void the_request_leaves_together_with_the_end_of_the_handshake(void **state)
+{
+    (void)state;
+    begin(false, true);
+    assert_true(ask_is_ok(ask_once(HWS_S(1))));
+    drop_connections();
+    assert_true(ask_is_ok(ask_once(HWS_S(1))));
+    assert_int_equal(world_stats(upstream).resumed, 1);
+    assert_int_equal(peer.heard, 2);
     finish();
 }
 
@@ -558,6 +573,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TLS_TEST(a_connection_is_shaken_used_again_and_resumed),
+        TLS_TEST(the_request_leaves_together_with_the_end_of_the_handshake),
         TLS_TEST(whatever_pieces_it_comes_in_it_is_the_same),
         TLS_TEST(a_resumption_may_be_cut_at_any_byte),
         TLS_TEST(a_handshake_may_be_cut_anywhere),

@@ -16,13 +16,15 @@ typedef struct {
     hws_tls_t *tls;
     const hws_socket_events_t *events;
     void *owner;
-    hws_buffer_t waiting; /* cipher bytes for when the carrier has flushed */
+    hws_buffer_t waiting; /* cipher bytes for when the carrier has flushed, or the turn is over */
     hws_buffer_t rest;    /* plain ones that flush took over */
     hws_deferred_t deferred;
+    hws_deferred_t turned;
     hws_tunnel_keep_t *keep; /* NULL: nobody wants what can be resumed */
     void *keeper;
     int error; /* nothing more can be written */
     state_t state;
+    bool is_holding;   /* `waiting` leaves with what is said next, or when the turn is over */
     bool is_blocked;   /* the carrier flushes */
     bool is_flushing;  /* the owner waits for on_flush */
     bool is_finishing; /* half-close once all is written */
@@ -55,6 +57,32 @@ static int flush_carrier(tunnel_t *tunnel)
     return rc;
 }
 
+/* Hands over what was held back, with the cipher bytes behind it. */
+static int push_held(tunnel_t *tunnel)
+{
+    hws_buffer_t *cipher = &tunnel->tunnels->cipher;
+    size_t sent;
+    int rc = tunnel->error;
+
+    tunnel->is_holding = false;
+    hws_list_remove(&tunnel->turned.link);
+    if (rc == HWS_OK && !hws_buffer_is_empty(cipher))
+        rc = hws_buffer_append(&tunnel->waiting, hws_buffer_bytes(cipher), hws_buffer_size(cipher));
+    hws_buffer_clear(cipher);
+    if (rc == HWS_OK)
+        rc = tunnel->carrier->ops->send(tunnel->carrier, hws_buffer_bytes(&tunnel->waiting),
+                                        hws_buffer_size(&tunnel->waiting), &sent);
+    if (rc == HWS_OK) {
+        hws_buffer_consume(&tunnel->waiting, sent);
+        if (!hws_buffer_is_empty(&tunnel->waiting))
+            rc = flush_carrier(tunnel);
+    }
+    if (!tunnel->is_blocked)
+        hws_buffer_dispose(&tunnel->waiting);
+    tunnel->error = rc;
+    return rc;
+}
+
 /* Hands the cipher bytes over as far as the carrier takes them, and keeps the rest. */
 static int push(tunnel_t *tunnel)
 {
@@ -63,6 +91,8 @@ static int push(tunnel_t *tunnel)
     size_t sent = 0;
     int rc = tunnel->error;
 
+    if (tunnel->is_holding)
+        return push_held(tunnel);
     if (rc == HWS_OK && size > 0 && !tunnel->is_blocked)
         rc = tunnel->carrier->ops->send(tunnel->carrier, hws_buffer_bytes(cipher), size, &sent);
     if (rc == HWS_OK && sent < size)
@@ -158,21 +188,51 @@ static void end(tunnel_t *tunnel, int status, hws_time_t now)
     tunnel->events->on_end(tunnel->owner, status, now);
 }
 
+/* Where the last word of a handshake is ours, it leaves with what the owner says first, in one
+ * system call. */
+static int hold(tunnel_t *tunnel)
+{
+    hws_buffer_t *cipher = &tunnel->tunnels->cipher;
+
+    if (tunnel->error != HWS_OK || tunnel->is_blocked || hws_buffer_is_empty(cipher) ||
+        hws_buffer_append(&tunnel->waiting, hws_buffer_bytes(cipher), hws_buffer_size(cipher)) !=
+            HWS_OK)
+        return push(tunnel);
+    hws_buffer_clear(cipher);
+    tunnel->is_holding = true;
+    return HWS_OK;
+}
+
+static void open_it(tunnel_t *tunnel, hws_time_t now)
+{
+    tunnel->state = OPEN;
+    tunnel->events->on_connect(tunnel->owner, HWS_OK, now);
+    /* Only now, so that what the owner has gathered for the end of the turn goes before. */
+    if (tunnel->is_holding && !hws_loop_defer_to_turn(tunnel->tunnels->loop, &tunnel->turned))
+        (void)push_held(tunnel);
+}
+
+static void on_turned(hws_deferred_t *deferred)
+{
+    tunnel_t *tunnel = HWS_CONTAINER(deferred, tunnel_t, turned);
+
+    if (tunnel->is_holding)
+        (void)push_held(tunnel);
+}
+
 static void shake(tunnel_t *tunnel, hws_slice_t *in, hws_time_t now)
 {
     int rc = hws_tls_handshake(tunnel->tls, in, &tunnel->tunnels->cipher);
 
+    if (rc == HWS_OK && hold(tunnel) != HWS_ERR_NOMEM) {
+        open_it(tunnel, now);
+        return;
+    }
     /* Of a write that fails the peer's own word, an alert perhaps, tells more: it is still read. */
     if (push(tunnel) == HWS_ERR_NOMEM)
         rc = HWS_ERR_NOMEM;
-    if (rc == HWS_AGAIN)
-        return;
-    if (rc != HWS_OK) {
+    if (rc != HWS_AGAIN)
         fail(tunnel, rc, now);
-        return;
-    }
-    tunnel->state = OPEN;
-    tunnel->events->on_connect(tunnel->owner, HWS_OK, now);
 }
 
 static void keep_session(tunnel_t *tunnel, hws_time_t now)
@@ -299,6 +359,8 @@ static void tunnel_close(hws_socket_t *socket, bool reset)
         (void)push(tunnel);
     }
     tunnel->state = CLOSED;
+    tunnel->is_holding = false;
+    hws_list_remove(&tunnel->turned.link);
     tunnel->carrier->ops->close(tunnel->carrier, reset);
     hws_tls_destroy(tunnel->tls);
     hws_free(tunnel->keeper);
@@ -343,6 +405,7 @@ int hws_tunnel_create(hws_tunnels_t *tunnels, hws_socket_t *carrier, hws_tls_t *
     tunnel->events = events;
     tunnel->owner = owner;
     hws_deferred_init(&tunnel->deferred, on_rest);
+    hws_deferred_init(&tunnel->turned, on_turned);
     /* Our hello. What goes wrong with it, memory apart, shows when the answer does not come. */
     if (hws_tls_handshake(tls, &nothing, &tunnels->cipher) != HWS_AGAIN ||
         push(tunnel) == HWS_ERR_NOMEM) {
