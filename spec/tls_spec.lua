@@ -83,10 +83,10 @@ describe("TLS", function()
       { "untrusted", "localhost", "CERT_UNTRUSTED", "CN=another test root is not known" },
       { "self", "localhost", "CERT_UNTRUSTED", "it is signed by itself" },
       { "missing", "localhost", "CERT_UNTRUSTED", "CN=hawser test intermediate is not known" },
-      { "client", "localhost", "CERT_INVALID", "key usage" },
+      { "client", "localhost", "CERT_USAGE", "key usage" },
       { "deep", "localhost", "CERT_INVALID", "too long" },
-      { "sha1", "localhost", "CERT_INVALID", "weak hash" },
-      { "weak", "localhost", "CERT_INVALID", "weak key" },
+      { "sha1", "localhost", "CERT_WEAK", "weak hash" },
+      { "weak", "localhost", "CERT_WEAK", "weak key" },
     }
     for _, case in ipairs(cases) do
       local certificate, name, code, text = case[1], case[2], case[3], case[4]

@@ -369,8 +369,8 @@ static const certificate_case_t certificate_cases[] = {
     {"self", NULL, "localhost", HWS_ERR_CERT_UNTRUSTED, "it is signed by itself"},
     {"untrusted", NULL, "localhost", HWS_ERR_CERT_UNTRUSTED, "CN=another test root is not known"},
     {"missing", NULL, "localhost", HWS_ERR_CERT_UNTRUSTED, "CN=hawser test intermediate"},
-    {"sha1", NULL, "localhost", HWS_ERR_CERT_INVALID, "weak hash"},
-    {"weak", "weak", "localhost", HWS_ERR_CERT_INVALID, "weak key"},
+    {"sha1", NULL, "localhost", HWS_ERR_CERT_WEAK, "weak hash"},
+    {"weak", "weak", "localhost", HWS_ERR_CERT_WEAK, "weak key"},
     {"deep", NULL, "localhost", HWS_ERR_CERT_INVALID, "too long"},
     {"revoked", NULL, "localhost", HWS_OK, ""}, /* who knows no list does not know */
 };

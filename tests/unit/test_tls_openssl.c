@@ -327,7 +327,7 @@ static void certificates_are_judged_as_in_1_2(void **state)
         {FILE_OF("stale.pem"), "localhost", HWS_ERR_CERT_NAME, "; valid until 2021-01-01"},
         {FILE_OF("untrusted.pem"), "localhost", HWS_ERR_CERT_UNTRUSTED,
          "CN=another test root is not known"},
-        {FILE_OF("client.pem"), "localhost", HWS_ERR_CERT_INVALID, "key usage"},
+        {FILE_OF("client.pem"), "localhost", HWS_ERR_CERT_USAGE, "key usage"},
         {FILE_OF("good.pem"), "good", HWS_ERR_CERT_NAME, "it names localhost"},
     };
     hws_tls_options_t options = trusting();

@@ -19,12 +19,14 @@ static void the_fault_that_tells_most_makes_the_code(void **state)
          "CN=an issuer is not known; it names a.test"},
         {HWS_FAULT_NAME | HWS_FAULT_FUTURE, HWS_ERR_CERT_NAME,
          "it names a.test; valid from 2021-02-03"},
-        {HWS_FAULT_EXPIRED | HWS_FAULT_CRL, HWS_ERR_CERT_EXPIRED,
-         "valid until 2021-02-03; the revocation list (crl) cannot be used or is out of date"},
+        {HWS_FAULT_EXPIRED | HWS_FAULT_CRL_DATE, HWS_ERR_CERT_EXPIRED,
+         "valid until 2021-02-03; the revocation list (crl) is out of date"},
         {HWS_FAULT_FUTURE, HWS_ERR_CERT_FUTURE, "valid from 2021-02-03"},
-        {HWS_FAULT_USAGE | HWS_FAULT_HASH, HWS_ERR_CERT_INVALID,
+        {HWS_FAULT_USAGE | HWS_FAULT_HASH, HWS_ERR_CERT_USAGE,
          "its key usage is not that of a server; signed with a weak hash"},
-        {HWS_FAULT_KEY, HWS_ERR_CERT_INVALID, "a weak key, or of a kind that is not accepted"},
+        {HWS_FAULT_CRL, HWS_ERR_CERT_CRL, "the revocation list (crl) is not one of its issuer"},
+        {HWS_FAULT_HASH | HWS_FAULT_KEY, HWS_ERR_CERT_WEAK, "signed with a weak hash; a weak key"},
+        {HWS_FAULT_KEY_KIND, HWS_ERR_CERT_WEAK, "a key of a kind that is not accepted"},
         {HWS_FAULT_MALFORMED | HWS_FAULT_REVOKED, HWS_ERR_CERT_INVALID,
          "the chain is malformed or too long"},
         {0, HWS_ERR_CERT_INVALID, ""},
@@ -43,7 +45,7 @@ static void the_fault_that_tells_most_makes_the_code(void **state)
 
 static void words_are_cut_where_there_is_no_room(void **state)
 {
-    hws_verdict_t verdict = {.faults = 0x3fe};
+    hws_verdict_t verdict = {.faults = 0xffe};
     char detail[120];
     size_t size;
 

@@ -49,6 +49,9 @@
     X(CERT_FUTURE, TLS, "CERT_NOT_YET_VALID", "the certificate is not valid yet")                  \
     X(CERT_UNTRUSTED, TLS, "CERT_UNTRUSTED", "no trusted root signs the certificate")              \
     X(CERT_REVOKED, TLS, "CERT_REVOKED", "the certificate has been revoked")                       \
+    X(CERT_CRL, TLS, "CERT_CRL", "the revocation list does not hold")                              \
+    X(CERT_USAGE, TLS, "CERT_USAGE", "the certificate is not for a server")                        \
+    X(CERT_WEAK, TLS, "CERT_WEAK", "a key or signature of the certificate is too weak")            \
     X(CERT_INVALID, TLS, "CERT_INVALID", "the certificate cannot be accepted")                     \
     X(TLS_OPTIONS, INVALID, "TLS_OPTIONS", "TLS options that cannot be used")                      \
     X(TRUNCATED, RESET, "TRUNCATED", "the peer closed without TLS's close_notify")                 \

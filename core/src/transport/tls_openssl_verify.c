@@ -39,8 +39,6 @@ static uint32_t fault_of(int error)
     case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
     case X509_V_ERR_UNABLE_TO_DECRYPT_CRL_SIGNATURE:
     case X509_V_ERR_CRL_SIGNATURE_FAILURE:
-    case X509_V_ERR_CRL_NOT_YET_VALID:
-    case X509_V_ERR_CRL_HAS_EXPIRED:
     case X509_V_ERR_ERROR_IN_CRL_LAST_UPDATE_FIELD:
     case X509_V_ERR_ERROR_IN_CRL_NEXT_UPDATE_FIELD:
     case X509_V_ERR_KEYUSAGE_NO_CRL_SIGN:
@@ -48,14 +46,18 @@ static uint32_t fault_of(int error)
     case X509_V_ERR_DIFFERENT_CRL_SCOPE:
     case X509_V_ERR_CRL_PATH_VALIDATION_ERROR:
         return HWS_FAULT_CRL;
+    case X509_V_ERR_CRL_NOT_YET_VALID:
+    case X509_V_ERR_CRL_HAS_EXPIRED:
+        return HWS_FAULT_CRL_DATE;
     case X509_V_ERR_INVALID_PURPOSE:
         return HWS_FAULT_USAGE;
     case X509_V_ERR_CA_MD_TOO_WEAK:
         return HWS_FAULT_HASH;
     case X509_V_ERR_EE_KEY_TOO_SMALL:
     case X509_V_ERR_CA_KEY_TOO_SMALL:
-    case X509_V_ERR_EC_KEY_EXPLICIT_PARAMS:
         return HWS_FAULT_KEY;
+    case X509_V_ERR_EC_KEY_EXPLICIT_PARAMS:
+        return HWS_FAULT_KEY_KIND;
     default:
         return HWS_FAULT_MALFORMED;
     }
@@ -133,7 +135,7 @@ static int error_of(int code)
         return X509_V_ERR_CERT_NOT_YET_VALID;
     case HWS_ERR_NOMEM:
         return X509_V_ERR_OUT_OF_MEM;
-    default: /* CERT_NAME and CERT_INVALID */
+    default:
         return X509_V_ERR_HOSTNAME_MISMATCH;
     }
 }

@@ -40,11 +40,12 @@ static const struct {
     {HWS_FAULT_NAME, HWS_ERR_CERT_NAME, NULL},
     {HWS_FAULT_EXPIRED, HWS_ERR_CERT_EXPIRED, NULL},
     {HWS_FAULT_FUTURE, HWS_ERR_CERT_FUTURE, NULL},
-    {HWS_FAULT_CRL, HWS_ERR_CERT_INVALID,
-     "the revocation list (crl) cannot be used or is out of date"},
-    {HWS_FAULT_USAGE, HWS_ERR_CERT_INVALID, "its key usage is not that of a server"},
-    {HWS_FAULT_HASH, HWS_ERR_CERT_INVALID, "signed with a weak hash"},
-    {HWS_FAULT_KEY, HWS_ERR_CERT_INVALID, "a weak key, or of a kind that is not accepted"},
+    {HWS_FAULT_CRL, HWS_ERR_CERT_CRL, "the revocation list (crl) is not one of its issuer"},
+    {HWS_FAULT_CRL_DATE, HWS_ERR_CERT_CRL, "the revocation list (crl) is out of date"},
+    {HWS_FAULT_USAGE, HWS_ERR_CERT_USAGE, "its key usage is not that of a server"},
+    {HWS_FAULT_HASH, HWS_ERR_CERT_WEAK, "signed with a weak hash"},
+    {HWS_FAULT_KEY, HWS_ERR_CERT_WEAK, "a weak key"},
+    {HWS_FAULT_KEY_KIND, HWS_ERR_CERT_WEAK, "a key of a kind that is not accepted"},
 };
 
 static void describe(const hws_verdict_t *verdict, hws_fault_t fault, char *text, size_t size)

@@ -16,9 +16,11 @@ typedef enum {
     HWS_FAULT_EXPIRED = 1 << 4,
     HWS_FAULT_FUTURE = 1 << 5,
     HWS_FAULT_CRL = 1 << 6,
-    HWS_FAULT_USAGE = 1 << 7,
-    HWS_FAULT_HASH = 1 << 8,
-    HWS_FAULT_KEY = 1 << 9
+    HWS_FAULT_CRL_DATE = 1 << 7,
+    HWS_FAULT_USAGE = 1 << 8,
+    HWS_FAULT_HASH = 1 << 9,
+    HWS_FAULT_KEY = 1 << 10,
+    HWS_FAULT_KEY_KIND = 1 << 11
 } hws_fault_t;
 
 /* Zeroed it has no faults. */
@@ -32,7 +34,7 @@ typedef struct {
 /* Holds the certificate with these extensions (DER, as in tls_san.h) against `identity`. */
 void hws_verdict_look_at_name(hws_verdict_t *verdict, const hws_identity_t *identity,
                               hws_slice_t extensions);
-/* The code, HWS_ERR_CERT_INVALID where no fault has a name; all that is wrong goes into `detail`, cut to
+/* The code, HWS_ERR_CERT_INVALID where there is no fault; all that is wrong goes into `detail`, cut to
  * `size` and always terminated. */
 int hws_verdict_code(const hws_verdict_t *verdict, char *detail, size_t size);
 
