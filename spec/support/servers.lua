@@ -377,8 +377,8 @@ function servers.openssl(certificate, files, ...)
       write_file(self.dir .. "/chain.pem", chain)
       options[#options + 1], options[#options + 2] = "-cert_chain", "chain.pem"
     end
-    self:run("TERM", "sh", "-c", [[cd "$1" && shift && mkfifo in && exec "$@" <>in]], "sh", self.dir, program, "s_server",
-      "-accept", "127.0.0.1:" .. self.port, "-cert", "leaf.pem", "-key", key,
+    self:run("TERM", "sh", "-c", [[cd "$1" && shift && mkfifo in && exec "$@" <>in]], "sh", self.dir,
+      program, "s_server", "-accept", "127.0.0.1:" .. self.port, "-cert", "leaf.pem", "-key", key,
       (unpack or table.unpack)(options))
   end)
 end
