@@ -71,6 +71,39 @@ static void a_peer_that_takes_nothing_is_a_timeout_while_sending(void **state)
     assert_true(ask->error.sent);
 }
 
+/* A window of bytes a second: longer in all than it may be silent. */
+static void a_peer_that_takes_some_now_and_then_is_not_cut_off(void **state)
+{
+    static char body[100000];
+    hws_upstream_options_t options = world_options(&stage.world);
+    ask_t *ask = &stage.asks[0];
+    hws_sim_conn_t *conn;
+    int i;
+
+    (void)state;
+    options.timeouts.read = HWS_S(2);
+    stage.servers[0].listener->options.window = 1000;
+    stage.servers[0].listener->options.latency_min = HWS_MS(1);
+    stage.servers[0].listener->options.latency_max = HWS_MS(1);
+    ask_init(ask);
+    ask->options.method = HWS_SLICE("PUT");
+    ask->options.has_body = true;
+    ask->options.body = (hws_slice_t){body, sizeof(body)};
+    assert_int_equal(ask_start(ask, world_http(&stage.world, "a", &options, 1)), HWS_OK);
+    world_run(&stage.world, 0);
+    conn = server_latest(&stage.servers[0])->conn;
+    for (i = 0; i < 10; i++) {
+        hws_sim_pause(conn, false);
+        world_run(&stage.world, 0);
+        hws_sim_pause(conn, true);
+        world_run(&stage.world, HWS_S(1));
+        assert_int_equal(ask->code, HWS_AGAIN);
+    }
+    hws_sim_pause(conn, false);
+    world_run(&stage.world, HWS_S(1));
+    assert_int_equal(ask->code, HWS_OK);
+}
+
 static void a_slow_drip_does_not_outlast_the_deadline(void **state)
 {
     hws_time_t began = world_now(&stage.world);
@@ -291,6 +324,7 @@ int main(void)
         STAGE_TEST(a_peer_that_says_nothing_is_a_timeout_at_the_headers, http),
         STAGE_TEST(a_peer_that_falls_silent_is_a_timeout_in_the_body, http),
         STAGE_TEST(a_peer_that_takes_nothing_is_a_timeout_while_sending, http),
+        STAGE_TEST(a_peer_that_takes_some_now_and_then_is_not_cut_off, http),
         STAGE_TEST(a_slow_drip_does_not_outlast_the_deadline, http),
         STAGE_TEST(a_slow_drip_of_the_body_does_not_either, http),
         STAGE_TEST(a_deadline_covers_queue_dial_and_replay, http),

@@ -387,6 +387,42 @@ static void a_slow_peer_slows_the_writer_and_a_slow_reader_the_peer(void **state
     free(bytes);
 }
 
+/* It takes a window of bytes a second, and is not silent for that. */
+static void a_peer_that_takes_some_now_and_then_is_not_cut_off(void **state)
+{
+    hold_t *hold = &stage.holds[0];
+    char *bytes = much();
+    hws_sim_conn_t *conn;
+    size_t written = 0;
+    unsigned i;
+
+    (void)state;
+    begin(true, false);
+    way()->window = 1000;
+    way()->latency_min = way()->latency_max = HWS_MS(1);
+    hold_acquire(hold, upstream);
+    world_run(&stage.world, HWS_S(1));
+    assert_int_equal(hold->code, HWS_OK);
+
+    hws_lease_set_timeout(hold->lease, HWS_S(2));
+    conn = server_latest(&stage.servers[0])->conn;
+    hws_sim_pause(conn, true);
+    for (i = 0; i < 2; i++) { /* what is encrypted at once, and what waits behind it */
+        write_on(bytes, &written);
+        world_run(&stage.world, HWS_MS(1));
+    }
+    for (i = 0; i < 4; i++) {
+        hws_sim_pause(conn, false);
+        world_run(&stage.world, 0);
+        hws_sim_pause(conn, true);
+        world_run(&stage.world, HWS_S(1));
+    }
+    write_on(bytes, &written); /* as it may */
+    hold_close(hold);
+    finish();
+    free(bytes);
+}
+
 /* ---- changes ---- */
 
 /* Changes the options to such as the peer does not satisfy. */
@@ -580,6 +616,7 @@ int main(void)
         TLS_TEST(silence_ends_with_the_timeout_of_its_phase),
         TLS_TEST(an_end_without_close_notify_is_told),
         TLS_TEST(a_slow_peer_slows_the_writer_and_a_slow_reader_the_peer),
+        TLS_TEST(a_peer_that_takes_some_now_and_then_is_not_cut_off),
         TLS_TEST(what_was_made_under_other_options_serves_no_more),
         TLS_TEST(what_is_being_shaken_under_other_options_serves_once),
         TLS_TEST(it_may_be_interrupted_at_any_turn),

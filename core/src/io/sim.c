@@ -268,7 +268,7 @@ static void refill(endpoint_t *socket)
         return;
     }
     hws_buffer_consume(left, sent);
-    if (hws_buffer_is_empty(left))
+    if (sent > 0 || hws_buffer_is_empty(left))
         set_timer(socket->sim, &socket->flush_timer, socket->sim->now);
 }
 
@@ -423,10 +423,15 @@ static void fire_break(hws_timer_t *timer, hws_time_t now)
 static void fire_flush(hws_timer_t *timer, hws_time_t now)
 {
     endpoint_t *socket = HWS_CONTAINER(timer, endpoint_t, flush_timer);
+    int status = socket->is_broken                    ? HWS_ERR_RESET
+                 : hws_buffer_is_empty(&socket->rest) ? HWS_OK
+                                                      : HWS_AGAIN;
 
-    hws_buffer_dispose(&socket->rest);
-    socket->is_flushing = false;
-    socket->events->on_flush(socket->owner, socket->is_broken ? HWS_ERR_RESET : HWS_OK, now);
+    if (status != HWS_AGAIN) {
+        hws_buffer_dispose(&socket->rest);
+        socket->is_flushing = false;
+    }
+    socket->events->on_flush(socket->owner, status, now);
     rest(socket->sim);
 }
 
