@@ -69,9 +69,13 @@ static void on_end(void *owner, int status, hws_time_t now)
 
 static void on_flush(void *owner, int status, hws_time_t now)
 {
+    witness_t *witness = owner;
+
     begin_input(owner, ON_FLUSH, now);
-    if (status == HWS_AGAIN)
-        return; /* how often that comes is the system's to say */
+    if (status == HWS_AGAIN) {
+        witness->takes++; /* how often that comes is the system's to say */
+        return;
+    }
     note(owner, "flush", status);
     end_input(owner, ON_FLUSH);
 }

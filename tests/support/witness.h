@@ -14,6 +14,7 @@ typedef struct {
     char log[256];
     hws_buffer_t bytes;
     unsigned rests;
+    unsigned takes; /* how often a flush told that the peer takes some */
     hws_time_t now; /* of the last input */
     /* What to do within an input of that kind. */
     witness_input_t acts_on;

@@ -210,6 +210,27 @@ static void a_flush_that_breaks_raises_no_signal(void **state)
     assert_string_equal(far_end->witness.log, "connect:OK flush:EPIPE");
 }
 
+static bool has_flushed(const far_end_t *far_end)
+{
+    return strstr(far_end->witness.log, "flush:") != NULL;
+}
+
+static void a_flush_tells_its_progress(void **state)
+{
+    static char data[4 << 20]; /* many times what a Unix socket takes at once */
+    far_end_t *far_end = *state;
+    size_t sent = 0;
+
+    far_end_meet(far_end);
+    far_end_pause(far_end, true);
+    assert_int_equal(witness_send(&far_end->witness, data, sizeof(data), &sent), HWS_OK);
+    witness_flush(&far_end->witness, data, sizeof(data) - sent);
+    far_end_pause(far_end, false);
+    far_end_run(far_end, has_flushed);
+    assert_true(far_end->witness.takes > 0);
+    assert_string_equal(far_end->witness.log, "connect:OK flush:OK");
+}
+
 static void an_unread_close_of_the_peer_is_told_as_reset_after_the_bytes(void **state)
 {
     far_end_t *far_end = *state;
@@ -371,6 +392,7 @@ int main(void)
         WITH(begin, a_descriptor_given_anew_in_the_same_turn_belongs_to_the_new_socket),
         WITH(begin_local, connect_to_a_full_unix_backlog_is_refused),
         WITH(begin_local, a_flush_that_breaks_raises_no_signal),
+        WITH(begin_local, a_flush_tells_its_progress),
         WITH(begin, an_unread_close_of_the_peer_is_told_as_reset_after_the_bytes),
         WITH(begin, whatever_breaks_an_established_connection_is_a_reset),
         WITH(begin, a_host_loop_can_drive_it_by_descriptor_and_timeout),
