@@ -338,6 +338,33 @@ static void leases(void)
     }
 }
 
+/* Ends in the turn in which it wrote: what was gathered is sent as the connection goes, and the peer
+ * does not take all of it. */
+static void write_and_end(hold_t *hold, void *user)
+{
+    static const char words[3000];
+    size_t taken;
+
+    (void)user;
+    if (hold->lease != NULL && hold->code == HWS_OK)
+        (void)hws_lease_write(hold->lease, words, sizeof(words), &taken);
+    hold_close(hold);
+}
+
+static void last_words(void)
+{
+    unsigned i;
+
+    for (i = 0; i < 3; i++) {
+        stage.servers[i].listener->options.window = 100;
+        hold_init(&stage.holds[i]);
+        stage.holds[i].then = write_and_end;
+        (void)hold_start(&stage.holds[i], upstream);
+    }
+    for (i = 0; i < 20; i++)
+        (void)world_turn(&stage.world, true); /* only within a turn is anything gathered */
+}
+
 #define EACH_ALLOCATION(name, prepare, scenario, is_raw)                                           \
     static void name(void **state)                                                                 \
     {                                                                                              \
@@ -358,6 +385,7 @@ EACH_ALLOCATION(large_bodies_survive_it, prepare_http, large_bodies, false)
 EACH_ALLOCATION(updates_survive_it, prepare_http, updates, false)
 EACH_ALLOCATION(leases_survive_it, prepare_raw, leases, true)
 EACH_ALLOCATION(setups_survive_it, prepare_setup, leases, true)
+EACH_ALLOCATION(last_words_survive_it, prepare_raw, last_words, true)
 
 /* ---- what is made at the beginning ---- */
 
@@ -422,6 +450,7 @@ int main(void)
         STAGE_TEST(large_bodies_survive_it, none),
         STAGE_TEST(updates_survive_it, none),
         STAGE_TEST(leases_survive_it, none),
+        STAGE_TEST(last_words_survive_it, none),
         STAGE_TEST(setups_survive_it, none),
     };
 
