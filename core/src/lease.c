@@ -1,5 +1,6 @@
 #include "lease.h"
 
+#include "lease_tls.h"
 #include "manager.h"
 #include "opening.h"
 #include "peer.h"
@@ -24,53 +25,12 @@ static hws_loop_t *loop_of(const hws_lease_t *lease)
     return lease->call.upstream->manager->loop;
 }
 
-static void wake(hws_lease_t *lease)
+void hws_lease_wake(hws_lease_t *lease)
 {
     hws_loop_defer(loop_of(lease), &lease->call.deferred);
 }
 
-/* The handshake is over, and hws_lease_start_tls() will say how. */
-static void end_shaking(hws_lease_t *lease, int status)
-{
-    if (lease->shaking == NULL)
-        return;
-    hws_shaking_forget(lease->shaking);
-    hws_free(lease->shaking);
-    lease->shaking = NULL;
-    lease->tls_status = status;
-    lease->has_tls_ended = true;
-    lease->is_tls_late = false;
-    lease->is_read_due = true;
-    if (status != HWS_OK)
-        lease->call.error.phase = HWS_PHASE_TLS;
-    else if (lease->opening != NULL)
-        lease->opening->phase = HWS_PHASE_CONNECT;
-}
-
 /* ---- endings ---- */
-
-/* Ends the connection, also one that is being set up: nothing goes on in the clear. */
-static void fail_tls(hws_lease_t *lease, hws_close_reason_t why, int code, const char *detail,
-                     hws_time_t now)
-{
-    hws_connection_t *connection = lease->call.stream.connection;
-    hws_pool_owner_t *upstream = connection->pool->owner;
-    bool is_ours = hws_error_kind(code) == HWS_KIND_CANCELED;
-
-    lease->call.error.phase = HWS_PHASE_TLS;
-    hws_call_fail(&lease->call, code, detail, now);
-    end_shaking(lease, code);
-    wake(lease);
-    if (lease->opening == NULL) {
-        hws_connection_close(connection, why, code, now);
-        upstream->on_room(upstream, now);
-        return;
-    }
-    /* Whoever waits for the connection gave up nothing: to them it is the setup that failed. */
-    lease->opening->phase = is_ours ? HWS_PHASE_CONNECT : HWS_PHASE_TLS;
-    hws_opening_setup_done(lease->opening, is_ours ? HWS_ERR_SETUP : code,
-                           is_ours ? hws_error_text(code) : detail, now);
-}
 
 /* It can do nothing more with its connection; the user still has to end it. */
 static void break_off(hws_lease_t *lease, int code, const char *detail, hws_time_t now)
@@ -78,7 +38,7 @@ static void break_off(hws_lease_t *lease, int code, const char *detail, hws_time
     hws_call_t *call = &lease->call;
 
     if (lease->shaking != NULL)
-        fail_tls(lease, HWS_CLOSE_ABANDONED, code, detail, now);
+        hws_lease_fail_tls(lease, HWS_CLOSE_ABANDONED, code, detail, now);
     if (call->state == HWS_CALL_WAITING)
         hws_call_leave(call, now);
     if (call->stream.connection != NULL)
@@ -88,7 +48,7 @@ static void break_off(hws_lease_t *lease, int code, const char *detail, hws_time
     hws_call_fail(call, code, detail, now);
     call->error.retryable = !call->error.sent && hws_retry_is_retryable(code);
     hws_call_over(call);
-    wake(lease);
+    hws_lease_wake(lease);
 }
 
 static void on_abort(hws_call_t *call, int code, hws_time_t now)
@@ -155,7 +115,7 @@ static void on_due(hws_stream_t *stream, hws_time_t now)
     }
     lease->is_tls_late = lease->shaking != NULL && now >= lease->shaking_until;
     if (lease->is_read_due || lease->is_write_due || lease->is_tls_late)
-        wake(lease);
+        hws_lease_wake(lease);
     if (!lease->is_tls_late)
         watch(lease);
 }
@@ -168,7 +128,7 @@ static size_t on_body(hws_stream_t *stream, const char *data, size_t size)
 
     if (hws_inbox_put(&lease->inbox, data, size) != HWS_OK)
         lease->is_out_of_memory = true;
-    wake(lease);
+    hws_lease_wake(lease);
     return 0;
 }
 
@@ -177,10 +137,10 @@ static void on_end(hws_stream_t *stream, int status)
     hws_lease_t *lease = of_stream(stream);
 
     lease->has_finished = true;
-    wake(lease);
+    hws_lease_wake(lease);
     if (status == HWS_OK)
         return; /* a FIN: what we say is still heard */
-    end_shaking(lease, status);
+    hws_lease_end_tls(lease, status);
     lease->verdict = status;
     hws_connection_stream_ended(stream);
 }
@@ -191,7 +151,7 @@ static void on_stream_writable(hws_stream_t *stream)
 
     lease->is_write_due = lease->write_since != HWS_NEVER;
     lease->write_since = HWS_NEVER;
-    wake(lease);
+    hws_lease_wake(lease);
 }
 
 static void on_settled(hws_stream_t *stream, hws_time_t now)
@@ -201,7 +161,7 @@ static void on_settled(hws_stream_t *stream, hws_time_t now)
     (void)now;
     lease->is_write_due = lease->write_since != HWS_NEVER;
     lease->write_since = HWS_NEVER;
-    wake(lease);
+    hws_lease_wake(lease);
 }
 
 static const hws_stream_events_t stream_events = {
@@ -222,7 +182,7 @@ static void start(hws_lease_t *lease, hws_connection_t *connection, hws_time_t n
                              &none);
     if (rc != HWS_OK)
         break_off(lease, rc, NULL, now);
-    wake(lease);
+    hws_lease_wake(lease);
 }
 
 static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_t now)
@@ -235,7 +195,7 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
     }
     hws_call_attempt_over(call, HWS_OK, 0, now);
     hws_call_over(call);
-    wake(lease);
+    hws_lease_wake(lease);
 }
 
 static const hws_call_ops_t call_ops = {on_granted, on_dial_failed, on_abort, NULL, NULL};
@@ -443,57 +403,11 @@ int hws_lease_finish(hws_lease_t *lease)
 
 /* ---- TLS ---- */
 
-static void on_shaken(void *owner, int status, hws_time_t now)
-{
-    hws_lease_t *lease = owner;
-    char detail[HWS_ERROR_DETAIL_MAX + 1];
-
-    (void)hws_shaking_end(lease->shaking, status, detail, now);
-    if (status != HWS_OK) {
-        fail_tls(lease, HWS_CLOSE_FAILED, status, detail, now);
-        return;
-    }
-    end_shaking(lease, status);
-    wake(lease);
-    hws_connection_take_over(lease->call.stream.connection);
-}
-
-static const hws_socket_events_t shaking_events = {on_shaken, NULL, NULL, NULL};
-
-static int refuse_tls(hws_lease_t *lease, int code, const char *detail, hws_time_t now)
-{
-    fail_tls(lease, HWS_CLOSE_ABANDONED, code, detail, now);
-    return code;
-}
-
-static int begin_tls(hws_lease_t *lease, const hws_tls_options_t *options, hws_time_t now)
-{
-    hws_connection_t *connection = lease->call.stream.connection;
-    hws_time_t span = lease->call.upstream->owner.rules.timeouts.tls;
-    hws_error_t why = {.code = HWS_OK};
-    hws_shaking_t *shaking = hws_zalloc(sizeof(*shaking));
-    int rc = HWS_ERR_NOMEM;
-
-    if (shaking != NULL)
-        rc = hws_shaking_start(shaking, lease->call.peer, options, connection->socket,
-                               &shaking_events, lease, now, &why);
-    if (rc != HWS_OK) {
-        hws_free(shaking);
-        return refuse_tls(lease, rc, why.code != HWS_OK ? why.detail : NULL, now);
-    }
-    lease->shaking = shaking;
-    if (lease->opening != NULL)
-        lease->opening->phase = HWS_PHASE_TLS;
-    lease->shaking_until = span != HWS_NEVER ? now + span : HWS_NEVER;
-    hws_connection_set_socket(connection, shaking->tunnel);
-    watch(lease);
-    return HWS_AGAIN;
-}
-
 int hws_lease_start_tls(hws_lease_t *lease, const hws_tls_options_t *options)
 {
     hws_connection_t *connection = lease->call.stream.connection;
     hws_time_t now;
+    int rc;
 
     settle_taken(lease);
     if (lease->shaking != NULL)
@@ -511,18 +425,13 @@ int hws_lease_start_tls(hws_lease_t *lease, const hws_tls_options_t *options)
         return HWS_ERR_UNSUPPORTED;
     now = hws_loop_now(loop_of(lease));
     if (hws_inbox_size(&lease->inbox) > 0)
-        return refuse_tls(lease, HWS_ERR_TLS_EARLY, NULL, now);
+        return hws_lease_refuse_tls(lease, HWS_ERR_TLS_EARLY, NULL, now);
     if (!hws_connection_is_clean(connection))
-        return refuse_tls(lease, HWS_ERR_TLS, "what was written before has not left yet", now);
-    return begin_tls(lease, options, now);
-}
-
-const char *hws_lease_tls(const hws_lease_t *lease)
-{
-    const hws_connection_t *connection = lease->call.stream.connection;
-    hws_tls_t *tls = connection != NULL ? hws_tunnel_tls(connection->socket) : NULL;
-
-    return tls != NULL && lease->shaking == NULL ? hws_tls_version(tls) : NULL;
+        return hws_lease_refuse_tls(lease, HWS_ERR_TLS, "what was written before has not left yet",
+                                    now);
+    if ((rc = hws_lease_begin_tls(lease, options, now)) == HWS_AGAIN)
+        watch(lease);
+    return rc;
 }
 
 void hws_lease_set_timeout(hws_lease_t *lease, hws_time_t span)
@@ -594,7 +503,8 @@ static void deliver(hws_deferred_t *deferred)
     if (lease->call.state == HWS_CALL_WAITING)
         return;
     if (lease->is_tls_late)
-        fail_tls(lease, HWS_CLOSE_ABANDONED, HWS_ERR_TIMEOUT, NULL, hws_loop_now(loop_of(lease)));
+        hws_lease_fail_tls(lease, HWS_CLOSE_ABANDONED, HWS_ERR_TIMEOUT, NULL,
+                           hws_loop_now(loop_of(lease)));
     lease->destroyed = &destroyed;
     while ((callback = due(lease)) != NULL) {
         callback(lease, lease->options.user);
@@ -689,7 +599,7 @@ int hws_lease_begin_setup(hws_opening_t *opening, hws_time_t now)
 void hws_lease_forget_opening(hws_lease_t *lease)
 {
     lease->opening = NULL;
-    wake(lease);
+    hws_lease_wake(lease);
 }
 
 /* Whether the next user would find the connection as if nobody had been on it. */
@@ -706,14 +616,15 @@ static bool is_fit(hws_lease_t *lease)
 void hws_lease_cancel_read(hws_lease_t *lease)
 {
     if (lease->shaking != NULL)
-        fail_tls(lease, HWS_CLOSE_ABANDONED, HWS_ERR_CANCELED, NULL, hws_loop_now(loop_of(lease)));
+        hws_lease_fail_tls(lease, HWS_CLOSE_ABANDONED, HWS_ERR_CANCELED, NULL,
+                           hws_loop_now(loop_of(lease)));
     if (lease->read_since == HWS_NEVER)
         return;
     lease->read_since = HWS_NEVER;
     lease->is_owed = true;
     lease->read_status = HWS_ERR_CANCELED;
     lease->is_read_due = true;
-    wake(lease);
+    hws_lease_wake(lease);
 }
 
 void hws_lease_cancel_write(hws_lease_t *lease)
@@ -724,7 +635,7 @@ void hws_lease_cancel_write(hws_lease_t *lease)
     lease->is_owed = true;
     lease->write_status = HWS_ERR_CANCELED;
     lease->is_write_due = true;
-    wake(lease);
+    hws_lease_wake(lease);
 }
 
 void hws_lease_cancel(hws_lease_t *lease)
@@ -771,7 +682,7 @@ static void leave(hws_lease_t *lease, bool pool_it)
     } else {
         call->error.code = lease->verdict;
     }
-    end_shaking(lease, HWS_ERR_CLOSED);
+    hws_lease_end_tls(lease, HWS_ERR_CLOSED);
     if (call->stream.connection != NULL)
         hws_connection_detach(&call->stream, HWS_CLOSE_LAST, pool_it, now);
     hws_call_attempt_over(call, outcome_of(lease, pool_it), 0, now);

@@ -42,6 +42,8 @@ struct hws_lease {
     hws_call_t call; /* last, for its strings */
 };
 
+/* Tells the user at the next rest what is due. */
+void hws_lease_wake(hws_lease_t *lease);
 /* Hands the opening's new connection to the upstream's setup, at rest. */
 int hws_lease_begin_setup(hws_opening_t *opening, hws_time_t now);
 /* What the last read gave out is there again: nobody got it. Before the next input, or call of the
