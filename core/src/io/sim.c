@@ -19,7 +19,7 @@ static hws_time_t clock_now(hws_io_t *io)
 /* Virtual time began when 2020 did. */
 static int64_t clock_wall(hws_io_t *io)
 {
-    return 1577836800 + sim_of(io)->now / HWS_S(1);
+    return 1577836800 + hws_sim_of(io)->now / HWS_S(1);
 }
 
 hws_time_t hws_sim_now(const hws_sim_t *sim)
