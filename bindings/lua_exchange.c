@@ -188,11 +188,13 @@ static void on_progress(hws_request_t *request, void *user)
 static int push_response(lua_State *L, hwl_wait_t *wait)
 {
     hwl_exchange_t *exchange = wait->subject;
-    const hws_response_t *response = hws_request_response(exchange->request);
 
-    if (response == NULL)
-        return hwl_error_fail(L, wait->lua, hws_request_error(exchange->request));
-    hwl_response_push(L, wait->lua, response, exchange->is_streaming ? exchange : NULL);
+    if (hws_request_response(exchange->request) == NULL) {
+        hwl_error_fail(L, wait->lua, hws_request_error(exchange->request));
+        hwl_trace_set(L, exchange->request);
+        return 2;
+    }
+    hwl_response_push(L, wait->lua, exchange->request, exchange->is_streaming ? exchange : NULL);
     exchange->is_answered = true;
     return 1;
 }

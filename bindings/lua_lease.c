@@ -3,6 +3,7 @@
 #include "lua_error.h"
 #include "lua_options.h"
 #include "lua_task.h"
+#include "lua_trace.h"
 #include "lua_upstream.h"
 
 #include <stdio.h>
@@ -139,6 +140,13 @@ static void on_done(hws_lease_t *lease, void *user)
     hwl_wait_end(user);
 }
 
+static int fail_acquire(lua_State *L, const hwl_wait_t *wait, const hws_error_t *error)
+{
+    hwl_error_fail(L, wait->lua, error);
+    hwl_trace_set_of_lease(L, wait->subject);
+    return 2;
+}
+
 static int push_acquired(lua_State *L, hwl_wait_t *wait)
 {
     hws_lease_t *lease = wait->subject;
@@ -146,7 +154,7 @@ static int push_acquired(lua_State *L, hwl_wait_t *wait)
     hwl_conn_t *conn;
 
     if (error != NULL)
-        return hwl_error_fail(L, wait->lua, error);
+        return fail_acquire(L, wait, error);
     conn = push_conn(L, wait->extra, lease);
     conn->place = wait->place;
     wait->subject = NULL;
@@ -158,7 +166,7 @@ static int push_connected(lua_State *L, hwl_wait_t *wait)
     const hws_error_t *error = hws_lease_error(wait->subject);
 
     if (error != NULL)
-        return hwl_error_fail(L, wait->lua, error);
+        return fail_acquire(L, wait, error);
     lua_pushboolean(L, 1);
     return 1;
 }

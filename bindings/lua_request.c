@@ -32,12 +32,13 @@ static void on_done(hws_request_t *request, void *user)
 
 static int push(lua_State *L, hwl_wait_t *wait)
 {
-    const hws_response_t *response = hws_request_response(wait->subject);
-
-    if (response == NULL)
-        return hwl_error_fail(L, wait->lua, hws_request_error(wait->subject));
-    hwl_response_push(L, wait->lua, response, NULL);
-    return 1;
+    if (hws_request_response(wait->subject) != NULL) {
+        hwl_response_push(L, wait->lua, wait->subject, NULL);
+        return 1;
+    }
+    hwl_error_fail(L, wait->lua, hws_request_error(wait->subject));
+    hwl_trace_set(L, wait->subject);
+    return 2;
 }
 
 static void cancel(hwl_wait_t *wait)

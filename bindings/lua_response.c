@@ -6,23 +6,27 @@
 
 /* ---- how it is kept ---- */
 
-/* A block of its own: head, fields, bytes, peer. */
-static void push_head(lua_State *L, const hwl_t *lua, const hws_response_t *response,
-                      hwl_type_t type, int values)
+/* A block of its own: head, fields, traces, bytes. */
+static void push_head(lua_State *L, const hwl_t *lua, const hws_request_t *request, hwl_type_t type,
+                      int values)
 {
+    const hws_response_t *response = hws_request_response(request);
     const hws_head_t *head = response->head;
     size_t fields = head->count * sizeof(hws_field_t);
-    size_t peer = strlen(response->peer) + 1;
-    hwl_head_t *own = hwl_new(L, lua, type, sizeof(*own) + fields + head->size + peer, values);
+    size_t traces = hwl_trace_size(request);
+    hwl_head_t *own = hwl_new(L, lua, type, sizeof(*own) + fields + traces + head->size, values);
     char *place = (char *)(own + 1);
+    uint32_t i;
 
     own->head = *head;
     own->head.fields = (const hws_field_t *)(void *)place;
     memcpy(place, head->fields, fields);
-    own->head.bytes = place + fields;
-    memcpy(place + fields, head->bytes, head->size);
-    own->peer = place + fields + head->size;
-    memcpy(place + fields + head->size, response->peer, peer);
+    own->traces = hwl_trace_copy(request, place + fields);
+    own->head.bytes = place + fields + traces;
+    memcpy(place + fields + traces, head->bytes, head->size);
+    own->peer = own->traces.peers;
+    for (i = 1; i < own->traces.count; i++)
+        own->peer += strlen(own->peer) + 1;
     own->view = &own->head;
     own->attempts = response->attempts;
     own->reused = response->reused;
@@ -36,12 +40,14 @@ static void push_text(lua_State *L, hws_slice_t text)
 
 #if HWL_HAS_USER_VALUES
 
-enum { BODY = 1, HEADERS, TRAILERS };
+enum { BODY = 1, HEADERS, TRAILERS, TRACE };
 
-void hwl_response_push(lua_State *L, hwl_t *lua, const hws_response_t *response,
+void hwl_response_push(lua_State *L, hwl_t *lua, const hws_request_t *request,
                        hwl_exchange_t *exchange)
 {
-    push_head(L, lua, response, HWL_RESPONSE, TRAILERS);
+    const hws_response_t *response = hws_request_response(request);
+
+    push_head(L, lua, request, HWL_RESPONSE, TRACE);
     if (exchange != NULL)
         hwl_stream_push(L, exchange);
     else
@@ -84,15 +90,29 @@ static void push_trailers(lua_State *L)
     lua_getiuservalue(L, 1, TRAILERS);
 }
 
+/* Pushes what was kept, or nil; keeps what is on top of the stack. */
+static void push_kept_trace(lua_State *L)
+{
+    lua_getiuservalue(L, 1, TRACE);
+}
+
+static void keep_trace(lua_State *L)
+{
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, TRACE);
+}
+
 #else
 
 enum { HEAD = 1, STREAM = 2 };
 
-void hwl_response_push(lua_State *L, hwl_t *lua, const hws_response_t *response,
+void hwl_response_push(lua_State *L, hwl_t *lua, const hws_request_t *request,
                        hwl_exchange_t *exchange)
 {
+    const hws_response_t *response = hws_request_response(request);
+
     lua_createtable(L, exchange != NULL ? STREAM : HEAD, 2);
-    push_head(L, lua, response, HWL_HEADERS, 0);
+    push_head(L, lua, request, HWL_HEADERS, 0);
     lua_rawseti(L, -2, HEAD);
     lua_pushinteger(L, response->head->status);
     lua_setfield(L, -2, "status");
@@ -143,6 +163,19 @@ static void push_trailers(lua_State *L)
 {
     lua_pushliteral(L, "trailers");
     lua_rawget(L, 1);
+}
+
+/* What is kept stands in the response, where it is found from then on. */
+static void push_kept_trace(lua_State *L)
+{
+    lua_pushnil(L);
+}
+
+static void keep_trace(lua_State *L)
+{
+    lua_pushliteral(L, "trace");
+    lua_pushvalue(L, -2);
+    lua_rawset(L, 1);
 }
 
 #endif
@@ -210,6 +243,16 @@ static void get_trailers(lua_State *L, const hwl_head_t *head)
         lua_rawgeti(L, LUA_REGISTRYINDEX, stream->trailers);
 }
 
+static void get_trace(lua_State *L, const hwl_head_t *head)
+{
+    push_kept_trace(L);
+    if (!lua_isnil(L, -1))
+        return;
+    lua_pop(L, 1);
+    hwl_trace_push(L, &head->traces);
+    keep_trace(L);
+}
+
 static const struct {
     const char *name;
     void (*get)(lua_State *L, const hwl_head_t *head);
@@ -217,6 +260,7 @@ static const struct {
     {"status", get_status},     {"body", get_body},       {"headers", push_headers},
     {"reason", get_reason},     {"version", get_version}, {"peer", get_peer},
     {"attempts", get_attempts}, {"reused", get_reused},   {"trailers", get_trailers},
+    {"trace", get_trace},
 };
 
 static int get(lua_State *L)

@@ -18,6 +18,7 @@ typedef struct {
     uint32_t status;            /* of the response; 0: none */
     uint64_t bytes;             /* of its body */
     hws_retry_reason_t verdict; /* whether another followed, and if not, why */
+    bool is_judged;             /* whether another follows was asked */
     bool had_turn;              /* the balancer knows of it */
     bool is_reused;             /* on a connection that had served before */
     bool is_stale;              /* ... and was dead: what followed was not counted */

@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 static hws_loop_t *loop_of(const hws_call_t *call)
 {
@@ -296,6 +297,7 @@ bool hws_call_goes_again(hws_call_t *call, bool is_replayable, hws_time_t retry_
     hws_retry_verdict_t verdict = decide(call, options, &tried, now);
 
     attempt->verdict = verdict.reason;
+    attempt->is_judged = true;
     if (verdict.reason != HWS_RETRY_GO) {
         call->upstream->stats.refused[verdict.reason]++;
         return false;
@@ -328,4 +330,22 @@ void hws_call_fail(hws_call_t *call, int code, const char *detail, hws_time_t no
         error->has_retry_in = true;
         error->retry_in = hws_peer_set_retry_in(call->upstream, call, now);
     }
+}
+
+void hws_call_trace(const hws_call_t *call, uint32_t index, hws_trace_t *out)
+{
+    const hws_attempt_t *attempt =
+        index == 0 ? &call->attempts.first : &call->attempts.more[index - 1];
+    const hws_peer_t *peer = attempt->is_over ? attempt->peer : call->peer;
+
+    assert(index < call->attempts.count);
+    *out = (hws_trace_t){.peer = peer != NULL ? peer->id : "",
+                         .age = attempt->age,
+                         .code = attempt->code,
+                         .status = attempt->status,
+                         .verdict = attempt->verdict,
+                         .is_judged = attempt->is_judged,
+                         .is_reused = attempt->is_reused,
+                         .is_stale = attempt->is_stale};
+    memcpy(out->spans, attempt->spans, sizeof(out->spans));
 }

@@ -743,6 +743,16 @@ void hws_lease_set_callbacks(hws_lease_t *lease, const hws_lease_options_t *opti
     lease->options = *options;
 }
 
+uint32_t hws_lease_attempts(const hws_lease_t *lease)
+{
+    return lease->call.attempts.count;
+}
+
+void hws_lease_trace(const hws_lease_t *lease, uint32_t index, hws_trace_t *out)
+{
+    hws_call_trace(&lease->call, index, out);
+}
+
 const hws_error_t *hws_lease_error(const hws_lease_t *lease)
 {
     return lease->call.error.code != HWS_OK ? &lease->call.error : NULL;

@@ -728,6 +728,16 @@ const hws_error_t *hws_request_error(const hws_request_t *request)
     return request->call.error.code != HWS_OK ? &request->call.error : NULL;
 }
 
+uint32_t hws_request_attempts(const hws_request_t *request)
+{
+    return request->call.attempts.count;
+}
+
+void hws_request_trace(const hws_request_t *request, uint32_t index, hws_trace_t *out)
+{
+    hws_call_trace(&request->call, index, out);
+}
+
 hws_upstream_t *hws_request_upstream(const hws_request_t *request)
 {
     return request->call.upstream;

@@ -60,6 +60,9 @@ typedef struct {
 HWS_API const hws_response_t *hws_request_response(const hws_request_t *request);
 /* Why it failed, or why its body broke off; NULL when neither. */
 HWS_API const hws_error_t *hws_request_error(const hws_request_t *request);
+/* How many attempts there were, and one of them, by its index from 0 on. */
+HWS_API uint32_t hws_request_attempts(const hws_request_t *request);
+HWS_API void hws_request_trace(const hws_request_t *request, uint32_t index, hws_trace_t *out);
 HWS_API hws_upstream_t *hws_request_upstream(const hws_request_t *request);
 
 /* The next piece of a streamed body, valid until the next call on this request or until the loop

@@ -68,6 +68,20 @@ typedef struct {
 typedef enum { HWS_RETRY_LIST(HWS_RETRY_ENUM) HWS_RETRY_COUNT } hws_retry_reason_t;
 #undef HWS_RETRY_ENUM
 
+/* One attempt of a request, or of an acquisition: how its time was spent, how it ended. `peer` lasts
+ * as long as the call does. */
+typedef struct {
+    const char *peer;                  /* id; "": it came to none */
+    hws_time_t spans[HWS_PHASE_COUNT]; /* in each phase, so far */
+    hws_time_t age;             /* how long its connection had been idle; 0: it is a new one */
+    int code;                   /* how it failed; HWS_OK: it did not, or is not over */
+    uint32_t status;            /* of its response; 0: none */
+    hws_retry_reason_t verdict; /* where `is_judged`: whether another followed, and if not, why */
+    bool is_judged;             /* it failed, or its status may have been one to try again after */
+    bool is_reused;             /* on a connection that had served before */
+    bool is_stale;              /* ... which was dead; what followed did not count */
+} hws_trace_t;
+
 /* The defaults above. */
 HWS_API void hws_retry_options_init(hws_retry_options_t *options);
 /* HWS_ERR_INVALID with `why->detail`, which names the option, its value and what is allowed. */
