@@ -114,7 +114,8 @@ local TYPES = {
   ["hawser.Error"] = "err",
 }
 -- Behind others, never in a user's hands; and the peers of policies, which have fields only.
-local HIDDEN = { ["hawser.BodyStream"] = true, ["hawser.BodySink"] = true, ["hawser.Peer"] = true }
+local HIDDEN = { ["hawser.BodyStream"] = true, ["hawser.BodySink"] = true, ["hawser.Peer"] = true,
+  ["hawser.Decision"] = true, ["hawser.Outcome"] = true }
 
 local function real_methods(name) return keys(core.internal.types[name].methods) end
 
@@ -149,7 +150,7 @@ local function source_fields()
   return {
     res = matches(part(read_file "bindings/lua_response.c", "} fields[] = {", "};"), '{%s*"([%w_]+)",'),
     conn = matches(read_file "bindings/lua_lease.c", 'strcmp%(name, "([%w_]+)"%)'),
-    err = with(matches(failure, 'lua_setfield%(L, %-2, "([%w_]+)"%)'), "partial"),
+    err = with(matches(failure, 'lua_setfield%(L, %-2, "([%w_]+)"%)'), "partial", "trace"),
     e = with(matches(event, '%(L, "([%w_]+)", '), "at", "age", "error", "resumed"),
   }
 end

@@ -33,6 +33,29 @@
 ---| "headers"
 ---| "body"
 
+---Seconds spent in each phase.
+---@class hawser.Spans
+---@field queue? number
+---@field resolve? number
+---@field connect? number
+---@field tls? number
+---@field send? number
+---@field headers? number
+---@field body? number
+
+---@class hawser.Attempt: hawser.Spans
+---@field peer? string id; nil when it came to none
+---@field class "unsent"|"sent"|"answered"|"stale" how far it came
+---@field verdict "done"|"replayed"|"go"|"failed"|"off"|"unsafe"|"not_on"|"attempts"|"deadline"|"budget" what followed, or why nothing did
+---@field reused boolean on a pooled connection
+---@field age? number seconds that this had been idle
+---@field kind? hawser.Kind how it failed
+---@field code? string
+---@field status? integer of its response
+
+---@class hawser.Trace: hawser.Spans
+---@field attempts hawser.Attempt[]
+
 ---What went wrong. `tostring(err)` is one line for a log.
 ---@class hawser.Error
 ---@field kind hawser.Kind decide by it
@@ -44,6 +67,7 @@
 ---@field sent boolean false: no byte of it can have reached a peer
 ---@field retryable boolean it may be sent again without being done twice
 ---@field retry_in? number seconds after which another try may be worth it; with `overload`
+---@field trace? hawser.Trace of a request or an acquisition
 ---@field partial? string of a read on a lease: the bytes that came and were not read
 
 ---@alias hawser.EventName
@@ -432,6 +456,7 @@ function Headers:each() end
 ---@field peer string id of the peer that answered
 ---@field attempts integer attempts that it took
 ---@field reused boolean on a connection that had served before
+---@field trace hawser.Trace how its time was spent; made when it is first read
 local Response = {}
 
 ---The next chunk; nil at the end; nil and an error when the body broke off.
