@@ -8,7 +8,7 @@ describe("an error", function()
   lazy_setup(function() faultd = servers.faultd() end)
   lazy_teardown(function() faultd:stop() end)
   before_each(function()
-    m = hawser.new()
+    m = hawser.new { retry = false, breaker = false }
     api = m:upstream("api", { peers = { "http://127.0.0.1:" .. faultd.http } })
   end)
   after_each(function() m:close() end)

@@ -9,7 +9,7 @@ local servers = require "spec.support.servers"
 local PRELUDE = [[
 local raw, http = ...
 if jit then jit.off() end -- whose traces never get beyond a check for a collection that is always due
-local m = hawser.new { log = function() end }
+local m = hawser.new { log = function() end, retry = false, breaker = false }
 raw = m:upstream("raw", { peers = { "tcp://127.0.0.1:" .. raw }, timeouts = { read = .02 } })
 local address = "http://127.0.0.1:" .. http
 http = m:upstream("http", { peers = { address } })

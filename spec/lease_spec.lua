@@ -374,7 +374,7 @@ describe("a lease", function()
     end
 
     it("can be changed and taken away", function()
-      local api = upstream("setup", { setup = function() return false, "the first" end })
+      local api = upstream("setup", { breaker = false, setup = function() return false, "the first" end })
       assert.is_truthy(select(2, api:acquire()).message:find "the first")
       api:update { setup = function() return false, "the second" end }
       assert.is_truthy(select(2, api:acquire()).message:find "the second")

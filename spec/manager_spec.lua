@@ -28,7 +28,7 @@ describe("a manager", function()
   end)
 
   it("counts", function()
-    local m = hawser.new(10)
+    local m = hawser.new { max_connections = 10, retry = false }
     local api = m:upstream("api", { peers = { origin } })
     for _ = 1, 3 do assert(api:get "/ok") end
     assert(m:get(origin .. "/ok"))

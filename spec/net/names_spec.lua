@@ -46,7 +46,7 @@ describe("a name", function()
 
   before_each(function()
     upstreams = {}
-    m = hawser.new { dns = dns(), log = function() end }
+    m = hawser.new { dns = dns(), log = function() end, retry = false, breaker = false }
   end)
 
   -- Nothing is left of any look-up.
@@ -211,7 +211,7 @@ describe("a name", function()
     it("in time when there is no answer", function()
       local time = elapsed(function() fails("silent.test", "timeout", "TIMEOUT", "resolve") end)
       assert.is_true(time >= .19 and time < SOON, time)
-      local other = hawser.new { dns = dns(), timeouts = { resolve = .2 } }
+      local other = hawser.new { dns = dns(), timeouts = { resolve = .2 }, retry = false }
       local err = select(2, other:get(host "silent.test"))
       other:close()
       assert.same({ "timeout", "TIMEOUT", "resolve" }, { err.kind, err.code, err.phase })

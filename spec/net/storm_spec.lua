@@ -68,11 +68,13 @@ describe("a storm", function()
         peers = { "http://127.0.0.1:" .. faultd.http, "http://127.0.0.1:" .. faultd.closed },
         limits = { per_peer = 8, dials = 4 },
         timeouts = { read = 0.1, connect = 0.5, queue = 10 },
+        retry = { backoff = { base = 0.001, max = 0.01 } },
+        breaker = { open_for = 0.01, open_max = 0.02 },
       })
       rage(api, seed)
       ledger.is_at_rest(ledger.settled(api))
 
-      api:update { peers = { "http://127.0.0.1:" .. faultd.http } }
+      api:update { peers = { "http://127.0.0.1:" .. faultd.http }, breaker = false }
       for _ = 1, 10 do assert.equal("ok", assert(api:get "/ok").body) end
       m:close()
       faultd:ask "await/http/open/0"

@@ -13,7 +13,7 @@ describe("over TLS", function()
   local m, upstreams, events
 
   before_each(function()
-    m, upstreams, events = hawser.new { tls = { ca = ROOT } }, {}, {}
+    m, upstreams, events = hawser.new { tls = { ca = ROOT }, breaker = false }, {}, {}
     for _, name in ipairs { "connect", "close", "leak", "stale_reuse", "error" } do
       m:on(name, function(event) events[#events + 1] = event end)
     end
