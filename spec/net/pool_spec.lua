@@ -130,7 +130,7 @@ describe("the pool", function()
 
     it("each peer in turn", function()
       if faultd.http6 == 0 then return pending "this machine has no IPv6" end
-      local api = upstream { peers = { url(), url6() } }
+      local api = upstream { peers = { url(), url6() }, balancer = "round_robin" }
       local served = {}
       for _ = 1, 10 do
         local peer = assert(api:get "/ok").peer
