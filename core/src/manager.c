@@ -169,6 +169,8 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
 
     if ((rc = hws_limits_check(&options->limits, why)) != HWS_OK ||
         (rc = hws_timeouts_check(&options->timeouts, why)) != HWS_OK ||
+        (rc = hws_breaker_options_check(&options->breaker, why)) != HWS_OK ||
+        (rc = hws_retry_options_check(&options->retry, why)) != HWS_OK ||
         (rc = check_size("max_connections", options->max_connections, 0, MAX_CONNECTIONS_MAX,
                          why)) != HWS_OK ||
         (rc = loop->io->ops->entropy(loop->io, &names_seed, sizeof(names_seed))) != HWS_OK)
