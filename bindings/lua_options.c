@@ -197,22 +197,26 @@ static void get_rule(lua_State *L, const char *field, double *out)
     lua_pop(L, 1);
 }
 
-/* The list of kinds and statuses on top of the stack. */
+/* The list of kinds and statuses on top of the stack. The core knows which there are. */
 static void read_on(lua_State *L, hws_retry_on_t *on)
 {
     size_t count = lua_rawlen(L, -1);
+    hws_error_t why;
     hws_slice_t word;
     size_t i;
+    int rc;
 
     *on = (hws_retry_on_t){0};
     for (i = 1; i <= count; i++) {
         lua_rawgeti(L, -1, (int)i);
         if (lua_type(L, -1) == LUA_TNUMBER) {
-            (void)hws_retry_on_add_status(on, (int64_t)lua_tonumber(L, -1), NULL);
+            rc = hws_retry_on_add_status(on, (int64_t)lua_tonumber(L, -1), &why);
         } else {
             word.data = lua_tolstring(L, -1, &word.size);
-            (void)hws_retry_on_add(on, word, NULL);
+            rc = hws_retry_on_add(on, word, &why);
         }
+        if (rc != HWS_OK)
+            luaL_error(L, "%s", why.detail);
         lua_pop(L, 1);
     }
 }

@@ -25,7 +25,8 @@ typedef struct {
     const char *search[HWL_MOST_NAMES + 1];
 } hwl_dns_t;
 
-/* Take over what the table on top of the stack has; leave the rest as it is. */
+/* Take over what the table on top of the stack has; leave the rest as it is. That of retries raises
+ * what the core says of a kind or a status that nothing goes again after. */
 void hwl_options_limits(lua_State *L, hws_limits_t *limits);
 void hwl_options_timeouts(lua_State *L, hws_timeouts_t *timeouts);
 void hwl_options_reuse(lua_State *L, hws_reuse_t *reuse);

@@ -72,17 +72,18 @@ end
 
 local MOST_SECONDS = 1e9
 
+local function is_span(value) return type(value) == "number" and value > 0 and value <= MOST_SECONDS end
+
 local function seconds(value, name)
-  if value == false then return value end
-  if type(value) ~= "number" or not (value > 0 and value <= MOST_SECONDS) then
+  if value ~= false and not is_span(value) then
     refuse(name, value, "a number of seconds above 0, at most 1e9, or false for no limit")
   end
   return value
 end
 
 local function positive(value, name)
-  if value == false then refuse(name, value, "a number of seconds above 0, at most 1e9") end
-  return seconds(value, name)
+  if not is_span(value) then refuse(name, value, "a number of seconds above 0, at most 1e9") end
+  return value
 end
 
 local function whole(least, most)
@@ -209,37 +210,36 @@ local function number(least, most, allowed)
   end
 end
 
--- What `check` says, or false for none.
-local function or_none(check)
+-- What `check` says of a number or a table, or false for none.
+local function or_none(kind, check)
   return function(value, name)
     if value == false then return value end
+    if type(value) ~= kind then refuse(name, value, ("a %s, or false for none"):format(kind)) end
     return check(value, name)
   end
 end
 
-local share = number(0, 1, "a number, 0 to 1")
-local share_of_some = function(value, name)
-  if value == 0 then refuse(name, value, "a number above 0, at most 1") end
-  return number(0, 1, "a number above 0, at most 1")(value, name)
+local function rate(value, name)
+  local allowed = "a number above 0, at most 1"
+  if value == 0 then refuse(name, value, allowed) end
+  return number(0, 1, allowed)(value, name)
 end
 
-local RETRY_KINDS = { connect = true, reset = true, timeout = true, protocol = true, overload = true }
-
--- Kinds of errors and statuses, each once or more often.
+-- Kinds of errors, of which the core knows those that there are, and statuses.
 local function retry_on(value, name)
-  local allowed = 'a list of kinds ("connect", "reset", "timeout", "protocol", "overload") and statuses (400 to 599)'
+  local allowed = "a list of kinds and statuses"
   if type(value) ~= "table" then refuse(name, value, allowed) end
-  local count = 0
+  local checked, count = {}, 0
   for _ in pairs(value) do count = count + 1 end
-  if count ~= #value then refuse(name, value, allowed .. ", without names") end
   for i, what in ipairs(value) do
     local is_status = type(what) == "number" and what >= 400 and what <= 599 and what % 1 == 0
-    if not is_status and not RETRY_KINDS[what] then
-      refuse(("%s[%d]"):format(name, i), what, 'a status, 400 to 599, or one of "connect", "reset", "timeout", '
-        .. '"protocol", "overload"')
+    if not is_status and type(what) ~= "string" then
+      refuse(("%s[%d]"):format(name, i), what, "a kind, or a status, 400 to 599")
     end
+    checked[i] = what
   end
-  return value
+  if count ~= #checked then refuse(name, value, allowed) end
+  return checked
 end
 
 local retry = fields({
@@ -250,23 +250,25 @@ local retry = fields({
     max = positive,
     jitter = one_of("full", "equal", "decorrelated"),
   }, "retry.backoff."),
-  budget = or_none(fields({
-    share = share,
-    floor = number(0, 1e6, "a number of retries a second, 0 to 1e6"),
+  budget = or_none("table", fields({
+    share = number(0, 1, "a number, 0 to 1"),
+    floor = whole(0, 1000000),
   }, "retry.budget.")),
 }, "retry.")
+retry = or_none("table", retry)
 
 local breaker = fields({
-  consecutive = or_none(whole(1, 1000000)),
-  failure_rate = or_none(share_of_some),
+  consecutive = or_none("number", whole(1, 1000000)),
+  failure_rate = or_none("number", rate),
   min_calls = whole(1, 1000000),
   window = positive,
   slow_after = seconds,
-  slow_rate = share_of_some,
+  slow_rate = rate,
   open_for = positive,
   open_max = positive,
   probes = whole(1, 1000),
 }, "breaker.")
+breaker = or_none("table", breaker)
 
 local BALANCERS = { least_request = true, round_robin = true, weighted = true, random = true, peak_ewma = true }
 
@@ -342,8 +344,8 @@ local function setup(value, name)
 end
 
 local check_manager = fields {
-  retry = or_none(retry),
-  breaker = or_none(breaker),
+  retry = retry,
+  breaker = breaker,
   max_connections = whole(1, 1000000),
   pool_timeout = seconds,
   limits = limits,
