@@ -16,6 +16,7 @@
     X(TIMEOUT, "timeout")                                                                          \
     X(STREAM, "stream")                                                                            \
     X(IDEMPOTENT, "idempotent")                                                                    \
+    X(RETRY, "retry")                                                                              \
     X(MAX_BODY, "max_body")                                                                        \
     X(REDIRECTS, "redirects")                                                                      \
     /* only */ X(METHOD, "method")                                                                 \
@@ -95,6 +96,9 @@ static void take_option(lua_State *L, hwl_plan_t *plan, option_t option)
         break;
     case OPTION_IDEMPOTENT:
         options->idempotent = check_flag(L, "idempotent") ? HWS_IDEMPOTENT_YES : HWS_IDEMPOTENT_NO;
+        break;
+    case OPTION_RETRY:
+        plan->has_retry = true;
         break;
     case OPTION_MAX_BODY:
         options->max_body = hwl_check_size(L, "max_body", -1, 1, SIZE_MAX / 4);

@@ -18,6 +18,7 @@ typedef struct {
     bool has_headers;
     bool has_query;
     bool has_json;
+    bool has_retry;
     bool has_content_type;
     bool has_host;
     size_t redirects;

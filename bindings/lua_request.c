@@ -2,6 +2,7 @@
 
 #include "lua_error.h"
 #include "lua_exchange.h"
+#include "lua_options.h"
 #include "lua_plan.h"
 #include "lua_response.h"
 #include "lua_upstream.h"
@@ -118,18 +119,43 @@ static int start(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
     return hwl_wait_fail(L, wait, &why);
 }
 
+/* What the upstream has, or will have that is made for the origin. */
+static void get_settings(lua_State *L, const hwl_plan_t *plan, hws_upstream_options_t *settings)
+{
+    hws_upstream_t *upstream;
+    hwl_manager_t *manager = manager_of(L, plan, &upstream);
+
+    if (upstream != NULL)
+        hws_upstream_settings(upstream, settings);
+    else
+        hws_upstream_options_init(settings, manager->core);
+}
+
+/* The request's own `retry` over the upstream's, in a userdata on the stack. */
+static void merge_retry(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
+{
+    hws_upstream_options_t settings;
+    hws_retry_options_t *retry;
+    hws_error_t why;
+
+    lua_getfield(L, plan->table, "retry");
+    hwl_options_check(L, lua, HWL_HELPER_CHECK_REQUEST, lua_gettop(L), -1);
+    get_settings(L, plan, &settings);
+    hwl_options_retry(L, &settings.retry);
+    if (hws_retry_options_check(&settings.retry, &why) != HWS_OK)
+        luaL_error(L, "%s", why.detail);
+    retry = hwl_new_userdata(L, sizeof(*retry), 0);
+    *retry = settings.retry;
+    plan->options.retry = retry;
+}
+
 /* Sets the table's `timeout` to what bounds all requests of a redirected one together. */
 static void set_timeout(lua_State *L, const hwl_plan_t *plan)
 {
     hws_upstream_options_t settings;
-    hws_upstream_t *upstream;
-    hwl_manager_t *manager = manager_of(L, plan, &upstream);
     hws_time_t span = plan->options.timeout;
 
-    if (upstream != NULL)
-        hws_upstream_settings(upstream, &settings);
-    else
-        hws_upstream_options_init(&settings, manager->core);
+    get_settings(L, plan, &settings);
     if (span == 0)
         span = settings.timeouts.request;
     if (span >= HWS_S(1000000000))
@@ -187,6 +213,8 @@ static int submit(lua_State *L, hwl_plan_t *plan)
     hwl_t *lua = hwl_of(L);
 
     hwl_plan_message(L, lua, plan);
+    if (plan->has_retry)
+        merge_retry(L, lua, plan);
     return plan->redirects > 0 ? start_redirected(L, lua, plan) : start(L, lua, plan);
 }
 

@@ -42,6 +42,7 @@ typedef enum { HWL_TYPE_LIST(HWL_TYPE_ENUM) HWL_TYPE_COUNT } hwl_type_t;
 #define HWL_HELPER_LIST(X)                                                                         \
     X(CHECK_MANAGER, "check_manager")   /* (options) -> checked options | nil, message */          \
     X(CHECK_UPSTREAM, "check_upstream") /* (options, is_update) -> the same */                     \
+    X(CHECK_REQUEST, "check_request")   /* (retry of a request) -> { retry = } | nil, message */   \
     X(CHECK_TLS, "check_tls")           /* (options of conn:starttls) -> the same */               \
     X(UNKNOWN, "unknown")               /* (what, name, known names) -> message */                 \
     X(QUERY, "query")                   /* (path, query) -> path | nil, message */                 \

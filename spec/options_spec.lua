@@ -11,7 +11,61 @@ local WHOLE = "; allowed: a whole number, "
 local SPAN = "; allowed: a number of seconds above 0, at most 1e9, or false for no limit"
 
 local limits = { connections = 1, per_peer = 1, dials = 1, pending = 0, header = 256, body = 1, buffer = 4096 }
-local timeouts = { "resolve", "connect", "tls", "queue", "request", "read", "idle", "lifetime", "drain" }
+local timeouts = { "resolve", "connect", "tls", "queue", "request", "attempt", "read", "idle", "lifetime", "drain" }
+
+-- Likewise of the fields of retry and breaker: what is taken, what is not, and what is said then.
+local POSITIVE = "; allowed: a number of seconds above 0, at most 1e9$"
+local NO_SPANS = { 0, -1, nan, inf, 1e300, "1", {}, true }
+local NO_RATES = { 0, -.1, 1.1, nan, inf, "1", {}, true }
+local function no_wholes(least, most) return { least - 1, most + 1, least + .5, nan, inf, 1e300, "1", {}, true } end
+
+local fields = {
+  ["retry.attempts"] = { { 1, 10 }, no_wholes(1, 10), WHOLE .. "1 to 10$" },
+  ["retry.on"] = {
+    { {}, { "resolve", "refused", "connect", "timeout", "tls", "reset", "overload" }, { 400, 503, 599 },
+      { "reset", "reset", 500, 500 } },
+    { 503, "reset", true, { reset = true }, { 503, on = 1 } }, "; allowed: a list of kinds and statuses$",
+  },
+  ["retry.backoff"] = { { {} }, { 1, "full", true, false }, "; allowed: a table$" },
+  ["retry.backoff.base"] = { { 1e-6, .5, 2 }, NO_SPANS, POSITIVE },
+  ["retry.backoff.max"] = { { .05, 3600 }, NO_SPANS, POSITIVE },
+  ["retry.backoff.jitter"] = { { "full", "equal", "decorrelated" }, { "none", 1, false, {} },
+    '; allowed: "full", "equal", "decorrelated"$' },
+  ["retry.budget"] = { { false, {} }, { 1, "x", true }, "; allowed: a table, or false for none$" },
+  ["retry.budget.share"] = { { 0, .5, 1 }, { -.1, 1.1, nan, inf, "1", false }, "; allowed: a number, 0 to 1$" },
+  ["retry.budget.floor"] = { { 0, 1000000 }, no_wholes(0, 1000000), WHOLE .. "0 to 1000000$" },
+  ["breaker.consecutive"] = { { 1, 1000000, false }, { 0, -1, 1.5, nan, 1e300 }, WHOLE .. "1 to 1000000$" },
+  ["breaker.failure_rate"] = { { .001, 1, false }, { 0, -.1, 1.1, nan, inf },
+    "; allowed: a number above 0, at most 1$" },
+  ["breaker.min_calls"] = { { 1, 1000000 }, no_wholes(1, 1000000), WHOLE .. "1 to 1000000$" },
+  ["breaker.window"] = { { .001, 86400 }, NO_SPANS, POSITIVE },
+  ["breaker.slow_after"] = { { .001, 1e9, false }, NO_SPANS, SPAN .. "$" },
+  ["breaker.slow_rate"] = { { .001, 1 }, NO_RATES, "; allowed: a number above 0, at most 1$" },
+  ["breaker.open_for"] = { { .001, 60 }, NO_SPANS, POSITIVE },
+  ["breaker.open_max"] = { { 5, 1e9 }, NO_SPANS, POSITIVE },
+  ["breaker.probes"] = { { 1, 1000 }, no_wholes(1, 1000), WHOLE .. "1 to 1000$" },
+}
+
+-- { retry = { backoff = { base = value } } } for "retry.backoff.base".
+local function nested(name, value)
+  local first, rest = name:match "^([^.]+)%.(.+)$"
+  return { [first or name] = rest and nested(rest, value) or value }
+end
+
+-- What the core knows to be wrong, and says.
+local CORES = {
+  { { retry = { on = { "gremlins" } } }, '^retry.on: resolve, refused, connect, timeout, tls, reset or overload, '
+    .. 'not "gremlins"$' },
+  { { retry = { on = { "reset", "protocol" } } }, 'not "protocol"$' },
+  { { retry = { on = { "" } } }, 'not ""$' },
+  { { retry = { backoff = { base = 3 } } }, "^retry.backoff.max: from 3 to 3600 s, not 2$" },
+  { { retry = { backoff = { max = .01 } } }, "^retry.backoff.max: from 0.05 to 3600 s, not 0.01$" },
+  { { retry = { backoff = { max = 3601 } } }, "^retry.backoff.max: from 0.05 to 3600 s, not 3601$" },
+  { { breaker = { window = 86401 } }, "^breaker.window: from 0.001 to 86400 s$" },
+  { { breaker = { window = .0009 } }, "^breaker.window: from 0.001 to 86400 s$" },
+  { { breaker = { open_for = .0009 } }, "^breaker.open_for: at least 0.001 s$" },
+  { { breaker = { open_for = 61 } }, "^breaker.open_max: not below open_for$" },
+}
 
 -- What both hawser.new and m:upstream take, for `make`, which takes a table of options.
 local function common(make)
@@ -39,6 +93,32 @@ local function common(make)
   it("takes reuse", function()
     for _, value in ipairs { "safe", "always", "never" } do make { reuse = value } end
     raises('^reuse is "sometimes"; allowed: "safe", "always", "never"$', function() make { reuse = "sometimes" } end)
+  end)
+
+  for name, cases in pairs(fields) do
+    it("takes " .. name, function()
+      for _, value in ipairs(cases[1]) do make(nested(name, value)) end
+      for _, value in ipairs(cases[2]) do
+        raises("^" .. name .. " is .*" .. cases[3], function() make(nested(name, value)) end)
+      end
+    end)
+  end
+
+  it("takes retry and breaker, or none", function()
+    for _, name in ipairs { "retry", "breaker" } do
+      make { [name] = false }
+      make { [name] = {} }
+      for _, value in ipairs { true, 3, "never", print } do
+        raises("^" .. name .. " is .*; allowed: a table, or false for none$", function() make { [name] = value } end)
+      end
+    end
+    raises("^breaker.consecutive is true; allowed: a number, or false for none$",
+      function() make { breaker = { consecutive = true } } end)
+    for _, value in ipairs { 399, 600, 503.5, nan, inf, true, {} } do
+      raises("^retry.on%[2%] is .*; allowed: a kind, or a status, 400 to 599$",
+        function() make { retry = { on = { "reset", value } } } end)
+    end
+    for _, case in ipairs(CORES) do raises(case[2], function() make(case[1]) end) end
   end)
 
   it("takes dns", function()
@@ -72,19 +152,26 @@ local function common(make)
     raises('^unknown option "limit"; did you mean "limits"%?$', function() make { limit = {} } end)
     raises('^unknown field of limits "conections"; did you mean "connections"%?$',
       function() make { limits = { conections = 1 } } end)
+    raises('^unknown field of retry "attemps"; did you mean "attempts"%?$',
+      function() make { retry = { attemps = 1 } } end)
+    raises('^unknown field of retry.backoff "whatever"; known: base, jitter, max$',
+      function() make { retry = { backoff = { whatever = 1 } } } end)
+    raises('^unknown field of retry.budget "flor"; did you mean "floor"%?$',
+      function() make { retry = { budget = { flor = 1 } } } end)
+    raises('^unknown field of breaker "probe"; did you mean "probes"%?$',
+      function() make { breaker = { probe = 1 } } end)
     raises('^unknown field of timeouts "whatever"; '
-      .. "known: connect, drain, idle, lifetime, queue, read, request, resolve, tls$",
+      .. "known: attempt, connect, drain, idle, lifetime, queue, read, request, resolve, tls$",
       function() make { timeouts = { whatever = 1 } } end)
     raises("^unknown option 1; known: ", function() make { "a value" } end)
     raises("^limits is 42; allowed: a table$", function() make { limits = 42 } end)
   end)
 
   it("refuses what later versions may bring", function()
-    for _, name in ipairs { "retry", "breaker", "h2", "balancer", "hedge", "outlier", "health", "warm",
+    for _, name in ipairs { "h2", "hedge", "outlier", "health", "warm",
       "affinity", "discover", "router", "scorer", "admission", "limiter", "metrics", "window_memory", "shared" } do
       raises('^unknown option "' .. name, function() make { [name] = {} } end)
     end
-    raises('^unknown field of timeouts "attempt', function() make { timeouts = { attempt = 1 } } end)
     raises('^unknown field of limits "streams"', function() make { limits = { streams = 1 } } end)
   end)
 end
@@ -186,6 +273,13 @@ describe("m:upstream", function()
     raises("this build speaks no HTTP/2", function() make { peers = { "h2c://127.0.0.1" } } end)
   end)
 
+  it("takes balancer", function()
+    for _, name in ipairs { "least_request", "round_robin", "weighted", "random", "peak_ewma" } do
+      make { balancer = name }
+    end
+    raises('^balancer is "nearest"; allowed: "least_request", ', function() make { balancer = "nearest" } end)
+  end)
+
   it("takes protocol and setup", function()
     make { peers = { "unix:/nowhere" }, protocol = "http1" }
     make { peers = { "tcp://127.0.0.1:1" }, setup = print }
@@ -235,6 +329,7 @@ describe("a request", function()
       { "timeout", "a number of seconds above 0", { 0, -1, nan, inf, -inf, 1e300, "1", {}, true } },
       { "stream", "true or false", { 1, "yes", {} } },
       { "idempotent", "true or false", { 1, "yes", {} } },
+      { "retry", "a table, or false for none", { 3, "never", true, print } },
       { "max_body", "a whole number", { 0, -1, .5, nan, inf, 1e300, "1", true } },
       { "redirects", "a whole number, 0", { -1, .5, nan, 101, "1", true } },
       { "headers", "a table", { 1, "accept: x", true, print } },
@@ -256,7 +351,7 @@ describe("a request", function()
     raises('^unknown option "header"; did you mean "headers"%?$', function() api:get("/", { header = {} }) end)
     raises('^unknown option "method"; known: ', function() api:get("/", { method = "GET" }) end)
     raises("^unknown option 1; known: ", function() api:get("/", { "x" }) end)
-    for _, name in ipairs { "retry", "priority", "key", "hedge" } do
+    for _, name in ipairs { "priority", "key", "hedge" } do
       raises('^unknown option "' .. name, function() api:get("/", { [name] = true }) end)
     end
   end)

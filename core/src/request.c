@@ -611,6 +611,21 @@ static int check(hws_upstream_t *upstream, const hws_request_options_t *options,
     return HWS_OK;
 }
 
+static int copy_retry(const hws_retry_options_t *given, hws_retry_options_t **out, hws_error_t *why)
+{
+    int rc;
+
+    *out = NULL;
+    if (given == NULL)
+        return HWS_OK;
+    if ((rc = hws_retry_options_check(given, why)) != HWS_OK)
+        return rc;
+    if ((*out = hws_alloc(sizeof(**out))) == NULL)
+        return HWS_ERR_NOMEM;
+    **out = *given;
+    return HWS_OK;
+}
+
 /* Copies what the message needs into the request's own store. */
 static int store_message(hws_request_t *request, const hws_request_options_t *options)
 {
@@ -661,7 +676,9 @@ int hws_request_start(hws_upstream_t *upstream, const hws_request_options_t *opt
         return rc;
     if ((request = hws_slab_take(&upstream->manager->requests)) == NULL)
         return HWS_ERR_NOMEM;
-    if ((rc = store_message(request, options)) != HWS_OK) {
+    if ((rc = copy_retry(options->retry, &request->call.retry, why)) != HWS_OK ||
+        (rc = store_message(request, options)) != HWS_OK) {
+        hws_free(request->call.retry);
         hws_slab_give(&upstream->manager->requests, request);
         return rc;
     }

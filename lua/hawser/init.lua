@@ -18,6 +18,7 @@ local helpers = {
   attach = loop.attach,
   check_manager = options.manager,
   check_upstream = options.upstream,
+  check_request = options.request,
   check_tls = options.starttls,
   json = json.encode,
   produce = require("hawser.producer").run,

@@ -406,6 +406,14 @@ function options.starttls(value)
   return checked(tls, value, "the table of options")
 end
 
+local check_request = fields { retry = retry }
+
+--- @param value table|false the option `retry` of a request
+--- @return table? checked as that of an upstream is: { retry = }, string? message
+function options.request(value)
+  return checked(check_request, { retry = value }, "the table of options")
+end
+
 local check_acquire = fields { timeout = seconds }
 
 --- The options of api:with and api:acquire: raises at the caller of the function that calls this.

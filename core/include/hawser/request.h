@@ -21,6 +21,7 @@ typedef struct {
     hws_idempotent_t idempotent; /* AUTO: by method and Idempotency-Key */
     hws_time_t timeout;          /* 0: timeouts.request; HWS_NEVER: none */
     size_t max_body;             /* 0: limits.body; of a body that is not streamed */
+    const hws_retry_options_t *retry; /* copied; NULL: those of the upstream, whose budget pays */
 
     /* Once: there is a response, or an error. */
     void (*on_done)(hws_request_t *request, void *user);
