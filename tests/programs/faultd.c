@@ -22,6 +22,8 @@
  *
  *     /ok                  200, "ok"
  *     /status/N            that status; a body unless 204 or 304
+ *     /first/N/HOW/KEY     the first N requests under KEY get that status, or "rst", "fin" or
+ *                          "never"; the others 200. /S behind it: with Retry-After: S
  *     /bytes/N             a body of N bytes 'x', Content-Length
  *     /chunked/N/SIZE      N chunks of SIZE bytes 'x', chunk extensions on each
  *     /trailers            "ok" chunked, then the trailers X-Sum and X-Second

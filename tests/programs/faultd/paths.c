@@ -445,9 +445,33 @@ static void split(client_t *client, const request_t *request)
     after_raw(client, request->arguments[1]);
 }
 
+static void first(client_t *client, const request_t *request)
+{
+    const char *how = request->arguments[1];
+    const char *key = request->arguments[2];
+
+    seen_add("FIRST", key);
+    if (seen_count("FIRST", key) > number(request, 0)) {
+        ok(client, request);
+    } else if (strcmp(how, "rst") == 0) {
+        rst_now(client, request);
+    } else if (strcmp(how, "fin") == 0) {
+        fin_now(client, request);
+    } else if (strcmp(how, "never") == 0) {
+        never(client, request);
+    } else {
+        say_status(client, request, number(request, 1));
+        if (request->arguments[3][0] != '\0')
+            say_line(client, "Retry-After: %s\r\n", request->arguments[3]);
+        say_line(client, "Content-Length: 5\r\n\r\n");
+        say_body(client, request, "first", 5);
+    }
+}
+
 const behaviour_t paths[] = {
     {"/ok", ok, AT_END},
     {"/status", status, AT_END},
+    {"/first", first, AT_END},
     {"/bytes", bytes, AT_END},
     {"/chunked", chunked, AT_END},
     {"/trailers", trailers, AT_END},
