@@ -8,6 +8,8 @@
 #include <hawser/loop.h>
 #include <hawser/manager.h>
 #include <hawser/message.h>
+#include <hawser/metrics.h>
+#include <hawser/operations.h>
 #include <hawser/policy.h>
 #include <hawser/request.h>
 #include <hawser/retry.h>

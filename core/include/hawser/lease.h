@@ -11,6 +11,8 @@ typedef struct hws_lease hws_lease_t;
 typedef struct {
     hws_time_t timeout; /* of the acquisition, dial and setup included; 0: timeouts.request */
     bool connect_only;  /* end when a connection is ready, leave it pooled (any protocol) */
+    hws_peer_t *peer;   /* one of the upstream's: no other will do; NULL: any */
+    const hws_retry_options_t *retry; /* copied; NULL: the upstream's */
     /* Once: acquired, or an error. */
     void (*on_done)(hws_lease_t *lease, void *user);
     /* After hws_lease_read() said HWS_AGAIN: it would say something else now. */

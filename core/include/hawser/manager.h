@@ -17,6 +17,7 @@
 
 typedef struct hws_manager hws_manager_t;
 typedef struct hws_upstream hws_upstream_t;
+typedef struct hws_peer hws_peer_t;
 
 /* Hard caps, each at least 1. A dial that one of the connection caps blocks first closes the least
  * recently used idle connection counted by it; only then does its request queue. */
@@ -134,7 +135,8 @@ typedef struct {
     uint64_t replayed;   /* went again, uncounted, because a reused connection was dead */
     uint64_t retried;    /* attempts that followed a failed one, counted ones */
     uint64_t refused[HWS_RETRY_COUNT]; /* failed attempts that none followed, by the reason */
-    uint64_t policy_errors;            /* of scripted policies: the built-in ones decided */
+    uint64_t opened;                   /* how often a breaker opened */
+    uint64_t policy_errors;            /* faults of scripted policies */
     uint64_t requests;                 /* begun: requests and acquisitions */
     uint64_t ok;                       /* ended well; a lease when it is released */
     uint64_t failed;                   /* ended with an error, cancelled ones included */
@@ -149,6 +151,7 @@ typedef struct {
     hws_retry_options_t retry;
     const hws_tls_options_t *tls; /* NULL: the defaults */
     const hws_dns_options_t *dns; /* NULL: the defaults */
+    bool metrics;                 /* true: gathers what metrics.h gives */
     bool has_seed;
     uint64_t seed; /* repeats every decision; without it, the system's entropy */
     /* Told only what hws_manager_listen() asked for; may be NULL. */

@@ -76,6 +76,18 @@ HWS_API void hws_upstream_stats(const hws_upstream_t *upstream, hws_stats_t *out
 /* What the upstream was made or last updated with (peers and name excluded). */
 HWS_API void hws_upstream_settings(const hws_upstream_t *upstream, hws_upstream_options_t *out);
 
+/* X(symbol, word) */
+#define HWS_PEER_STATE_LIST(X)                                                                     \
+    X(HEALTHY, "healthy")                                                                          \
+    X(UNHEALTHY, "unhealthy") /* its breaker is open */                                            \
+    X(DRAINING, "draining")   /* it takes nothing new: its upstream drains, or it was removed */
+
+#define HWS_PEER_STATE_ENUM(symbol, word) HWS_PEER_##symbol,
+typedef enum { HWS_PEER_STATE_LIST(HWS_PEER_STATE_ENUM) HWS_PEER_STATE_COUNT } hws_peer_state_t;
+#undef HWS_PEER_STATE_ENUM
+
+HWS_API const char *hws_peer_state_name(hws_peer_state_t state);
+
 /* One peer as it stands now; strings last until the loop next runs. */
 typedef struct {
     const char *id;
@@ -86,9 +98,16 @@ typedef struct {
     uint32_t in_flight;   /* exchanges on it */
     uint32_t connections; /* open and dialling */
     uint32_t idle;
-    uint64_t answered; /* whole responses so far; the two quantiles are of their latencies */
-    hws_time_t p50;    /* from sending to the response's end, to 1 %; 0 while there is none */
+    uint64_t answered;  /* whole responses so far, streamed ones aside */
+    hws_time_t latency; /* of them, from sending to the end, an average that fades; 0: unknown */
+    hws_time_t p50;     /* of those of the last 30 to 60 s, to 1 %; 0 while there is none */
     hws_time_t p99;
+    double success_rate; /* of attempts of late, 0 to 1 */
+    double score;        /* 0 to 1 */
+    hws_peer_state_t state;
+    hws_breaker_state_t breaker;
+    hws_time_t since; /* when its breaker came into that state */
+    uint64_t opened;  /* how often that opened */
 } hws_peer_view_t;
 
 HWS_API size_t hws_upstream_peer_count(const hws_upstream_t *upstream);
