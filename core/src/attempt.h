@@ -5,6 +5,7 @@
 #include "policy/breaker.h"
 #include "policy/retry.h"
 
+#include <hawser/manager.h>
 #include <hawser/script.h>
 
 typedef struct {

@@ -308,7 +308,9 @@ bool hws_call_goes_again(hws_call_t *call, bool is_replayable, hws_time_t retry_
                            call->attempts.charged, verdict.delay, now);
     call->state = HWS_CALL_WAITING;
     call->is_fresh_only = false;
-    call->avoid = attempt->peer == NULL || attempt->peer->pool.is_retired ? NULL : attempt->peer;
+    call->avoid = attempt->peer;
+    if (call->bound_to != NULL || (call->avoid != NULL && call->avoid->pool.is_retired))
+        call->avoid = NULL;
     call->again_at = now + verdict.delay;
     hws_loop_set_timer(loop_of(call), &call->timer, call->again_at);
     return true;

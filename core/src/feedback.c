@@ -5,11 +5,15 @@
 #include "upstream.h"
 
 /* Told when it has changed, as the state that it is in now. */
-static void tell_breaker(const hws_peer_t *peer, hws_time_t now)
+static void tell_breaker(hws_peer_t *peer, hws_time_t now)
 {
     hws_upstream_t *upstream = peer->upstream;
     hws_breaker_state_t state = hws_breaker_state(&peer->breaker, &upstream->breaker, now);
 
+    if (state == HWS_BREAKER_OPEN) {
+        peer->opened++;
+        upstream->stats.opened++;
+    }
     hws_manager_tell(upstream->manager, HWS_EVENT_BREAKER, upstream->name, peer->id,
                      hws_breaker_state_name(state), 0, now);
     /* Who waits may have nobody left to hope for. */
@@ -105,11 +109,32 @@ void hws_feedback_answered(hws_call_t *call, uint32_t status, hws_time_t now)
     report(call->peer, &attempt->permit, &end, now);
 }
 
+/* Of an attempt that came to no peer the upstream keeps how long it waited. */
+static void measure(const hws_call_t *call, const hws_attempt_t *attempt)
+{
+    hws_upstream_t *upstream = call->upstream;
+    hws_metrics_t **metrics = &upstream->metrics;
+    hws_phase_t end = HWS_PHASE_COUNT;
+
+    if (!upstream->manager->is_measuring)
+        return;
+    if (attempt->phase != HWS_PHASE_QUEUE)
+        metrics = &call->peer->pool.metrics;
+    if (*metrics == NULL && (*metrics = hws_metrics_create(upstream->manager->since)) == NULL)
+        return;
+    if (call->is_lease)
+        end = HWS_PHASE_SEND;
+    else if (attempt->is_reported)
+        end = HWS_PHASE_BODY;
+    hws_metrics_attempt(*metrics, attempt->spans, attempt->phase, end);
+}
+
 void hws_feedback_end(hws_call_t *call, hws_attempt_t *attempt, hws_time_t now)
 {
     hws_peer_t *peer = call->peer;
     end_t end;
 
+    measure(call, attempt);
     if (!call->is_counted)
         return;
     call->is_counted = false;
@@ -120,7 +145,9 @@ void hws_feedback_end(hws_call_t *call, hws_attempt_t *attempt, hws_time_t now)
         report(peer, &attempt->permit, &end, now);
     if (end.result.outcome == HWS_OUTCOME_SUCCESS && attempt->status != 0 &&
         !attempt->is_reported) {
-        hws_histogram_record(&peer->latency, (uint64_t)end.result.latency);
+        peer->answered++;
+        if (peer->pool.metrics != NULL)
+            hws_histogram_record(&peer->pool.metrics->total, (uint64_t)end.result.latency);
         hws_recent_record(&peer->recent, (uint64_t)end.result.latency, now);
     }
     tell_done(peer->upstream, &end, now);
@@ -128,6 +155,10 @@ void hws_feedback_end(hws_call_t *call, hws_attempt_t *attempt, hws_time_t now)
 
 void hws_feedback_dial_begins(hws_peer_t *peer, hws_permit_t *permit, hws_time_t now)
 {
+    hws_manager_t *manager = peer->upstream->manager;
+
+    if (manager->is_measuring && peer->pool.metrics == NULL)
+        peer->pool.metrics = hws_metrics_create(manager->since);
     take_permit(peer, permit, now);
     peer->candidate.in_flight++;
 }
@@ -143,7 +174,33 @@ void hws_feedback_dial_ends(hws_peer_t *peer, hws_permit_t *permit, int code, hw
                                                       : hws_outcome_of(code, phase, 0)}};
 
     peer->candidate.in_flight--;
+    peer->has_failed = code != HWS_OK && hws_error_kind(code) != HWS_KIND_CLOSED;
     report(peer, permit, &end, now);
     if (code != HWS_OK)
         tell_done(peer->upstream, &end, now);
+}
+
+void hws_feedback_observe(hws_peer_t *peer, hws_outcome_class_t outcome, hws_time_t latency,
+                          hws_time_t now)
+{
+    hws_permit_t permit;
+    end_t end = {.outcome = {.peer = peer,
+                             .latency = latency,
+                             .retry_after = HWS_RETRY_AFTER_NONE,
+                             .is_ok = outcome == HWS_OUTCOME_SUCCESS},
+                 .result = {.outcome = outcome, .latency = latency}};
+
+    take_permit(peer, &permit, now);
+    report(peer, &permit, &end, now);
+}
+
+void hws_feedback_force(hws_peer_t *peer, hws_breaker_force_t force, hws_time_t now)
+{
+    const hws_breaker_options_t *options = &peer->upstream->breaker;
+    hws_breaker_state_t before = hws_breaker_state(&peer->breaker, options, now);
+
+    hws_breaker_force(&peer->breaker, force, now);
+    if (hws_breaker_state(&peer->breaker, options, now) != before)
+        tell_breaker(peer, now);
+    hws_upstream_tidy(peer->upstream);
 }

@@ -17,5 +17,10 @@ void hws_feedback_end(hws_call_t *call, hws_attempt_t *attempt, hws_time_t now);
 void hws_feedback_dial_begins(hws_peer_t *peer, hws_permit_t *permit, hws_time_t now);
 void hws_feedback_dial_ends(hws_peer_t *peer, hws_permit_t *permit, int code, hws_phase_t phase,
                             hws_time_t now);
+/* Somebody else saw how the peer does; `latency` 0: not known. */
+void hws_feedback_observe(hws_peer_t *peer, hws_outcome_class_t outcome, hws_time_t latency,
+                          hws_time_t now);
+/* Somebody orders its breaker. */
+void hws_feedback_force(hws_peer_t *peer, hws_breaker_force_t force, hws_time_t now);
 
 #endif

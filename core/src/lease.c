@@ -547,6 +547,7 @@ int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *optio
     hws_time_t now = hws_loop_recent(upstream->manager->loop);
     hws_time_t span =
         options->timeout != 0 ? options->timeout : upstream->owner.rules.timeouts.request;
+    hws_retry_options_t *retry = NULL;
     hws_lease_t *lease;
     int rc;
 
@@ -558,11 +559,20 @@ int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *optio
     if (!upstream->owner.rules.is_raw && !options->connect_only)
         return hws_explain(why, HWS_ERR_UNSUPPORTED, "upstream %.60s speaks http: no raw leases",
                            upstream->name);
+    if (options->retry != NULL) {
+        if ((retry = hws_alloc(sizeof(*retry))) == NULL)
+            return HWS_ERR_NOMEM;
+        *retry = *options->retry;
+    }
     rc = make(upstream, span == HWS_NEVER || span > HWS_NEVER - now ? HWS_NEVER : now + span, false,
               now, &lease);
-    if (rc != HWS_OK)
+    if (rc != HWS_OK) {
+        hws_free(retry);
         return rc;
+    }
     lease->options = *options;
+    lease->call.retry = retry;
+    hws_call_bind(&lease->call, options->peer);
     lease->call.is_connect_only = options->connect_only;
     if ((rc = hws_call_seek(&lease->call, now)) != HWS_OK)
         break_off(lease, rc, NULL, now);

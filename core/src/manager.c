@@ -92,7 +92,8 @@ void hws_manager_options_init(hws_manager_options_t *options)
                                                     .idle = HWS_S(300),
                                                     .lifetime = HWS_S(1800),
                                                     .drain = HWS_S(30)},
-                                       .reuse = HWS_REUSE_SAFE};
+                                       .reuse = HWS_REUSE_SAFE,
+                                       .metrics = true};
     hws_breaker_options_init(&options->breaker);
     hws_retry_options_init(&options->retry);
 }
@@ -214,6 +215,8 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
     manager->reuse = options->reuse;
     manager->breaker = options->breaker;
     manager->retry = options->retry;
+    manager->is_measuring = options->metrics;
+    manager->since = hws_loop_now(loop);
     hws_tunnels_init(&manager->tunnels, loop);
     hws_sessions_init(&manager->sessions, HWS_SESSIONS_MAX, names_seed, hws_tls_session_free);
     manager->on_event = options->on_event;
@@ -283,6 +286,7 @@ static void tidy(hws_deferred_t *deferred)
     drop_tls(manager);
     hws_lookup_release(manager->lookup);
     hws_free(manager->dns_options);
+    hws_metrics_destroy(manager->metrics);
     hws_slab_dispose(&manager->requests);
     hws_slab_dispose(&manager->leases);
     manager->loop->managers--;
@@ -438,9 +442,27 @@ void hws_manager_give_slot(hws_manager_t *manager)
 {
     assert(manager->connections > 0);
     manager->connections--;
+    manager->pools.is_crowded = manager->connections > manager->max_connections;
     hws_manager_note_room(manager);
     if (is_drained(manager))
         hws_manager_tidy(manager);
+}
+
+int hws_manager_set_max(hws_manager_t *manager, uint32_t max_connections, hws_error_t *why,
+                        hws_time_t now)
+{
+    hws_list_t *oldest;
+    int rc = check_size("max_connections", max_connections, 0, MAX_CONNECTIONS_MAX, why);
+
+    if (rc != HWS_OK)
+        return rc;
+    manager->max_connections = max_connections > 0 ? max_connections : default_connections();
+    while (manager->connections > manager->max_connections &&
+           (oldest = hws_list_last(&manager->pools.idle)) != NULL)
+        hws_connection_close(HWS_CONTAINER(oldest, hws_connection_t, idle_link), HWS_CLOSE_SURPLUS,
+                             HWS_ERR_CLOSED, now);
+    manager->pools.is_crowded = manager->connections > manager->max_connections;
+    return HWS_OK;
 }
 
 static hws_upstream_t *starving(hws_list_t *link)
@@ -701,12 +723,73 @@ void hws_stats_add(hws_stats_t *sum, const hws_stats_t *stats)
     for (i = 0; i < HWS_RETRY_COUNT; i++)
         sum->refused[i] += stats->refused[i];
     sum->retried += stats->retried;
+    sum->opened += stats->opened;
     sum->policy_errors += stats->policy_errors;
     sum->reused += stats->reused;
     sum->replayed += stats->replayed;
     sum->requests += stats->requests;
     sum->ok += stats->ok;
     sum->failed += stats->failed;
+}
+
+static uint32_t saturated(uint32_t a, uint32_t b)
+{
+    return a < UINT32_MAX - b ? a + b : UINT32_MAX;
+}
+
+/* Adds what is no counter and not measured. */
+static void add_gauges(const hws_list_t *upstreams, hws_metrics_snapshot_t *out, hws_time_t now)
+{
+    HWS_LIST_EACH(link, upstreams) {
+        hws_upstream_t *upstream = HWS_CONTAINER(link, hws_upstream_t, link);
+        hws_budget_options_t *budget = &upstream->retry.budget;
+
+        out->queue_limit = saturated(out->queue_limit, upstream->owner.rules.limits.pending);
+        out->budget_left =
+            saturated(out->budget_left, hws_budget_left(&upstream->budget, budget, now));
+        HWS_LIST_EACH(peer_link, &upstream->peers.list) {
+            const hws_peer_t *peer = HWS_CONTAINER(peer_link, const hws_peer_t, link);
+
+            out->breakers[hws_breaker_state(&peer->breaker, &upstream->breaker, now)]++;
+        }
+    }
+}
+
+void hws_manager_metrics(const hws_manager_t *manager, hws_metrics_snapshot_t *out)
+{
+    hws_time_t now = hws_loop_now(manager->loop);
+    hws_metrics_t *sum = NULL;
+
+    *out = (hws_metrics_snapshot_t){.queue_limit = 0};
+    hws_manager_stats(manager, &out->stats);
+    add_gauges(&manager->upstreams, out, now);
+    if (manager->is_measuring)
+        sum = hws_metrics_create(manager->since);
+    if (sum == NULL)
+        return;
+    HWS_LIST_EACH(link, &manager->upstreams)
+        hws_upstream_measure(HWS_CONTAINER(link, hws_upstream_t, link), sum, now);
+    HWS_LIST_EACH(link, &manager->closed)
+        hws_upstream_measure(HWS_CONTAINER(link, hws_upstream_t, link), sum, now);
+    if (manager->metrics != NULL)
+        hws_metrics_merge(sum, manager->metrics, now);
+    hws_metrics_read(sum, now, &out->traffic);
+    hws_metrics_destroy(sum);
+}
+
+size_t hws_manager_names(const hws_manager_t *manager, char *room, size_t size)
+{
+    size_t used = 0;
+
+    HWS_LIST_EACH(link, &manager->upstreams) {
+        const hws_upstream_t *upstream = HWS_CONTAINER(link, const hws_upstream_t, link);
+        size_t length = strlen(upstream->name) + 1;
+
+        if (used + length <= size)
+            memcpy(room + used, upstream->name, length);
+        used += length;
+    }
+    return used;
 }
 
 uint32_t hws_manager_max_connections(const hws_manager_t *manager)
@@ -726,8 +809,8 @@ hws_upstream_t *hws_manager_find(const hws_manager_t *manager, hws_slice_t name)
     return link != NULL ? HWS_CONTAINER(link, hws_upstream_t, by_name) : NULL;
 }
 
-static int make_origin(hws_manager_t *manager, hws_slice_t origin, hws_upstream_t **out,
-                       hws_error_t *why)
+int hws_manager_make_origin(hws_manager_t *manager, hws_slice_t origin, hws_upstream_t **out,
+                            hws_error_t *why)
 {
     hws_peer_options_t peer = {.url = origin};
     hws_upstream_options_t options;
@@ -797,7 +880,7 @@ int hws_manager_origin(hws_manager_t *manager, hws_slice_t url, hws_upstream_t *
         (memcmp(origin.data, "tcp://", 6) == 0 || memcmp(origin.data, "tls://", 6) == 0))
         return hws_explain(why, HWS_ERR_UNSUPPORTED, "%.6s has no requests: acquire a lease",
                            origin.data);
-    if (found == NULL && (rc = make_origin(manager, origin, &found, why)) != HWS_OK)
+    if (found == NULL && (rc = hws_manager_make_origin(manager, origin, &found, why)) != HWS_OK)
         return rc;
     *upstream = found;
     if (fragment != NULL)

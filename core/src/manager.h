@@ -58,7 +58,10 @@ struct hws_manager {
     bool is_draining;
     bool is_destroyed; /* goes with its last upstream */
     hws_drain_t drain;
-    hws_stats_t gone; /* counters of upstreams that were freed */
+    hws_stats_t gone;       /* counters of upstreams that were freed */
+    hws_metrics_t *metrics; /* likewise; or NULL */
+    hws_time_t since;       /* when its seconds began */
+    bool is_measuring;
 };
 
 /* Whether nobody waits for a place who comes before the upstream of `starved_link`. */
@@ -73,6 +76,9 @@ void hws_manager_note_room(hws_manager_t *manager);
  * connection at all. */
 void hws_manager_serve_poor(hws_manager_t *manager, const hws_list_t *starved_link, hws_time_t now);
 void hws_manager_give_slot(hws_manager_t *manager);
+/* As the option max_connections. Idle ones beyond it close now, others when they are handed back. */
+int hws_manager_set_max(hws_manager_t *manager, uint32_t max_connections, hws_error_t *why,
+                        hws_time_t now);
 /* The system has no descriptor left: fewer connections for a while. True when waiting helps. */
 bool hws_manager_out_of_files(hws_manager_t *manager, hws_time_t now);
 /* Tells an event if anybody listens. */
@@ -92,6 +98,10 @@ int hws_drain_begin(hws_drain_t *drain, hws_manager_t *manager, const char *name
                     void (*on_done)(void *user, int status), void *user);
 /* Ends a drain: its on_done is called at the next rest. Harmless when there is none. */
 void hws_drain_over(hws_drain_t *drain, hws_manager_t *manager, const char *name, int status);
+
+/* The upstream of `origin`, which has none yet; it goes when nobody uses it. */
+int hws_manager_make_origin(hws_manager_t *manager, hws_slice_t origin, hws_upstream_t **out,
+                            hws_error_t *why);
 
 /* Its own configuration of TLS, made when first needed; held for the caller. It outlives upstreams:
  * those made behind the scenes come and go, and what can be resumed is kept by configuration. */

@@ -336,7 +336,6 @@ void hws_peer_destroy(hws_peer_t *peer)
         return;
     assert(peer->holds == 0 && peer->pool.in_flight == 0 && !hws_list_is_linked(&peer->link));
     hws_pool_dispose(&peer->pool);
-    hws_histogram_dispose(&peer->latency);
     hws_recent_dispose(&peer->recent);
     hws_watch_stop(&peer->watch);
     hws_lookup_release(peer->lookup);

@@ -3,7 +3,6 @@
 #define HWS_PEER_H
 
 #include "io/address.h"
-#include "observe/histogram.h"
 #include "observe/recent.h"
 #include "policy/balancer.h"
 #include "policy/breaker.h"
@@ -41,9 +40,11 @@ struct hws_peer {
     hws_candidate_t candidate; /* for balancers: its weight, its load */
     hws_breaker_t breaker;
     hws_score_t score;
-    uint32_t holds;          /* calls and attempts that point here */
-    hws_histogram_t latency; /* of whole responses, from sending, in us */
-    hws_recent_t recent;     /* the same, of late */
+    uint32_t holds;      /* calls and attempts that point here */
+    uint64_t answered;   /* whole responses */
+    hws_recent_t recent; /* their latencies of late, from sending, in us */
+    uint64_t opened;     /* how often its breaker did */
+    bool has_failed;     /* the last dial */
 };
 
 static inline hws_peer_t *hws_peer_of(hws_pool_t *pool)

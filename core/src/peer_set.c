@@ -177,8 +177,24 @@ void hws_peer_set_reap(hws_peer_set_t *set)
         if (peer->holds > 0 || peer->pool.open > 0 || peer->pool.dialing > 0)
             continue;
         hws_list_remove(&peer->link);
-        hws_peer_destroy(peer);
+        hws_upstream_bury(peer);
     }
+}
+
+double hws_peer_set_latency_beside(const hws_peer_set_t *set, const hws_peer_t *peer)
+{
+    double sum = 0;
+    uint32_t count = 0;
+
+    HWS_LIST_EACH(link, &set->list) {
+        const hws_peer_t *other = peer_of(link);
+
+        if (other == peer || other->score.latency <= 0)
+            continue;
+        sum += other->score.latency;
+        count++;
+    }
+    return count > 0 ? sum / count : 0;
 }
 
 /* ---- who is to serve ---- */

@@ -50,6 +50,8 @@ hws_peer_t *hws_peer_set_pick(hws_upstream_t *upstream, hws_call_t *call, bool m
 bool hws_peer_set_may_try(hws_upstream_t *upstream, const hws_call_t *call, hws_time_t now);
 /* When one may, from now; HWS_NEVER: nobody knows. */
 hws_time_t hws_peer_set_retry_in(hws_upstream_t *upstream, const hws_call_t *call, hws_time_t now);
+/* The mean latency of all but `peer`, in us; 0: nobody's is known. */
+double hws_peer_set_latency_beside(const hws_peer_set_t *set, const hws_peer_t *peer);
 /* The idle connection unused for longest, of all but the removed peers, or NULL. */
 hws_connection_t *hws_peer_set_oldest_idle(const hws_peer_set_t *set);
 

@@ -3,6 +3,8 @@
 #include "dispatch.h"
 #include "opening.h"
 
+#include <hawser/operations.h>
+
 #include <assert.h>
 #include <string.h>
 
@@ -425,6 +427,13 @@ static void trim(hws_upstream_t *upstream, hws_time_t now)
         hws_connection_close(oldest, HWS_CLOSE_SURPLUS, HWS_ERR_CLOSED, now);
 }
 
+void hws_upstream_set_limits(hws_upstream_t *upstream, const hws_limits_t *limits, hws_time_t now)
+{
+    upstream->owner.rules.limits = *limits;
+    trim(upstream, now);
+    hws_dispatch_serve(upstream, now);
+}
+
 /* Nobody is left whom they could wait for. */
 static void dismiss_queue(hws_upstream_t *upstream, hws_time_t now)
 {
@@ -603,11 +612,34 @@ void hws_upstream_tidy(hws_upstream_t *upstream)
     hws_loop_defer(upstream->manager->loop, &upstream->tidy);
 }
 
+void hws_upstream_bury(hws_peer_t *peer)
+{
+    hws_upstream_t *upstream = peer->upstream;
+
+    hws_metrics_bequeath(peer->pool.metrics, &upstream->metrics,
+                         hws_loop_now(upstream->manager->loop));
+    peer->pool.metrics = NULL;
+    hws_peer_destroy(peer);
+}
+
+static void bury_all(hws_list_t *peers)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(peers)) != NULL) {
+        hws_list_remove(link);
+        hws_upstream_bury(peer_of(link));
+    }
+}
+
 static void free_upstream(hws_upstream_t *upstream)
 {
     hws_manager_t *manager = upstream->manager;
 
     hws_stats_add(&manager->gone, &upstream->stats);
+    bury_all(&upstream->peers.list);
+    bury_all(&upstream->peers.removed);
+    hws_metrics_bequeath(upstream->metrics, &manager->metrics, hws_loop_now(manager->loop));
     hws_list_remove(&upstream->link);
     hws_list_remove(&upstream->starved_link);
     hws_list_remove(&upstream->tidy.link);
@@ -721,26 +753,68 @@ size_t hws_upstream_peer_count(const hws_upstream_t *upstream)
     return upstream->peers.count;
 }
 
-void hws_upstream_peer(const hws_upstream_t *upstream, size_t index, hws_peer_view_t *out)
+static hws_peer_t *peer_at(const hws_upstream_t *upstream, size_t index)
 {
     hws_list_t *link = upstream->peers.list.next;
-    const hws_peer_t *peer;
 
     assert(index < upstream->peers.count);
     while (index-- > 0)
         link = link->next;
-    peer = peer_of(link);
-    *out = (hws_peer_view_t){.id = peer->id,
-                             .address = peer->address_text,
-                             .locality = peer->locality,
-                             .weight = peer->candidate.weight,
-                             .priority = peer->candidate.priority,
-                             .in_flight = peer->pool.in_flight,
-                             .connections = peer->pool.open + peer->pool.dialing,
-                             .idle = peer->pool.idle,
-                             .answered = peer->latency.count,
-                             .p50 = (hws_time_t)hws_histogram_quantile(&peer->latency, 0.5),
-                             .p99 = (hws_time_t)hws_histogram_quantile(&peer->latency, 0.99)};
+    return peer_of(link);
+}
+
+void hws_upstream_peer(const hws_upstream_t *upstream, size_t index, hws_peer_view_t *out)
+{
+    hws_peer_view(peer_at(upstream, index), out);
+}
+
+/* ---- metrics ---- */
+
+static void add_metrics(const hws_list_t *peers, hws_metrics_t *sum, hws_time_t now)
+{
+    HWS_LIST_EACH(link, peers) {
+        hws_metrics_t *metrics = peer_of(link)->pool.metrics;
+
+        if (metrics != NULL)
+            hws_metrics_merge(sum, metrics, now);
+    }
+}
+
+void hws_upstream_measure(const hws_upstream_t *upstream, hws_metrics_t *sum, hws_time_t now)
+{
+    add_metrics(&upstream->peers.list, sum, now);
+    add_metrics(&upstream->peers.removed, sum, now);
+    if (upstream->metrics != NULL)
+        hws_metrics_merge(sum, upstream->metrics, now);
+}
+
+void hws_upstream_metrics(const hws_upstream_t *upstream, hws_metrics_snapshot_t *out)
+{
+    hws_time_t now = hws_loop_now(upstream->manager->loop);
+    hws_budget_t budget = upstream->budget; /* which moves on when it is asked */
+    hws_metrics_t *sum = NULL;
+
+    *out = (hws_metrics_snapshot_t){.queue_limit = upstream->owner.rules.limits.pending};
+    hws_upstream_stats(upstream, &out->stats);
+    out->budget_left = hws_budget_left(&budget, &upstream->retry.budget, now);
+    HWS_LIST_EACH(link, &upstream->peers.list)
+        out->breakers[hws_breaker_state(&peer_of(link)->breaker, &upstream->breaker, now)]++;
+    if (upstream->manager->is_measuring)
+        sum = hws_metrics_create(upstream->manager->since);
+    if (sum == NULL)
+        return;
+    hws_upstream_measure(upstream, sum, now);
+    hws_metrics_read(sum, now, &out->traffic);
+    hws_metrics_destroy(sum);
+}
+
+void hws_upstream_traffic(const hws_upstream_t *upstream, size_t index, hws_traffic_t *out)
+{
+    hws_metrics_t *metrics = peer_at(upstream, index)->pool.metrics;
+
+    *out = (hws_traffic_t){.exchanges = {.total = 0}};
+    if (metrics != NULL)
+        hws_metrics_read(metrics, hws_loop_now(upstream->manager->loop), out);
 }
 
 void hws_upstream_check(const hws_upstream_t *upstream)

@@ -28,7 +28,7 @@ struct hws_upstream {
     uint32_t holds; /* by handles */
     bool is_implicit;
     bool is_closed;
-    bool is_cutting; /* every call is being ended: nothing is begun for those still there */
+    bool is_cutting; /* calls are being ended: nothing is begun for those still there */
     hws_tls_options_t *tls_options; /* its own; NULL: the manager's */
     hws_tls_config_t *tls;          /* NULL while nothing has needed one */
     hws_dns_options_t *dns_options; /* its own; NULL: the manager's */
@@ -42,6 +42,8 @@ struct hws_upstream {
     hws_retry_options_t retry;
     hws_budget_t budget; /* of retries */
     hws_stats_t stats;   /* the counters; gauges are filled in when asked */
+    hws_metrics_t
+        *metrics; /* of attempts that came to no peer, and of peers that are gone; or NULL */
     hws_drain_t drain;
     hws_deferred_t tidy;
 };
@@ -61,6 +63,12 @@ void hws_upstream_retire(hws_upstream_t *upstream, hws_time_t now);
 void hws_upstream_cut(hws_upstream_t *upstream, hws_time_t now);
 /* A connection or dial is gone: its place under the caps is free. */
 void hws_upstream_release_slot(hws_upstream_t *upstream);
+/* Destroys one of its peers, whose metrics it keeps. */
+void hws_upstream_bury(hws_peer_t *peer);
+/* What is over them closes when it is idle. */
+void hws_upstream_set_limits(hws_upstream_t *upstream, const hws_limits_t *limits, hws_time_t now);
+/* Adds all that was measured of it. */
+void hws_upstream_measure(const hws_upstream_t *upstream, hws_metrics_t *sum, hws_time_t now);
 /* Something that keeps it busy or alive has gone: looks again at the next rest. */
 void hws_upstream_tidy(hws_upstream_t *upstream);
 void hws_upstream_check(const hws_upstream_t *upstream);

@@ -13,7 +13,7 @@
 HWS_API int hws_manager_find_peer(hws_manager_t *manager, hws_slice_t text, hws_peer_t **out,
                                   hws_error_t *why);
 HWS_API hws_upstream_t *hws_peer_upstream(const hws_peer_t *peer);
-HWS_API void hws_peer_view(const hws_peer_t *peer, hws_peer_view_t *out);
+HWS_API void hws_peer_view(hws_peer_t *peer, hws_peer_view_t *out);
 
 /* X(symbol, word) */
 #define HWS_LINK_LIST(X)                                                                           \

@@ -77,6 +77,8 @@ typedef struct {
     int (*peek)(hws_socket_t *socket);
     /* Closes; with `reset` the peer gets an RST where the transport knows one. */
     void (*close)(hws_socket_t *socket, bool reset);
+    /* A round trip as the system measures it, in us; 0: unknown. May be NULL. */
+    hws_time_t (*rtt)(hws_socket_t *socket);
 } hws_socket_ops_t;
 
 /* The part that every socket begins with. */

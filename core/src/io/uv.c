@@ -462,6 +462,20 @@ static int socket_peek(hws_socket_t *handle)
     return is_not_now(errno) ? HWS_OK : code_of_break(errno);
 }
 
+static hws_time_t socket_rtt(hws_socket_t *handle)
+{
+#ifdef __linux__
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+
+    if (getsockopt(endpoint_of(handle)->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0)
+        return (hws_time_t)info.tcpi_rtt;
+#else
+    (void)handle;
+#endif
+    return 0;
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     world_t *world = handle->loop->data;
@@ -689,6 +703,7 @@ static const hws_socket_ops_t socket_ops = {
     .finish = socket_finish,
     .peek = socket_peek,
     .close = socket_close,
+    .rtt = socket_rtt,
 };
 
 static const hws_io_ops_t ops = {

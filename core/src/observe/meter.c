@@ -52,3 +52,30 @@ hws_rate_t hws_meter_rate(hws_meter_t *meter, uint32_t seconds, hws_time_t now)
     }
     return (hws_rate_t){(double)events / seconds, (double)bytes / seconds};
 }
+
+static void bring_up(hws_meter_t *meter, hws_time_t now)
+{
+    if (now >= meter->until)
+        hws_meter_advance(meter, now);
+}
+
+void hws_meter_merge(hws_meter_t *meter, hws_meter_t *from, hws_time_t now)
+{
+    uint32_t i;
+
+    bring_up(meter, now);
+    bring_up(from, now);
+    meter->events += from->events;
+    meter->bytes += from->bytes;
+    if (meter->until != from->until)
+        return;
+    for (i = 0; i < SLOTS; i++) {
+        uint32_t to = (meter->at + SLOTS - i) % SLOTS;
+        uint32_t slot = (from->at + SLOTS - i) % SLOTS;
+
+        meter->slots[to].events += from->slots[slot].events;
+        meter->slots[to].bytes += from->slots[slot].bytes;
+    }
+    if (from->past > meter->past)
+        meter->past = from->past;
+}

@@ -41,6 +41,10 @@ static inline void hws_meter_mark(hws_meter_t *meter, uint64_t events, uint64_t 
     meter->bytes += bytes;
 }
 
+/* Adds all that `from` counted, and that second by second where the seconds of both are the same:
+ * when both began whole seconds apart. */
+void hws_meter_merge(hws_meter_t *meter, hws_meter_t *from, hws_time_t now);
+
 /* The mean of the last `seconds` (1 to HWS_METER_SPAN) whole seconds, or of as many as there are
  * yet; 0 during the first one. The second that is under way does not count. */
 hws_rate_t hws_meter_rate(hws_meter_t *meter, uint32_t seconds, hws_time_t now);

@@ -22,25 +22,25 @@ typedef struct {
 hws_metrics_t *hws_metrics_create(hws_time_t since);
 /* NULL is harmless. */
 void hws_metrics_destroy(hws_metrics_t *metrics);
-/* Adds all that `from` has, which stays as it is but for the second that it is in. */
+/* An attempt has ended in the phase `last`: records those that it came to, before `end`. */
+void hws_metrics_attempt(hws_metrics_t *metrics, const hws_time_t *spans, hws_phase_t last,
+                         hws_phase_t end);
+/* Adds all that `from` has, which stays as it is; it is of the same seconds. */
 void hws_metrics_merge(hws_metrics_t *metrics, hws_metrics_t *from, hws_time_t now);
+/* Gives all to `*heir`, and `metrics`, which may be NULL, up. */
+void hws_metrics_bequeath(hws_metrics_t *metrics, hws_metrics_t **heir, hws_time_t now);
 /* What it comes to. */
 void hws_metrics_read(hws_metrics_t *metrics, hws_time_t now, hws_traffic_t *out);
 
-/* An exchange begins. */
-static inline void hws_metrics_begin(hws_metrics_t *metrics, hws_time_t now)
+/* NULL, in these, is who measures nothing. */
+static inline void hws_metrics_sent(hws_metrics_t *metrics, uint32_t exchanges, uint64_t bytes,
+                                    hws_time_t now)
 {
     if (metrics != NULL)
-        hws_meter_mark(&metrics->out, 1, 0, now);
+        hws_meter_mark(&metrics->out, exchanges, bytes, now);
 }
 
-static inline void hws_metrics_wrote(hws_metrics_t *metrics, size_t bytes, hws_time_t now)
-{
-    if (metrics != NULL)
-        hws_meter_mark(&metrics->out, 0, bytes, now);
-}
-
-static inline void hws_metrics_took(hws_metrics_t *metrics, size_t bytes, hws_time_t now)
+static inline void hws_metrics_took(hws_metrics_t *metrics, uint64_t bytes, hws_time_t now)
 {
     if (metrics != NULL)
         hws_meter_mark(&metrics->in, 0, bytes, now);

@@ -157,7 +157,7 @@ int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, void *setup, h
     connection->socket = socket;
     hws_outbox_init(&connection->outbox, &pools->gather, socket);
     connection->setup = setup;
-    connection->used_at = now;
+    connection->used_at = connection->created_at = now;
     connection->expires_at = jittered_lifetime(owner, now);
     hws_list_init(&connection->link);
     hws_list_init(&connection->idle_link);
@@ -260,7 +260,9 @@ int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t
 {
     hws_connection_t *connection = stream->connection;
     hws_outbox_t *outbox = &connection->outbox;
+    uint64_t accepted = outbox->accepted;
     size_t total = 0;
+    size_t piece;
     int rc;
 
     *taken = 0;
@@ -268,8 +270,8 @@ int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t
         return outbox->error;
     do {
         hws_slice_t left = {data.data + total, data.size - total};
-        size_t piece = 0;
 
+        piece = 0;
         /* Only what the system does not take is worth waiting for. */
         if (write_room(connection) < left.size)
             hws_outbox_send(outbox);
@@ -279,12 +281,15 @@ int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t
         else
             rc = hws_outbox_commit(outbox);
         if (rc != HWS_OK)
-            return rc;
+            break;
         total += piece;
         *taken = total;
-        if (piece == 0)
-            break;
-    } while (total < data.size);
+    } while (piece > 0 && total < data.size);
+    if (connection->pool->metrics != NULL)
+        hws_metrics_sent(connection->pool->metrics, 0, outbox->accepted - accepted,
+                         hws_loop_recent(connection->loop));
+    if (rc != HWS_OK)
+        return rc;
     stream->wants_write = total < data.size;
     return stream->wants_write ? HWS_AGAIN : HWS_OK;
 }
@@ -295,6 +300,7 @@ int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
 {
     hws_codec_t *codec = connection->codec;
     hws_buffer_t *out = hws_outbox_begin(&connection->outbox);
+    uint64_t accepted = connection->outbox.accepted;
     int rc = codec->ops->open(codec, stream, message, out);
 
     *taken = 0;
@@ -317,6 +323,8 @@ int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
     if (body.size > 0 && append_piece(stream, body, end, out, taken) != HWS_OK)
         *taken = 0;
     (void)hws_outbox_commit(&connection->outbox);
+    hws_metrics_sent(connection->pool->metrics, connection->state != HWS_CONNECTION_SETUP,
+                     connection->outbox.accepted - accepted, now);
     return HWS_OK;
 }
 
@@ -449,7 +457,8 @@ static bool may_stay_until(const hws_connection_t *connection, hws_time_t until,
         *why = HWS_CLOSE_FAILED;
     else if (now >= until)
         *why = now >= connection->expires_at ? HWS_CLOSE_LIFETIME : HWS_CLOSE_IDLE;
-    else if (pool->is_retired || pool->open + pool->dialing > rules->limits.per_peer ||
+    else if (pool->is_retired || pool->owner->pools->is_crowded ||
+             pool->open + pool->dialing > rules->limits.per_peer ||
              pool->owner->connections > rules->limits.connections)
         *why = HWS_CLOSE_SURPLUS;
     else
@@ -579,6 +588,8 @@ static void on_bytes(void *user, const char *bytes, size_t size, hws_time_t now)
     int rc;
 
     hws_loop_enter(connection->loop);
+    connection->bytes_in += size;
+    hws_metrics_took(connection->pool->metrics, size, now);
     if (connection->stream_count == 0) {
         hws_connection_close(connection, HWS_CLOSE_UNEXPECTED, HWS_ERR_UNEXPECTED, now);
         return;

@@ -43,6 +43,8 @@ struct hws_connection {
     hws_time_t used_at;    /* last bytes either way, or when it was handed back */
     hws_time_t idle_age;   /* how long it had been idle when its present stream began */
     hws_time_t expires_at; /* of its lifetime */
+    hws_time_t created_at;
+    uint64_t bytes_in; /* so far; those that were written the outbox counts */
     hws_outbox_t outbox;
     void *data;  /* the user's, kept from lease to lease */
     hws_ip_t ip; /* where it leads, when that came from a name; else all zeros */

@@ -128,6 +128,7 @@ int hws_outbox_commit(hws_outbox_t *outbox)
     if (outbox->gathered == 0)
         hws_list_push_back(&gather->outboxes, &outbox->link);
     outbox->gathered += size;
+    outbox->accepted += size;
     if (hws_buffer_size(&gather->bytes) >= MOST_GATHERED ||
         !hws_loop_defer_to_turn(gather->loop, &gather->turned))
         send_all(gather);

@@ -34,6 +34,7 @@ struct hws_outbox {
     size_t gathered;   /* bytes of its own there */
     hws_buffer_t rest; /* written while a flush is under way */
     size_t flushing;   /* bytes that the flush under way has taken over */
+    uint64_t accepted; /* bytes so far */
     int error;         /* nothing more can be written */
     bool is_flushing;
     bool is_finishing; /* half-close once all is written */

@@ -37,7 +37,7 @@ void hws_pool_dispose(hws_pool_t *pool)
 {
     assert(pool->open == 0 && pool->dialing == 0);
     assert(hws_list_is_empty(&pool->ready) && hws_list_is_empty(&pool->others));
-    (void)pool;
+    hws_metrics_destroy(pool->metrics);
 }
 
 hws_pool_answer_t hws_pool_ask(const hws_pool_t *pool, const hws_pool_want_t *want, hws_time_t now,

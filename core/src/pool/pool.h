@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "codec/codec.h"
+#include "observe/metrics.h"
 #include "pool/outbox.h"
 
 #include <hawser/manager.h>
@@ -23,6 +24,7 @@ typedef struct {
     hws_gather_t gather;    /* what the connections write in one turn of the loop */
     hws_fields_t fields;    /* where heads are parsed, one at a time */
     hws_random_t random;
+    bool is_crowded; /* there are more connections than may be: what is handed back is closed */
 } hws_pools_t;
 
 void hws_pools_init(hws_pools_t *pools, hws_loop_t *loop, uint64_t seed);
@@ -65,6 +67,7 @@ struct hws_pool {
     bool is_retired;       /* its peer was removed: what is handed back is closed */
     hws_time_t idle_limit; /* learned from a connection found dead, HWS_NEVER while unknown */
     hws_time_t learned_at;
+    hws_metrics_t *metrics; /* its own; NULL: nothing is measured, or was used yet */
 };
 
 typedef enum {

@@ -349,6 +349,13 @@ static int tunnel_peek(hws_socket_t *socket)
     return tunnel->state == OPEN ? tunnel->carrier->ops->peek(tunnel->carrier) : HWS_ERR_EOF;
 }
 
+static hws_time_t tunnel_rtt(hws_socket_t *socket)
+{
+    hws_socket_t *carrier = tunnel_of(socket)->carrier;
+
+    return carrier->ops->rtt != NULL ? carrier->ops->rtt(carrier) : 0;
+}
+
 static void tunnel_close(hws_socket_t *socket, bool reset)
 {
     tunnel_t *tunnel = tunnel_of(socket);
@@ -378,6 +385,7 @@ static const hws_socket_ops_t ops = {
     .finish = tunnel_finish,
     .peek = tunnel_peek,
     .close = tunnel_close,
+    .rtt = tunnel_rtt,
 };
 
 static void on_rest(hws_deferred_t *deferred)
