@@ -181,7 +181,10 @@ static void leave_acquisition(hwl_wait_t *wait)
     hws_lease_release(wait->subject);
 }
 
-static int start(lua_State *L, hwl_upstream_t *upstream, hws_lease_options_t *options, int callback)
+/* Connects to whom `peer` names, or acquires of `core`. The peer is found when nothing of Lua's can
+ * come between that and its use. */
+static int start(lua_State *L, hwl_manager_t *manager, hws_upstream_t *core,
+                 const hws_slice_t *peer, hws_lease_options_t *options, int callback)
 {
     static const hwl_operation_t acquire = {
         .push = push_acquired,
@@ -193,27 +196,32 @@ static int start(lua_State *L, hwl_upstream_t *upstream, hws_lease_options_t *op
         .cancel = cancel_acquisition,
         .leave = leave_acquisition,
     };
-    hwl_t *lua = upstream->manager->lua;
+    hwl_t *lua = manager->lua;
     hws_lease_t *lease;
     hws_error_t why;
     hwl_wait_t local;
     hwl_wait_t *wait = hwl_wait_begin(L, lua, callback, &local);
-    int rc;
+    int rc = HWS_OK;
 
     if (wait == NULL)
         return hwl_wait_refused(L, lua);
     hwl_wait_anchor(L, wait, 1);
     options->on_done = on_done;
     options->user = wait;
-    why.code = HWS_OK;
-    if ((rc = hws_lease_acquire(upstream->core, options, &lease, &why)) != HWS_OK) {
+    why = hwl_error_make(HWS_OK, HWL_NO_PHASE, NULL);
+    if (peer != NULL &&
+        (rc = hws_manager_find_peer(manager->core, *peer, &options->peer, &why)) == HWS_OK)
+        core = hws_peer_upstream(options->peer);
+    if (rc == HWS_OK)
+        rc = hws_lease_acquire(core, options, &lease, &why);
+    if (rc != HWS_OK) {
         if (why.code != rc)
             why = hwl_error_make(rc, HWS_PHASE_QUEUE, NULL);
         return hwl_wait_fail(L, wait, &why);
     }
-    wait->extra = upstream->manager;
+    wait->extra = manager;
     if (!options->connect_only)
-        hwl_place_take(L, upstream->manager->core, &wait->place);
+        hwl_place_take(L, manager->core, &wait->place);
     if (wait->form == HWL_FORM_TASK && hws_lease_claim(lease))
         return hwl_wait_try(L, wait, &acquire, lease);
     return hwl_wait_for(L, wait, options->connect_only ? &connect : &acquire, lease);
@@ -255,7 +263,7 @@ int hwl_lease_acquire(lua_State *L)
         return 2;
     if (lua_gettop(L) > 1 && callback != 2)
         read_options(L, &options);
-    return start(L, upstream, &options, callback);
+    return start(L, upstream->manager, upstream->core, NULL, &options, callback);
 }
 
 int hwl_lease_connect(lua_State *L)
@@ -268,7 +276,20 @@ int hwl_lease_connect(lua_State *L)
     if (!hwl_is_alive(L, upstream))
         return 2;
     options.timeout = hwl_check_span(L, "the timeout", 2, 1, true);
-    return start(L, upstream, &options, 0);
+    return start(L, upstream->manager, upstream->core, NULL, &options, 0);
+}
+
+int hwl_lease_connect_peer(lua_State *L, hwl_manager_t *manager, hws_slice_t name, bool may_retry,
+                           int callback)
+{
+    hws_lease_options_t options = {.connect_only = true};
+    hws_retry_options_t once;
+
+    hws_retry_options_init(&once);
+    once.is_disabled = true;
+    if (!may_retry)
+        options.retry = &once;
+    return start(L, manager, NULL, &name, &options, callback);
 }
 
 /* ---- setup ---- */

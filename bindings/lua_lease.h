@@ -31,6 +31,9 @@ typedef struct hwl_conn {
 int hwl_lease_acquire(lua_State *L);
 /* (upstream, seconds) -> true | nil, err: one attempt to have a connection, for api:ready. */
 int hwl_lease_connect(lua_State *L);
+/* m:connect: a connection to the peer called `name`, which stays pooled. */
+int hwl_lease_connect_peer(lua_State *L, hwl_manager_t *manager, hws_slice_t name, bool may_retry,
+                           int callback);
 /* For hws_upstream_options_t: runs the upstream's setup function as a task; frees conn.data. */
 void hwl_lease_setup(hws_lease_t *lease, void *user);
 void hwl_lease_free_data(void *data);

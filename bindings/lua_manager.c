@@ -97,6 +97,9 @@ static void read_options(lua_State *L, hws_manager_options_t *options, hwl_tls_t
     if (!lua_isnil(L, -1))
         options->timeouts.idle = hwl_check_span(L, "pool_timeout", -1, 1, true);
     lua_pop(L, 1);
+    lua_getfield(L, -1, "metrics");
+    options->metrics = lua_isnil(L, -1) || lua_toboolean(L, -1);
+    lua_pop(L, 1);
     lua_getfield(L, -1, "seed");
     options->has_seed = !lua_isnil(L, -1);
     options->seed = options->has_seed ? (uint64_t)lua_tonumber(L, -1) : 0;
@@ -258,6 +261,12 @@ static int collect(lua_State *L)
 
 void hwl_stats_push(lua_State *L, const hws_stats_t *stats)
 {
+    lua_createtable(L, 0, 20);
+    hwl_stats_add(L, stats);
+}
+
+void hwl_stats_add(lua_State *L, const hws_stats_t *stats)
+{
     const struct {
         const char *name;
         uint64_t value;
@@ -282,7 +291,6 @@ void hwl_stats_push(lua_State *L, const hws_stats_t *stats)
     };
     size_t i;
 
-    lua_createtable(L, 0, (int)(sizeof(figures) / sizeof(figures[0])) + 1);
     for (i = 0; i < sizeof(figures) / sizeof(figures[0]); i++) {
         lua_pushinteger(L, (lua_Integer)figures[i].value);
         lua_setfield(L, -2, figures[i].name);
@@ -315,4 +323,6 @@ void hwl_define_managers(lua_State *L, hwl_t *lua)
 
     hwl_define(L, lua, HWL_MANAGER, metamethods, methods);
     hwl_request_define(L, lua, HWL_MANAGER);
+    hwl_define_operations(L, lua);
+    hwl_define_metrics(L, lua);
 }

@@ -33,6 +33,8 @@ void hwl_managers_destroy(hwl_t *lua);
 
 /* Pushes a table of the statistics. */
 void hwl_stats_push(lua_State *L, const hws_stats_t *stats);
+/* The same into the table on top of the stack. */
+void hwl_stats_add(lua_State *L, const hws_stats_t *stats);
 /* hawser.new */
 int hwl_manager_new(lua_State *L);
 /* Pushes the default manager, made when there is none yet. */

@@ -211,6 +211,14 @@ void hwl_define(lua_State *L, hwl_t *lua, hwl_type_t type, const luaL_Reg *metam
     lua->types[type] = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+void hwl_add_methods(lua_State *L, hwl_t *lua, hwl_type_t type, const luaL_Reg *methods)
+{
+    hwl_push_type(L, lua, type);
+    lua_getfield(L, -1, "methods");
+    set_functions(L, lua, methods, lua_gettop(L), 0);
+    lua_pop(L, 2);
+}
+
 static const char *type_of(lua_State *L, int index)
 {
     if (luaL_getmetafield(L, index, "__name") != 0 && lua_type(L, -1) == LUA_TSTRING)

@@ -44,6 +44,9 @@ typedef enum { HWL_TYPE_LIST(HWL_TYPE_ENUM) HWL_TYPE_COUNT } hwl_type_t;
     X(CHECK_UPSTREAM, "check_upstream") /* (options, is_update) -> the same */                     \
     X(CHECK_REQUEST, "check_request")   /* (retry of a request) -> { retry = } | nil, message */   \
     X(CHECK_TLS, "check_tls")           /* (options of conn:starttls) -> the same */               \
+    X(CHECK_LIMITS, "check_limits")     /* (limits) -> { max_connections =, limits = } likewise */ \
+    X(CHECK_DETAILS, "check_details")   /* (details of an observation) -> the same */              \
+    X(BEST_FIRST, "best_first")         /* (list of { peer =, score = }) -> list, sorted */        \
     X(UNKNOWN, "unknown")               /* (what, name, known names) -> message */                 \
     X(QUERY, "query")                   /* (path, query) -> path | nil, message */                 \
     X(JSON, "json")                     /* (value) -> text | nil, message */                       \
@@ -180,6 +183,9 @@ static inline void hwl_push_helper(lua_State *L, const hwl_t *lua, hwl_helper_t 
 void hwl_define(lua_State *L, hwl_t *lua, hwl_type_t type, const luaL_Reg *metamethods,
                 const luaL_Reg *methods);
 
+/* Gives a type further methods. */
+void hwl_add_methods(lua_State *L, hwl_t *lua, hwl_type_t type, const luaL_Reg *methods);
+
 /* Pushes a userdata of that type and returns its `size` bytes, which must be fit for the type's
  * finalizer before anything can raise. `values` as for hwl_new_userdata(). */
 void *hwl_new(lua_State *L, const hwl_t *lua, hwl_type_t type, size_t size, int values);
@@ -250,6 +256,8 @@ void hwl_define_errors(lua_State *L, hwl_t *lua);
 void hwl_define_tasks(lua_State *L, hwl_t *lua);
 void hwl_define_calls(lua_State *L, hwl_t *lua);
 void hwl_define_managers(lua_State *L, hwl_t *lua);
+void hwl_define_operations(lua_State *L, hwl_t *lua);
+void hwl_define_metrics(lua_State *L, hwl_t *lua);
 void hwl_define_upstreams(lua_State *L, hwl_t *lua);
 void hwl_define_responses(lua_State *L, hwl_t *lua);
 void hwl_define_headers(lua_State *L, hwl_t *lua);

@@ -284,7 +284,7 @@ static void set_count(lua_State *L, const char *field, uint32_t count)
 /* `kept` is the index of the list of peers as they were given, or of nil. */
 static void push_peer(lua_State *L, const hws_peer_view_t *view, size_t index, int kept)
 {
-    lua_createtable(L, 0, 12);
+    lua_createtable(L, 0, 20);
     set_text(L, "id", view->id);
     set_text(L, "address", view->address);
     if (view->locality != NULL && view->locality[0] != '\0')
@@ -295,8 +295,14 @@ static void push_peer(lua_State *L, const hws_peer_view_t *view, size_t index, i
     set_count(L, "connections", view->connections);
     set_count(L, "idle", view->idle);
     set_number(L, "answered", (lua_Number)view->answered);
+    set_number(L, "latency", hwl_seconds(view->latency));
     set_number(L, "p50", hwl_seconds(view->p50));
     set_number(L, "p99", hwl_seconds(view->p99));
+    set_number(L, "success_rate", view->success_rate);
+    set_number(L, "score", view->score);
+    set_text(L, "state", hws_peer_state_name(view->state));
+    set_text(L, "breaker", hws_breaker_state_name(view->breaker));
+    set_number(L, "since", hwl_seconds(view->since));
     if (lua_istable(L, kept)) {
         lua_rawgeti(L, kept, (int)index + 1);
         lua_getfield(L, -1, "tags");

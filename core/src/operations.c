@@ -180,6 +180,7 @@ void hws_peer_view(hws_peer_t *peer, hws_peer_view_t *out)
         .priority = peer->candidate.priority,
         .in_flight = peer->pool.in_flight,
         .connections = peer->pool.open + peer->pool.dialing,
+        .open = peer->pool.open,
         .idle = peer->pool.idle,
         .answered = peer->answered,
         .latency = (hws_time_t)hws_candidate_latency(&peer->candidate, now),

@@ -12,13 +12,25 @@ local task = require "hawser.task"
 local internal = core.internal
 local types = internal.types
 
+-- The highest score first; among equals by name, so that the order stays.
+local function best_first(list)
+  table.sort(list, function(a, b)
+    if a.score ~= b.score then return a.score > b.score end
+    return a.peer < b.peer
+  end)
+  return list
+end
+
 -- What the core calls, where Lua decides.
 local helpers = {
   apply = function(fn, ...) return fn(...) end,
   attach = loop.attach,
+  best_first = best_first,
   check_manager = options.manager,
   check_upstream = options.upstream,
   check_request = options.request,
+  check_limits = options.connection_limits,
+  check_details = options.details,
   check_tls = options.starttls,
   json = json.encode,
   produce = require("hawser.producer").run,

@@ -139,7 +139,7 @@ local function fields(checks, prefix)
   end
 end
 
-local limits = fields({
+local limit_fields = {
   connections = whole(1, 1000000),
   per_peer = whole(1, 1000000),
   dials = whole(1, 1000000),
@@ -147,7 +147,8 @@ local limits = fields({
   header = whole(256, 2 ^ 24),
   body = whole(1, 2 ^ 50),
   buffer = whole(4096, 2 ^ 30),
-}, "limits.")
+}
+local limits = fields(limit_fields, "limits.")
 
 local timeouts = fields({
   resolve = seconds,
@@ -353,6 +354,7 @@ local check_manager = fields {
   reuse = reuse,
   tls = tls,
   dns = dns,
+  metrics = of_type("boolean", "true or false"),
   seed = whole(0, 2 ^ 53),
   log = of_type("function", "a function(level, message, fields)"),
 }
@@ -412,6 +414,33 @@ local check_request = fields { retry = retry }
 --- @return table? checked as that of an upstream is: { retry = }, string? message
 function options.request(value)
   return checked(check_request, { retry = value }, "the table of options")
+end
+
+local check_limits
+do
+  local checks = { max_connections = whole(1, 1000000) }
+  for name, check in pairs(limit_fields) do checks[name] = check end
+  check_limits = fields(checks)
+end
+
+--- @param value table limits of m:set_connection_limits
+--- @return table? checked { max_connections =, limits = }
+--- @return string? message
+function options.connection_limits(value)
+  local flat, message = checked(check_limits, value, "the table of limits")
+  if not flat then return nil, message end
+  return { max_connections = flat.max_connections, limits = flat }
+end
+
+local check_details = fields {
+  response_time = positive,
+  bytes = whole(0, 2 ^ 53),
+}
+
+--- @param value table details of m:update_status
+--- @return table? checked, string? message
+function options.details(value)
+  return checked(check_details, value, "the table of details")
 end
 
 local check_acquire = fields { timeout = seconds }

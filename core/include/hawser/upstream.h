@@ -97,6 +97,7 @@ typedef struct {
     uint32_t priority;
     uint32_t in_flight;   /* exchanges on it */
     uint32_t connections; /* open and dialling */
+    uint32_t open;
     uint32_t idle;
     uint64_t answered;  /* whole responses so far, streamed ones aside */
     hws_time_t latency; /* of them, from sending to the end, an average that fades; 0: unknown */
