@@ -411,7 +411,7 @@ static void a_peer_that_takes_some_now_and_then_is_not_cut_off(void **state)
         write_on(bytes, &written);
         world_run(&stage.world, HWS_MS(1));
     }
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < 10; i++) {
         hws_sim_pause(conn, false);
         world_run(&stage.world, 0);
         hws_sim_pause(conn, true);

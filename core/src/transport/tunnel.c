@@ -157,7 +157,8 @@ static void on_carrier_flush(void *owner, int status, hws_time_t now)
 
     hws_loop_enter(tunnel->tunnels->loop);
     if (status == HWS_AGAIN) {
-        if (tunnel->is_flushing)
+        /* Bytes that wait encrypted here were taken long ago: that they move is news all the same. */
+        if (tunnel->state == OPEN)
             tunnel->events->on_flush(tunnel->owner, HWS_AGAIN, now);
         return;
     }
