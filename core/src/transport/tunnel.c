@@ -149,6 +149,8 @@ static void continue_flush(tunnel_t *tunnel, hws_time_t now)
     }
     if (rc != HWS_OK || !tunnel->is_blocked)
         end_flush(tunnel, rc, now);
+    else
+        tunnel->events->on_flush(tunnel->owner, HWS_AGAIN, now);
 }
 
 static void on_carrier_flush(void *owner, int status, hws_time_t now)
