@@ -151,7 +151,7 @@ local function source_fields()
     res = matches(part(read_file "bindings/lua_response.c", "} fields[] = {", "};"), '{%s*"([%w_]+)",'),
     conn = matches(read_file "bindings/lua_lease.c", 'strcmp%(name, "([%w_]+)"%)'),
     err = with(matches(failure, 'lua_setfield%(L, %-2, "([%w_]+)"%)'), "partial", "trace"),
-    e = with(matches(event, '%(L, "([%w_]+)", '), "at", "age", "error", "resumed"),
+    e = with(matches(event, '%(L, "([%w_]+)", '), "at", "age", "error", "resumed", "attempt", "delay"),
   }
 end
 
@@ -280,6 +280,51 @@ describe("the documentation of", function()
       same(of_upstream, annotated(classes, "hawser.UpstreamOptions", "fields"), "upstream, types.lua")
     end)
 
+    -- As the core's source has them: spans in seconds, "none" for what there is none of.
+    local function defaults_of(source, name)
+      local found = {}
+      for field, value in part(read_file(source), "void " .. name, "\n}\n"):gmatch "%.([%w_]+) = ([^,;{}]+)" do
+        local unit, count = value:match "^HWS_(M?S)%((%d+)%)$"
+        found[field] = unit and tonumber(count) / (unit == "S" and 1 or 1000) or tonumber(value)
+          or (value == "HWS_NEVER" and "none") or value:match("JITTER_(%u+)$") and value:match("%u+$"):lower()
+      end
+      return found
+    end
+
+    it("of retries and breakers, with their defaults", function()
+      local real = { retry = defaults_of("core/src/policy/retry_options.c", "hws_retry_options_init"),
+        breaker = defaults_of("core/src/policy/breaker.c", "hws_breaker_options_init") }
+      local groups = { ["retry"] = "Retry", ["retry.backoff"] = "Backoff", ["retry.budget"] = "Budget",
+        ["breaker"] = "Breaker" }
+      local of_page, documented = rows(page "options"), {}
+      for _, cells in ipairs(of_page) do
+        local group, name = cells[1]:match "^`([%w.]+)%.([%w_]+)`$"
+        if groups[group] then
+          documented[group] = with(documented[group] or {}, name)
+          if name ~= "on" then
+            assert.equal(real[group:match "^%w+"][name], tonumber(cells[2]) or cells[2], cells[1])
+          end
+        end
+      end
+      for group, class in pairs(groups) do
+        local given = { [NONE] = 1 }
+        local first, second = group:match "^(%w+)%.?(%w*)$"
+        if second ~= "" then given = { [second] = given } end
+        local names = known(select(2, options.manager { [first] = given }))
+        if group == "retry" then names.backoff, names.budget = nil, nil end
+        same(names, documented[group], group .. ", reference")
+        if group == "retry" then with(names, "backoff", "budget") end
+        same(names, annotated(classes, "hawser." .. class, "fields"), group .. ", types.lua")
+      end
+    end)
+
+    it("of balancers", function()
+      local names = matches(read_file "core/include/hawser/policy.h":match "BALANCER_LIST%(X%)(.-)\n\n",
+        'X%([%u_]+, "([%w_]+)"%)')
+      same(names, first_cells(section(page "options", "## Balancers"), '^"([%w_]+)"$'), "reference")
+      same(names, aliases["hawser.Balancer"], "types.lua")
+    end)
+
     it("of TLS", function()
       local of_tls = known(select(2, options.manager { tls = { [NONE] = 1 } }))
       same(of_tls, first_cells(section(page "tls", "## Options"), "^tls%.([%w_]+)$"), "reference")
@@ -332,7 +377,7 @@ describe("the documentation of", function()
         same(names, annotated(classes, class, "fields"), group .. ", types.lua")
       end
       for _, cells in ipairs(rows(page "options")) do
-        local name = cells[1]:match "^`(%w+%.[%w_]+)`$"
+        local name = cells[1]:match "^`(limits%.[%w_]+)`$" or cells[1]:match "^`(timeouts%.[%w_]+)`$"
         local default = tonumber(cells[2])
         if name and default then assert.equal(real[name], default, name) end
         if name and default then real[name] = nil end
@@ -364,7 +409,7 @@ describe("the documentation of", function()
           assert.is_false(accepts(least - 1) or accepts(most + 1), name)
         end
       end
-      assert.equal(7, count)
+      assert.equal(10, count)
     end)
 
     it("in the README, too", function()
@@ -444,8 +489,8 @@ describe("the documentation of", function()
   end)
 
   describe("the C API", function()
-    local HEADERS = { "base", "error", "lease", "loop", "manager", "message", "request", "retry", "tls",
-      "upstream" }
+    local HEADERS = { "base", "error", "lease", "loop", "manager", "message", "policy", "request", "retry",
+      "tls", "upstream" }
 
     it("has its headers and functions", function()
       local real = {}

@@ -17,6 +17,7 @@
 ---| "closed"      # closed on this side: manager, upstream, lease or response
 ---| "overload"    # the queue is full, or timeouts.queue has passed
 ---| "limit"       # one of our size bounds
+---| "breaker_open" # no peer may be tried now: their breakers are open
 ---| "no_peer"     # the upstream has no peers
 ---| "canceled"    # by the caller
 ---| "invalid"     # data that cannot be sent
@@ -63,10 +64,10 @@
 ---@field message string for people
 ---@field phase? hawser.Phase how far it had come; nil for what goes to no peer
 ---@field peer? string id of the peer tried last
----@field attempts integer attempts begun
+---@field attempts integer attempts that got a connection or a dial
 ---@field sent boolean false: no byte of it can have reached a peer
 ---@field retryable boolean it may be sent again without being done twice
----@field retry_in? number seconds after which another try may be worth it; with `overload`
+---@field retry_in? number seconds after which another try may be worth it; with `overload` and `breaker_open`
 ---@field trace? hawser.Trace of a request or an acquisition
 ---@field partial? string of a read on a lease: the bytes that came and were not read
 
@@ -75,6 +76,8 @@
 ---| "close"       # one was closed; `reason` says why
 ---| "leak"        # a lease or a streaming response was collected unreleased
 ---| "stale_reuse" # a reused connection turned out to be dead
+---| "retry"       # an attempt has failed with `reason`; another follows in `delay`
+---| "breaker"     # a peer's breaker came into the state that `reason` names
 ---| "drain"       # a drain began (`reason` "begin") or ended ("end")
 ---| "error"       # a callback, a task that nobody joins, or a setup raised
 
@@ -99,7 +102,9 @@
 ---@field at number seconds on the clock of `hawser.now()`
 ---@field upstream? string the upstream's name
 ---@field peer? string the peer's id
----@field reason? hawser.CloseReason|string
+---@field reason? hawser.CloseReason|"open"|"half_open"|"closed"|string
+---@field attempt? integer of event `retry`: how many attempts there were
+---@field delay? number of event `retry`: seconds until the next one
 ---@field age? number seconds for which the connection had been idle
 ---@field text? string where a lease was acquired; what an error said
 ---@field error? any of event `error`: what was raised
@@ -124,6 +129,7 @@
 ---@field tls? number|false default 5: a TLS handshake
 ---@field queue? number|false default 5: waiting for a connection
 ---@field request? number|false default 30: a whole call; when streaming, up to the headers
+---@field attempt? number|false default none: one attempt, from when it has a connection
 ---@field read? number|false default 30: any silent wait for bytes
 ---@field idle? number|false default `pool_timeout`: how long an idle connection is kept
 ---@field lifetime? number|false default 1800, 10 % more or less: then a connection takes no new work
@@ -147,6 +153,54 @@
 ---@field ttl_min? number default 1: addresses are kept at least that long
 ---@field ttl_max? number default 300: and at most that long
 
+---Which peer serves next.
+---@alias hawser.Balancer
+---| "least_request" # of two by chance, the one with less in flight for its weight
+---| "peak_ewma"     # of two by chance, the one that should answer sooner
+---| "round_robin"   # each in turn
+---| "weighted"      # each in turn, smoothly by weight
+---| "random"        # by chance and weight
+
+---After what a request goes again, where it may.
+---@alias hawser.RetryOn
+---| "connect"  # resolve, refused, connect, handshakes cut short, and timeouts of these
+---| "resolve"
+---| "refused"
+---| "timeout"
+---| "tls"
+---| "reset"
+---| "overload"
+
+---Seconds before the next attempt: base, doubled each time, at most max, and chance in it.
+---@class hawser.Backoff
+---@field base? number above 0, to 3600, default 0.05
+---@field max? number base to 3600, default 2
+---@field jitter? "full"|"equal"|"decorrelated" default "full"
+
+---How many retries an upstream may make.
+---@class hawser.Budget
+---@field share? number 0 to 1, default 0.2: of the requests in the last 10 seconds
+---@field floor? integer 0 to 1000000, default 10: each second, on top
+
+---Whether another attempt follows a failed one, and when.
+---@class hawser.Retry
+---@field attempts? integer 1 to 10, default 3: in all, the first one included
+---@field on? (hawser.RetryOn|integer)[] kinds and statuses, default { "connect", "reset", 502, 503, 504 }
+---@field backoff? hawser.Backoff
+---@field budget? false|hawser.Budget
+
+---When a peer is given a rest, and for how long. Times are seconds.
+---@class hawser.Breaker
+---@field consecutive? integer|false 1 to 1000000, default 5: failures in a row that open it
+---@field failure_rate? number|false above 0, to 1, default 0.5: the share of failures that opens it
+---@field min_calls? integer 1 to 1000000, default 20: in the window, below which no share counts
+---@field window? number 0.001 to 86400, default 10
+---@field slow_after? number|false default none: a call that takes longer is slow
+---@field slow_rate? number above 0, to 1, default 1: the share of slow calls that opens it
+---@field open_for? number default 5: how long it is open; doubled each time that a trial fails
+---@field open_max? number default 60: and at most that long
+---@field probes? integer 1 to 1000, default 3: trials at once, and the successes that close it
+
 ---Which idle connections a request may take.
 ---@alias hawser.Reuse
 ---| "safe"   # one that may not be sent twice takes only what is surely alive
@@ -160,6 +214,8 @@
 ---@field timeouts? hawser.Timeouts of its upstreams, unless they say otherwise
 ---@field dns? hawser.Dns of its upstreams, unless they say otherwise
 ---@field reuse? hawser.Reuse default "safe": of its upstreams, unless they say otherwise
+---@field retry? false|hawser.Retry of its upstreams, field by field
+---@field breaker? false|hawser.Breaker of its upstreams, field by field
 ---@field tls? hawser.TLSOptions of its upstreams, field by field
 ---@field seed? integer 0 to 2^53: makes every decision that is left to chance repeatable
 ---@field log? fun(level: "error"|"warn", message: string, fields: hawser.Event)
@@ -170,8 +226,8 @@
 ---@field address? string where to connect instead: "host:port" or "unix:/path"
 ---@field weight? number above 0, at most 1e6, default 1: its share of the requests
 ---@field priority? integer default 0: peers of a higher number serve only when no lower one can
----@field locality? string carried for balancers
----@field tags? table carried for balancers
+---@field locality? string carried for balancers of your own
+---@field tags? table carried for balancers of your own
 
 ---@class hawser.UpstreamOptions
 ---@field peers? (string|hawser.PeerOptions)[]
@@ -180,6 +236,9 @@
 ---@field timeouts? hawser.Timeouts
 ---@field dns? hawser.Dns
 ---@field reuse? hawser.Reuse
+---@field balancer? hawser.Balancer default "least_request"
+---@field retry? false|hawser.Retry field by field; the others are the manager's
+---@field breaker? false|hawser.Breaker likewise
 ---@field tls? hawser.TLSOptions field by field; the others are the manager's
 ---@field setup? false|fun(conn: hawser.Conn): boolean?, any raw only; a task that prepares each new connection
 
@@ -197,6 +256,7 @@
 ---@field timeout? number|false seconds, instead of timeouts.request
 ---@field stream? boolean return at the headers
 ---@field idempotent? boolean whether it may be sent twice; without it the method says so
+---@field retry? false|hawser.Retry field by field; the others are the upstream's
 ---@field max_body? integer bytes, instead of limits.body
 ---@field redirects? integer to follow, 0 to 100, default 0
 
@@ -371,6 +431,8 @@ local Upstream = {}
 ---@field resumed integer of TLS, with the session of an earlier one
 ---@field reused integer requests and leases begun on a connection that had served before
 ---@field replayed integer requests that went again, uncounted, because a reused connection was dead
+---@field retried integer attempts that followed a failed one
+---@field retries_refused integer retries that the budget refused
 ---@field queued integer calls that wait now
 ---@field queue_max integer the most that ever waited
 ---@field requests integer requests and leases begun
