@@ -80,7 +80,7 @@
  * When the client half-closes, what is under way is finished, then "bye" and FIN.
  *
  * control. SERVICE is http or raw, COUNTER one of accepted, open, most (the most that were open at
- * once) and requests (HTTP heads or raw lines). The body is a number unless something else is
+ * once), requests (HTTP heads or raw lines), in and out (bytes). The body is a number unless something else is
  * said here.
  *
  *     /get/SERVICE/COUNTER

@@ -139,6 +139,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         return;
     }
     bytes_append(&client->in, buffer->base, (size_t)size);
+    client->service->in += (uint64_t)size;
     if (client->script == NULL)
         uv_timer_stop(&client->timer); /* it was idle */
     if (client->doom != DOOM_NONE)
@@ -308,7 +309,9 @@ static void write_bytes(client_t *client, const char *data, size_t size)
     if (uv_write(&sending->request, &client->socket.stream, &buffer, 1, on_sent) != 0) {
         free(sending);
         client_close(client);
+        return;
     }
+    client->service->out += buffer.len;
 }
 
 static void on_pause_over(uv_timer_t *timer)

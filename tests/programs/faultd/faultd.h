@@ -36,7 +36,7 @@ typedef struct {
     void (*on_end)(client_t *client);   /* the client's FIN */
     void (*on_close)(client_t *client); /* frees client->exchange */
     void (*on_doom)(client_t *client);  /* bytes came on a doomed connection; may be NULL */
-    uint64_t accepted, open, most, requests;
+    uint64_t accepted, open, most, requests, in, out;
     client_t *clients;
 } service_t;
 

@@ -90,6 +90,10 @@ const uint64_t *service_counter(const service_t *service, const char *name)
         return &service->most;
     if (strcmp(name, "requests") == 0)
         return &service->requests;
+    if (strcmp(name, "in") == 0)
+        return &service->in;
+    if (strcmp(name, "out") == 0)
+        return &service->out;
     return NULL;
 }
 
