@@ -1,6 +1,7 @@
-/* hawser_http1 - hawser's C API as a load client: hawser_http1 URL REQUESTS CONNECTIONS
+/* hawser_http1 - hawser's C API as a load client:
+ *     hawser_http1 [--unmeasured] URL REQUESTS CONNECTIONS
  *
- * Exactly REQUESTS GETs, CONNECTIONS of them in flight; each response's status is checked and its
+ * With --unmeasured the manager gathers no metrics. Exactly REQUESTS GETs, CONNECTIONS of them in flight; each response's status is checked and its
  * body read whole. Exits 1 when any of them went wrong. */
 #include <hawser/hawser.h>
 
@@ -56,15 +57,20 @@ int main(int argc, char **argv)
     hws_manager_t *manager = NULL;
     hws_loop_t *loop;
     hws_error_t why;
-    long connections = argc == 4 ? strtol(argv[3], NULL, 10) : 0;
+    bool is_unmeasured = argc > 1 && strcmp(argv[1], "--unmeasured") == 0;
+    long connections;
     int rc;
 
+    argc -= is_unmeasured;
+    argv += is_unmeasured;
+    connections = argc == 4 ? strtol(argv[3], NULL, 10) : 0;
     if (connections < 1) {
-        fprintf(stderr, "usage: hawser_http1 URL REQUESTS CONNECTIONS\n");
+        fprintf(stderr, "usage: hawser_http1 [--unmeasured] URL REQUESTS CONNECTIONS\n");
         return 2;
     }
     load.to_begin = strtol(argv[2], NULL, 10);
     hws_manager_options_init(&options);
+    options.metrics = !is_unmeasured;
     options.max_connections = (uint32_t)connections;
     options.limits.per_peer = options.limits.connections = (uint32_t)connections;
     if (hws_loop_create(&loop) != HWS_OK)

@@ -437,6 +437,7 @@ function sections.instructions()
     clients = {
       counted(client("libuv, no parser (floor)", { program .. "uv_http1" }, url), 2000, 8000),
       counted(client("hawser, C", { program .. "hawser_http1" }, url, { ours = true, limit = 4500 }), 2000, 8000),
+      counted(client("hawser, C, no metrics", { program .. "hawser_http1", "--unmeasured" }, url), 2000, 8000),
       counted(hawser_lua("5.4", "hawser, Lua 5.4", "hawser_http1.lua", plain, { limit = 12000 }), 2000, 8000),
       counted(hawser_lua("5.4", "hawser, Lua 5.4, options", "hawser_http1.lua", options), 2000, 8000),
       counted(client("libcurl multi, C", { program .. "curl_multi" }, url), 500, 2000),

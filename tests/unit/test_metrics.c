@@ -21,7 +21,8 @@ static void phases_are_those_that_an_attempt_came_to(void **state)
         {HWS_PHASE_BODY, HWS_PHASE_SEND, {1, 0, 1, 0, 0, 0, 0}}, /* a lease */
         {HWS_PHASE_SEND, HWS_PHASE_COUNT, {1, 0, 1, 0, 1, 0, 0}},
         {HWS_PHASE_TLS, HWS_PHASE_COUNT, {1, 0, 1, 1, 0, 0, 0}}, /* failed at once there */
-        {HWS_PHASE_QUEUE, HWS_PHASE_COUNT, {1, 0, 0, 0, 0, 0, 0}},
+        /* Its dial served somebody else, and it waited on. */
+        {HWS_PHASE_QUEUE, HWS_PHASE_COUNT, {1, 0, 1, 0, 0, 0, 0}},
     };
     size_t i;
     size_t phase;

@@ -22,7 +22,8 @@ typedef struct {
 hws_metrics_t *hws_metrics_create(hws_time_t since);
 /* NULL is harmless. */
 void hws_metrics_destroy(hws_metrics_t *metrics);
-/* An attempt has ended in the phase `last`: records those that it came to, before `end`. */
+/* An attempt has ended in the phase `last`: records those that it came to, of those
+ * from sending on the ones before `end`. */
 void hws_metrics_attempt(hws_metrics_t *metrics, const hws_time_t *spans, hws_phase_t last,
                          hws_phase_t end);
 /* Adds all that `from` has, which stays as it is; it is of the same seconds. */
