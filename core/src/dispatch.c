@@ -206,4 +206,8 @@ void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_c
     upstream->fresh = status == HWS_OK && !peer->pool.is_retired ? peer : NULL;
     hws_dispatch_serve(upstream, now);
     upstream->fresh = NULL;
+    /* Whoever dialled may still wait, and for nothing. */
+    if (!hws_queue_is_empty(&upstream->queue) &&
+        !hws_breaker_would_admit(&peer->breaker, &upstream->breaker, now))
+        hws_upstream_tidy(upstream);
 }

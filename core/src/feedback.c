@@ -9,6 +9,7 @@ static void tell_breaker(hws_peer_t *peer, hws_time_t now)
 {
     hws_upstream_t *upstream = peer->upstream;
     hws_breaker_state_t state = hws_breaker_state(&peer->breaker, &upstream->breaker, now);
+    hws_time_t span;
 
     if (state == HWS_BREAKER_OPEN) {
         peer->opened++;
@@ -16,9 +17,13 @@ static void tell_breaker(hws_peer_t *peer, hws_time_t now)
     }
     hws_manager_tell(upstream->manager, HWS_EVENT_BREAKER, upstream->name, peer->id,
                      hws_breaker_state_name(state), 0, now);
-    /* Who waits may have nobody left to hope for. */
-    if (state == HWS_BREAKER_OPEN)
-        hws_upstream_tidy(upstream);
+    if (state != HWS_BREAKER_OPEN)
+        return;
+    /* Who waits may have nobody left to hope for, or has again when its time is over. */
+    hws_upstream_tidy(upstream);
+    span = hws_breaker_retry_in(&peer->breaker, &upstream->breaker, now);
+    hws_loop_set_timer(upstream->manager->loop, &peer->breaker_timer,
+                       span == HWS_NEVER ? HWS_NEVER : now + span);
 }
 
 static void take_permit(hws_peer_t *peer, hws_permit_t *permit, hws_time_t now)

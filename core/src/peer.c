@@ -285,6 +285,13 @@ void hws_peer_follow_name(hws_peer_t *peer, hws_connection_t *connection, const 
         connection->expires_at = now;
 }
 
+/* Its breaker's time is over: who waits is served at the next rest. */
+static void on_breaker_timer(hws_timer_t *timer, hws_time_t now)
+{
+    (void)now;
+    hws_upstream_tidy(HWS_CONTAINER(timer, hws_peer_t, breaker_timer)->upstream);
+}
+
 int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_error_t *why)
 {
     hws_peer_t *peer;
@@ -304,6 +311,7 @@ int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_err
     hws_lanes_init(&peer->avoiders);
     hws_lanes_init(&peer->bound);
     hws_watch_init(&peer->watch, has_connections, on_new_answer);
+    hws_timer_init(&peer->breaker_timer, on_breaker_timer);
     peer->speaks_http = url.is_http;
     peer->is_secure = url.is_secure;
     peer->candidate.weight = options->weight == 0 ? 1 : options->weight;
@@ -335,6 +343,8 @@ void hws_peer_destroy(hws_peer_t *peer)
     if (peer == NULL)
         return;
     assert(peer->holds == 0 && peer->pool.in_flight == 0 && !hws_list_is_linked(&peer->link));
+    if (peer->upstream != NULL)
+        hws_loop_cancel_timer(peer->upstream->manager->loop, &peer->breaker_timer);
     hws_pool_dispose(&peer->pool);
     hws_recent_dispose(&peer->recent);
     hws_watch_stop(&peer->watch);

@@ -39,6 +39,7 @@ struct hws_peer {
     char *host;                /* of the URL, without brackets: whom a certificate must name */
     hws_candidate_t candidate; /* for balancers: its weight, its load */
     hws_breaker_t breaker;
+    hws_timer_t breaker_timer; /* open: when it may be tried again, for who waits */
     hws_score_t score;
     uint32_t holds;      /* calls and attempts that point here */
     uint64_t answered;   /* whole responses */
