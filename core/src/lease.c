@@ -41,9 +41,10 @@ static void break_off(hws_lease_t *lease, int code, const char *detail, hws_time
         hws_lease_fail_tls(lease, HWS_CLOSE_ABANDONED, code, detail, now);
     if (call->state == HWS_CALL_WAITING)
         hws_call_leave(call, now);
+    /* Its peer is free of it before others look for room there. */
+    hws_call_attempt_over(call, code, 0, now);
     if (call->stream.connection != NULL)
         hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
-    hws_call_attempt_over(call, code, 0, now);
     lease->verdict = code;
     hws_call_fail(call, code, detail, now);
     call->error.retryable = !call->error.sent && hws_retry_is_retryable(code);
@@ -658,6 +659,7 @@ void hws_lease_cancel(hws_lease_t *lease)
         hws_time_t now = hws_loop_now(loop_of(lease));
 
         /* Granted, but nobody knows yet: as if it had never been. */
+        hws_call_attempt_over(&lease->call, HWS_ERR_CANCELED, 0, now);
         if (is_fit(lease))
             hws_connection_detach(&lease->call.stream, HWS_CLOSE_LAST, true, now);
         break_off(lease, HWS_ERR_CANCELED, NULL, now);
@@ -693,9 +695,9 @@ static void leave(hws_lease_t *lease, bool pool_it)
         call->error.code = lease->verdict;
     }
     hws_lease_end_tls(lease, HWS_ERR_CLOSED);
+    hws_call_attempt_over(call, outcome_of(lease, pool_it), 0, now);
     if (call->stream.connection != NULL)
         hws_connection_detach(&call->stream, HWS_CLOSE_LAST, pool_it, now);
-    hws_call_attempt_over(call, outcome_of(lease, pool_it), 0, now);
     hws_call_over(call);
 }
 

@@ -90,9 +90,10 @@ static void fail(hws_request_t *request, int code, const char *detail, hws_time_
         return;
     }
     call->error.phase = phase_of(request);
+    /* Its peer is free of it before others look for room there. */
+    hws_call_attempt_over(call, code, 0, now);
     if (call->stream.connection != NULL)
         hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
-    hws_call_attempt_over(call, code, 0, now);
     hws_call_fail(call, code, detail, now);
     call->error.retryable = hws_retry_is_retryable(code) && may_go_again(request);
     hws_call_over(call);
@@ -118,9 +119,9 @@ static void lose_attempt(hws_request_t *request, int code, const char *detail, h
     hws_call_t *call = &request->call;
     hws_phase_t phase = phase_of(request);
 
+    hws_call_attempt_over(call, code, 0, now);
     if (call->stream.connection != NULL)
         hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
-    hws_call_attempt_over(call, code, 0, now);
     if (hws_call_goes_again(call, may_go_again(request), HWS_RETRY_AFTER_NONE, now)) {
         call->error.phase = phase;
         if (!request->holds_answer)
