@@ -304,7 +304,7 @@ bool hws_call_goes_again(hws_call_t *call, bool is_replayable, hws_time_t retry_
     }
     call->upstream->stats.retried++;
     hws_manager_tell_retry(call->upstream->manager, call->upstream->name,
-                           attempt->peer != NULL ? attempt->peer->id : "", cause_of(attempt),
+                           call->peer != NULL ? call->peer->id : "", cause_of(attempt),
                            call->attempts.charged, verdict.delay, now);
     call->state = HWS_CALL_WAITING;
     call->is_fresh_only = false;

@@ -104,14 +104,16 @@ static end_t end_of(hws_call_t *call, const hws_attempt_t *attempt)
 void hws_feedback_answered(hws_call_t *call, uint32_t status, hws_time_t now)
 {
     hws_attempt_t *attempt = hws_attempts_last(&call->attempts);
+    hws_permit_t permit = attempt->permit;
     end_t end;
 
-    if (attempt->is_over)
-        return;
     attempt->is_reported = true;
     attempt->status = status;
     end = end_of(call, attempt);
     report(call->peer, &attempt->permit, &end, now);
+    /* A body that breaks off is still to be told; but a trial has had its say. */
+    if (end.result.outcome == HWS_OUTCOME_SUCCESS)
+        attempt->permit = permit.is_probe ? (hws_permit_t){.is_given = true} : permit;
 }
 
 /* Of an attempt that came to no peer the upstream keeps how long it waited. */
@@ -146,7 +148,8 @@ void hws_feedback_end(hws_call_t *call, hws_attempt_t *attempt, hws_time_t now)
     peer->candidate.in_flight--;
     end = end_of(call, attempt);
     /* Of a streamed body only its breaking off is news. */
-    if (!attempt->is_reported || end.result.outcome == HWS_OUTCOME_FAILURE)
+    if (!attempt->is_reported ||
+        (end.result.outcome == HWS_OUTCOME_FAILURE && attempt->permit.is_given))
         report(peer, &attempt->permit, &end, now);
     if (end.result.outcome == HWS_OUTCOME_SUCCESS && attempt->status != 0 &&
         !attempt->is_reported) {

@@ -410,9 +410,12 @@ static bool weigh(hws_request_t *request, hws_time_t now)
     request->is_weighed = true;
     if (request->head.status < HWS_STATUS_FIRST || !may_go_again(request))
         return false;
+    hws_attempts_last(&call->attempts)->status = request->head.status;
+    if (!hws_call_goes_again(call, true, retry_after(request), now))
+        return false;
     hws_call_attempt_over(call, HWS_OK, request->head.status, now);
-    request->holds_answer = hws_call_goes_again(call, true, retry_after(request), now);
-    return request->holds_answer;
+    request->holds_answer = true;
+    return true;
 }
 
 static void on_settled(hws_stream_t *stream, hws_time_t now)
