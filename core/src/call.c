@@ -81,6 +81,8 @@ static void refer(hws_peer_t **reference, hws_peer_t *peer)
 void hws_call_set_peer(hws_call_t *call, hws_peer_t *peer)
 {
     refer(&call->peer, peer);
+    if (!call->is_setup)
+        refer(&hws_attempts_last(&call->attempts)->peer, peer);
 }
 
 void hws_call_bind(hws_call_t *call, hws_peer_t *peer)
@@ -227,7 +229,7 @@ void hws_call_dispose(hws_call_t *call)
     assert(call->state == HWS_CALL_OVER);
     hws_list_remove(&call->deferred.link);
     hws_loop_cancel_timer(loop_of(call), &call->timer);
-    hws_call_set_peer(call, NULL);
+    refer(&call->peer, NULL);
     hws_call_bind(call, NULL);
     drop_attempts(&call->attempts);
     hws_free(call->retry);
@@ -246,7 +248,6 @@ void hws_call_attempt_over(hws_call_t *call, int code, uint32_t status, hws_time
     attempt->is_over = true;
     attempt->code = code;
     attempt->status = status;
-    refer(&attempt->peer, call->peer);
     hws_feedback_end(call, attempt, now);
 }
 

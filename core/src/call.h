@@ -99,6 +99,7 @@ bool hws_call_goes_again(hws_call_t *call, bool is_replayable, hws_time_t retry_
                          hws_time_t now);
 /* Fills `call->error` but for phase, attempts and sent, which it has. */
 void hws_call_fail(hws_call_t *call, int code, const char *detail, hws_time_t now);
+/* The present attempt has come to `peer`. */
 void hws_call_set_peer(hws_call_t *call, hws_peer_t *peer);
 void hws_call_trace(const hws_call_t *call, uint32_t index, hws_trace_t *out);
 

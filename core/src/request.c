@@ -449,11 +449,24 @@ static const hws_call_ops_t call_ops = {on_granted, on_dial_failed, on_abort, on
 
 /* ---- telling the user, at rest ---- */
 
+/* An answer that was held may be of an earlier attempt than the last one. */
+static const hws_peer_t *who_answered(hws_request_t *request)
+{
+    hws_attempts_t *attempts = &request->call.attempts;
+    uint32_t i = attempts->count;
+
+    if (!request->holds_answer)
+        return request->call.peer;
+    while (hws_attempts_at(attempts, --i)->status == 0)
+        ;
+    return hws_attempts_at(attempts, i)->peer;
+}
+
 static void fill_response(hws_request_t *request)
 {
     request->response.head = &request->head;
     request->response.trailers = request->trailers.bytes != NULL ? &request->trailers : NULL;
-    request->response.peer = request->call.peer->id;
+    request->response.peer = who_answered(request)->id;
     request->response.attempts = request->call.error.attempts;
     request->response.reused = request->is_reused;
     if (!request->is_streaming)
