@@ -36,7 +36,8 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
         return;
     }
     if (call->again_at != HWS_NEVER) {
-        if ((rc = hws_call_seek(call, now)) != HWS_OK)
+        rc = now < call->deadline ? hws_call_seek(call, now) : HWS_ERR_TIMEOUT;
+        if (rc != HWS_OK)
             call->ops->abort(call, rc, now);
         return;
     }
@@ -170,6 +171,7 @@ void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t n
     call->opening = NULL;
     hws_call_set_peer(call, hws_peer_of(connection->pool));
     call->avoid = NULL;
+    call->is_out_of_memory = false;
     call->state = HWS_CALL_RUNNING;
     call->error.attempts++;
     hws_attempt_enter(attempt, HWS_PHASE_SEND, now);
