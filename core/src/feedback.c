@@ -1,8 +1,11 @@
 #include "feedback.h"
 
+#include "opening.h"
 #include "policy/outcome.h"
 #include "script.h"
 #include "upstream.h"
+
+#include <assert.h>
 
 /* Told when it has changed, as the state that it is in now. */
 static void tell_breaker(hws_peer_t *peer, hws_time_t now)
@@ -211,4 +214,54 @@ void hws_feedback_force(hws_peer_t *peer, hws_breaker_force_t force, hws_time_t 
     if (hws_breaker_state(&peer->breaker, options, now) != before)
         tell_breaker(peer, now);
     hws_upstream_tidy(peer->upstream);
+}
+
+/* ---- the ledger ---- */
+
+static bool is_trial(const hws_permit_t *permit, const hws_peer_t *peer)
+{
+    return permit->is_probe && permit->generation == peer->breaker.generation;
+}
+
+static uint32_t count_trials(const hws_upstream_t *upstream, const hws_peer_t *peer)
+{
+    uint32_t trials = 0;
+
+    HWS_LIST_EACH(link, &peer->openings)
+        trials += is_trial(&HWS_CONTAINER(link, hws_opening_t, link)->permit, peer);
+    HWS_LIST_EACH(link, &upstream->calls) {
+        hws_call_t *call = HWS_CONTAINER(link, hws_call_t, link);
+
+        if (call->is_counted && call->peer == peer)
+            trials += is_trial(&hws_attempts_last(&call->attempts)->permit, peer);
+    }
+    return trials;
+}
+
+void hws_feedback_check(const hws_upstream_t *upstream)
+{
+    const hws_list_t *lists[] = {&upstream->peers.list, &upstream->peers.removed};
+    uint32_t counted = 0;
+    uint32_t under_way = 0;
+    size_t i;
+
+    for (i = 0; i < 2; i++) {
+        HWS_LIST_EACH(link, lists[i]) {
+            const hws_peer_t *peer = HWS_CONTAINER(link, hws_peer_t, link);
+            uint32_t trials = 0;
+
+            counted += peer->candidate.in_flight;
+            HWS_LIST_EACH(opening, &peer->openings)
+                under_way++;
+            if (peer->breaker.state == HWS_BREAKER_HALF_OPEN)
+                trials = count_trials(upstream, peer);
+            assert(trials == peer->breaker.probes_out);
+            (void)trials;
+        }
+    }
+    HWS_LIST_EACH(link, &upstream->calls)
+        under_way += HWS_CONTAINER(link, hws_call_t, link)->is_counted;
+    assert(counted == under_way);
+    (void)counted;
+    (void)under_way;
 }

@@ -22,5 +22,7 @@ void hws_feedback_observe(hws_peer_t *peer, hws_outcome_class_t outcome, hws_tim
                           hws_time_t now);
 /* Somebody orders its breaker. */
 void hws_feedback_force(hws_peer_t *peer, hws_breaker_force_t force, hws_time_t now);
+/* Asserts that every attempt and dial is counted at its peer, and every trial with its breaker. */
+void hws_feedback_check(const hws_upstream_t *upstream);
 
 #endif

@@ -1,6 +1,7 @@
 #include "upstream.h"
 
 #include "dispatch.h"
+#include "feedback.h"
 #include "opening.h"
 
 #include <hawser/operations.h>
@@ -835,6 +836,7 @@ void hws_upstream_check(const hws_upstream_t *upstream)
         }
     }
     hws_queue_check(&upstream->queue);
+    hws_feedback_check(upstream);
     for (i = 0; i < HWS_CLOSE_COUNT; i++)
         closed += upstream->stats.closed[i];
     assert(connections == upstream->owner.connections);
