@@ -5,6 +5,7 @@
  *     test_storm SEED      one of them
  *     test_storm FROM TO   those */
 #include "base/random.h"
+#include "peer.h"
 #include "support/stage.h"
 
 #include <stdio.h>
@@ -17,11 +18,15 @@
 #define HOLDS 20
 #define UPSTREAMS 3
 #define NAMES 2
+#define ONCE 4096 /* requests that may be sent once only */
 
 static hws_random_t chance;
 static hws_upstream_t *upstreams[UPSTREAMS]; /* the last one is raw */
 static const char *const names[NAMES] = {"a.test", "b.test"};
 static hws_sim_name_t *records[NAMES][HWS_FAMILIES];
+static uint8_t seen[ONCE]; /* how often the servers saw each of them */
+static char targets[ONCE][8];
+static unsigned once_count;
 static uint64_t begun;
 static uint64_t ended;
 static bool is_calm;      /* no deeds in callbacks any more */
@@ -63,6 +68,28 @@ static void ask_again(ask_t *ask, void *user)
         ask_dispose(ask);
 }
 
+/* Its target tells the servers which one it is. */
+static void number(ask_t *ask)
+{
+    char *target = targets[once_count];
+
+    if (once_count == ONCE)
+        return;
+    snprintf(target, sizeof(targets[0]), "/%u", once_count++);
+    ask->options.target = (hws_slice_t){target, strlen(target)};
+}
+
+static void note_seen(hws_slice_t request)
+{
+    unsigned long which;
+
+    if (memcmp(request.data, "POST /", 6) != 0 || request.data[6] == ' ')
+        return;
+    which = strtoul(request.data + 6, NULL, 10);
+    assert_true(which < ONCE);
+    assert_int_equal(++seen[which], 1);
+}
+
 static void start_ask(void)
 {
     static char body[30000];
@@ -91,6 +118,8 @@ static void start_ask(void)
     default:
         break;
     }
+    if (ask->options.method.data[1] == 'O')
+        number(ask);
     if (one_in(8)) {
         hws_upstream_t *origin;
         hws_slice_t target;
@@ -262,12 +291,15 @@ static reply_t some_reply(server_t *server, visit_t *visit, hws_slice_t request)
         "HTTP/1.1 204 None\r\n\r\nsurplus",
         "nonsense\r\n\r\n",
         "HTTP/1.1 101 Switching\r\n\r\n",
+        "HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 4\r\n\r\nbusy",
+        "HTTP/1.1 502 Bad\r\nContent-Length: 100\r\n\r\nnot all of it",
+        "HTTP/1.1 504 Late\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     };
 
     (void)server;
     (void)visit;
-    (void)request;
-    return (reply_t){.bytes = replies[below(one_in(4 * mildness) ? 11 : 4)],
+    note_seen(request);
+    return (reply_t){.bytes = replies[below(one_in(4 * mildness) ? 14 : 4)],
                      .after = some_time(),
                      .then = one_in(10 * mildness) ? (ending_t)below(4) : STAYS,
                      .is_silent = one_in(30 * mildness)};
@@ -363,6 +395,44 @@ static const hws_dns_options_t *some_dns(void)
     return one_in(3) ? &dns : NULL;
 }
 
+/* How it balances, tries again, and gives its peers a rest. */
+static void choose_policies(hws_upstream_options_t *options)
+{
+    hws_retry_options_init(&options->retry);
+    hws_breaker_options_init(&options->breaker);
+    options->balancer = (hws_balancer_t)below(HWS_BALANCER_COUNT);
+    options->retry.is_disabled = one_in(4);
+    options->retry.attempts = 1 + below(4);
+    options->retry.backoff.base = HWS_MS(below(50));
+    options->retry.backoff.jitter = (hws_jitter_t)below(HWS_JITTER_COUNT);
+    options->retry.budget.is_disabled = one_in(2);
+    if (one_in(4))
+        (void)hws_retry_on_add(&options->retry.on, HWS_SLICE("timeout"), NULL);
+    if (one_in(4))
+        (void)hws_retry_on_add(&options->retry.on, HWS_SLICE("overload"), NULL);
+    options->breaker.is_disabled = one_in(4);
+    options->breaker.consecutive = below(4);
+    options->breaker.min_calls = 1 + below(20);
+    options->breaker.slow_after = one_in(4) ? HWS_MS(below(200)) : HWS_NEVER;
+    options->breaker.open_for = HWS_MS(10 + below(2000));
+    options->breaker.open_max = options->breaker.open_for * 4;
+    options->breaker.probes = 1 + below(3);
+    options->timeouts.attempt = one_in(3) ? HWS_MS(50 + below(500)) : HWS_NEVER;
+}
+
+static void force_breaker(hws_upstream_t *upstream)
+{
+    hws_list_t *peers = &upstream->peers.list;
+
+    if (hws_list_is_empty(peers))
+        return;
+    hws_breaker_force(
+        &HWS_CONTAINER(one_in(2) ? peers->next : peers->prev, hws_peer_t, link)->breaker,
+        one_in(2) ? HWS_FORCE_NONE : (hws_breaker_force_t)below(HWS_FORCE_COUNT),
+        world_now(&stage.world));
+    hws_upstream_tidy(upstream);
+}
+
 static void make_upstream(unsigned index)
 {
     static const char *const titles[UPSTREAMS] = {"a", "b", "raw"};
@@ -385,6 +455,7 @@ static void make_upstream(unsigned index)
     if (one_in(2) && index == UPSTREAMS - 1)
         options.setup = prepare_lease;
     options.dns = some_dns();
+    choose_policies(&options);
     choose_peers(&chosen, index);
     options.peers = chosen.peers;
     options.peer_count = 1 + below(PEERS);
@@ -404,6 +475,8 @@ static void update_upstream(unsigned index)
     options.limits.per_peer = 1 + below(4);
     options.limits.connections = 1 + below(6);
     options.timeouts.idle = HWS_MS(below(20000));
+    if (one_in(2))
+        choose_policies(&options);
     if (one_in(4))
         options.dns = some_dns();
     if (one_in(2)) {
@@ -441,11 +514,15 @@ static void replace_upstream(unsigned index)
 /* What may be done inside a callback as well. */
 static void do_something_small(void)
 {
-    switch (below(8)) {
+    switch (below(9)) {
     case 0:
     case 1:
     case 2:
         start_ask();
+        break;
+    case 8:
+        if (one_in(4 * mildness))
+            force_breaker(upstreams[below(UPSTREAMS)]);
         break;
     case 3:
         start_hold();
@@ -511,6 +588,8 @@ static void rage(uint64_t seed)
     is_calm = false;
     mildness = 1U << seed % 5;
     begun = ended = 0;
+    once_count = 0;
+    memset(seen, 0, sizeof(seen));
     for (i = 0; i < STAGE_SERVERS; i++)
         stage.servers[i].choose = some_reply;
     tell_the_truth();
