@@ -20,9 +20,11 @@ struct hws_peer {
     hws_upstream_t *upstream;
     hws_list_t link; /* in the upstream's set: `list`, or `removed` */
     hws_pool_t pool;
-    hws_list_t openings;  /* hws_opening_t */
-    hws_lanes_t avoiders; /* calls in the queue whose last attempt has failed here */
-    hws_lanes_t bound;    /* calls in the queue that want no other peer */
+    hws_pool_answer_t answer;  /* the pool's, when it was asked last; only for the pick under way */
+    hws_connection_t *offered; /* ... which goes with HWS_POOL_LEASED */
+    hws_list_t openings;       /* hws_opening_t */
+    hws_lanes_t avoiders;      /* calls in the queue whose last attempt has failed here */
+    hws_lanes_t bound;         /* calls in the queue that want no other peer */
     char *id;
     char *authority;    /* for Host: "host:port" as given; "localhost" for unix */
     char *address_text; /* for people */

@@ -209,8 +209,7 @@ typedef struct {
 } question_t;
 
 /* What the pool of `peer` says, if its breaker lets it be asked. */
-static hws_pool_answer_t ask_pool(const hws_peer_t *peer, const hws_call_t *call, hws_time_t now,
-                                  hws_connection_t **out)
+static hws_pool_answer_t ask_pool(hws_peer_t *peer, const hws_call_t *call, hws_time_t now)
 {
     hws_pool_want_t want = {.fresh_only = call->is_fresh_only,
                             .careful = !call->is_replayable,
@@ -218,7 +217,7 @@ static hws_pool_answer_t ask_pool(const hws_peer_t *peer, const hws_call_t *call
 
     if (!hws_breaker_would_admit(&peer->breaker, &peer->upstream->breaker, now))
         return HWS_POOL_NO_ROOM;
-    return hws_pool_ask(&peer->pool, &want, now, out);
+    return hws_pool_ask(&peer->pool, &want, now, &peer->offered);
 }
 
 /* For who waits a connection that is there ranks above a dial, because the one just dialled for him
@@ -226,17 +225,15 @@ static hws_pool_answer_t ask_pool(const hws_peer_t *peer, const hws_call_t *call
 static int rank(hws_ask_t *ask, hws_candidate_t *candidate)
 {
     const question_t *question = HWS_CONTAINER(ask, question_t, ask);
-    const hws_peer_t *peer = hws_peer_of_candidate(candidate);
-    hws_connection_t *connection;
-    hws_pool_answer_t said;
+    hws_peer_t *peer = hws_peer_of_candidate(candidate);
     int worth;
 
     if (question->may_avoid && peer == question->call->avoid)
         return 0;
-    said = ask_pool(peer, question->call, question->now, &connection);
-    if (said == HWS_POOL_NO_ROOM || (said == HWS_POOL_DIAL && !question->may_dial))
+    peer->answer = ask_pool(peer, question->call, question->now);
+    if (peer->answer == HWS_POOL_NO_ROOM || (peer->answer == HWS_POOL_DIAL && !question->may_dial))
         return 0;
-    worth = question->waits && said == HWS_POOL_LEASED ? 2 : 1;
+    worth = question->waits && peer->answer == HWS_POOL_LEASED ? 2 : 1;
     return hws_attempts_include(&question->call->attempts, peer) ? worth - 3 : worth;
 }
 
@@ -289,8 +286,12 @@ static hws_candidate_t *choose(hws_upstream_t *upstream, question_t *question)
         choice = hws_script_pick(question->call, peers, count, question->now);
     if (choice == HWS_PICK_NOBODY)
         return NULL;
-    if (choice >= 0 && choice < count)
-        return &peers[choice]->candidate;
+    if (choice >= 0 && choice < count) {
+        /* A script may have closed what it was asked about. */
+        hws_candidate_t *candidate = &peers[choice]->candidate;
+
+        return rank(&question->ask, candidate) != 0 ? candidate : NULL;
+    }
     return hws_balancer_pick(upstream->balancer, &set->lineup, &question->ask,
                              &upstream->manager->pools.random, question->now);
 }
@@ -308,6 +309,7 @@ hws_peer_t *hws_peer_set_pick(hws_upstream_t *upstream, hws_call_t *call, bool m
                            .may_avoid =
                                call->avoid != NULL && has_other(upstream, call->avoid, now)};
     hws_candidate_t *candidate = NULL;
+    hws_peer_t *peer;
 
     if (call->bound_to == NULL && waits && upstream->fresh != NULL &&
         rank(&question.ask, &upstream->fresh->candidate) > 1)
@@ -318,8 +320,10 @@ hws_peer_t *hws_peer_set_pick(hws_upstream_t *upstream, hws_call_t *call, bool m
         candidate = &call->bound_to->candidate;
     if (candidate == NULL)
         return NULL;
-    *answer = ask_pool(hws_peer_of_candidate(candidate), call, now, connection);
-    return hws_peer_of_candidate(candidate);
+    peer = hws_peer_of_candidate(candidate);
+    *answer = peer->answer;
+    *connection = peer->offered;
+    return peer;
 }
 
 bool hws_peer_set_may_try(hws_upstream_t *upstream, const hws_call_t *call, hws_time_t now)
