@@ -40,28 +40,49 @@ static void take_permit(hws_peer_t *peer, hws_permit_t *permit, hws_time_t now)
 
 /* An end as all that learn from it are told. */
 typedef struct {
-    hws_call_t *call; /* NULL: it was a dial */
-    hws_outcome_t outcome;
+    hws_peer_t *peer;
+    hws_call_t *call;             /* NULL: it was a dial */
+    const hws_attempt_t *attempt; /* the call's */
+    int code;
+    hws_phase_t phase;
     hws_result_t result;
 } end_t;
 
-/* What a script says of it, which then takes the place of the rules in the options. */
-static hws_record_t ask_script(hws_peer_t *peer, const end_t *end, hws_time_t *open_for,
-                               hws_time_t now)
+/* As scripts see it. Made for them alone, as most upstreams have none. */
+static hws_outcome_t outcome_of(const end_t *end)
 {
-    if (peer->upstream->script.record == NULL || end->result.outcome == HWS_OUTCOME_NEUTRAL ||
-        peer->breaker.state != HWS_BREAKER_CLOSED)
-        return HWS_RECORD_BUILT_IN;
-    return hws_script_record(peer->upstream, end->call, &end->outcome, open_for, now);
+    hws_outcome_t outcome = {
+        .code = end->code, .phase = end->phase, .retry_after = HWS_RETRY_AFTER_NONE};
+
+    if (end->call != NULL)
+        outcome = hws_script_outcome(end->call, end->attempt);
+    else
+        outcome.is_ok = end->result.outcome == HWS_OUTCOME_SUCCESS;
+    outcome.peer = end->peer;
+    return outcome;
 }
 
-static void report(hws_peer_t *peer, hws_permit_t *permit, end_t *end, hws_time_t now)
+/* What a script says of it, which then takes the place of the rules in the options. */
+static hws_record_t ask_script(const end_t *end, hws_time_t *open_for, hws_time_t now)
 {
+    hws_upstream_t *upstream = end->peer->upstream;
+    hws_outcome_t outcome;
+
+    if (upstream->script.record == NULL || end->result.outcome == HWS_OUTCOME_NEUTRAL ||
+        end->peer->breaker.state != HWS_BREAKER_CLOSED)
+        return HWS_RECORD_BUILT_IN;
+    outcome = outcome_of(end);
+    return hws_script_record(upstream, end->call, &outcome, open_for, now);
+}
+
+static void report(end_t *end, hws_permit_t *permit, hws_time_t now)
+{
+    hws_peer_t *peer = end->peer;
     hws_upstream_t *upstream = peer->upstream;
     hws_random_t *random = &upstream->manager->pools.random;
     hws_result_t *result = &end->result;
     hws_time_t open_for = 0;
-    hws_record_t said = ask_script(peer, end, &open_for, now);
+    hws_record_t said = ask_script(end, &open_for, now);
     bool has_changed;
 
     result->is_judged = said != HWS_RECORD_BUILT_IN;
@@ -78,10 +99,15 @@ static void report(hws_peer_t *peer, hws_permit_t *permit, end_t *end, hws_time_
                           now);
 }
 
-static void tell_done(hws_upstream_t *upstream, const end_t *end, hws_time_t now)
+static void tell_done(const end_t *end, hws_time_t now)
 {
-    if (upstream->script.done != NULL)
-        hws_script_done(upstream, end->call, &end->outcome, now);
+    hws_upstream_t *upstream = end->peer->upstream;
+    hws_outcome_t outcome;
+
+    if (upstream->script.done == NULL)
+        return;
+    outcome = outcome_of(end);
+    hws_script_done(upstream, end->call, &outcome, now);
 }
 
 void hws_feedback_begin(hws_call_t *call, hws_time_t now)
@@ -95,13 +121,12 @@ void hws_feedback_begin(hws_call_t *call, hws_time_t now)
 static end_t end_of(hws_call_t *call, const hws_attempt_t *attempt)
 {
     hws_outcome_class_t class = hws_outcome_of(attempt->code, attempt->phase, attempt->status);
-    end_t end = {.call = call,
-                 .outcome = hws_script_outcome(call, attempt),
-                 .result = {.outcome = attempt->is_stale ? HWS_OUTCOME_NEUTRAL : class,
-                            .latency = call->is_lease ? 0 : hws_attempt_latency(attempt)}};
 
-    end.outcome.peer = call->peer;
-    return end;
+    return (end_t){.peer = call->peer,
+                   .call = call,
+                   .attempt = attempt,
+                   .result = {.outcome = attempt->is_stale ? HWS_OUTCOME_NEUTRAL : class,
+                              .latency = call->is_lease ? 0 : hws_attempt_latency(attempt)}};
 }
 
 void hws_feedback_answered(hws_call_t *call, uint32_t status, hws_time_t now)
@@ -113,7 +138,7 @@ void hws_feedback_answered(hws_call_t *call, uint32_t status, hws_time_t now)
     attempt->is_reported = true;
     attempt->status = status;
     end = end_of(call, attempt);
-    report(call->peer, &attempt->permit, &end, now);
+    report(&end, &attempt->permit, now);
     /* A body that breaks off is still to be told; but a trial has had its say. */
     if (end.result.outcome == HWS_OUTCOME_SUCCESS)
         attempt->permit = permit.is_probe ? (hws_permit_t){.is_given = true} : permit;
@@ -153,7 +178,7 @@ void hws_feedback_end(hws_call_t *call, hws_attempt_t *attempt, hws_time_t now)
     /* Of a streamed body only its breaking off is news. */
     if (!attempt->is_reported ||
         (end.result.outcome == HWS_OUTCOME_FAILURE && attempt->permit.is_given))
-        report(peer, &attempt->permit, &end, now);
+        report(&end, &attempt->permit, now);
     if (end.result.outcome == HWS_OUTCOME_SUCCESS && attempt->status != 0 &&
         !attempt->is_reported) {
         peer->answered++;
@@ -161,7 +186,7 @@ void hws_feedback_end(hws_call_t *call, hws_attempt_t *attempt, hws_time_t now)
             hws_histogram_record(&peer->pool.metrics->total, (uint64_t)end.result.latency);
         hws_recent_record(&peer->recent, (uint64_t)end.result.latency, now);
     }
-    tell_done(peer->upstream, &end, now);
+    tell_done(&end, now);
 }
 
 void hws_feedback_dial_begins(hws_peer_t *peer, hws_permit_t *permit, hws_time_t now)
@@ -177,32 +202,30 @@ void hws_feedback_dial_begins(hws_peer_t *peer, hws_permit_t *permit, hws_time_t
 void hws_feedback_dial_ends(hws_peer_t *peer, hws_permit_t *permit, int code, hws_phase_t phase,
                             hws_time_t now)
 {
-    end_t end = {.outcome = {.peer = peer,
-                             .code = code,
-                             .phase = phase,
-                             .retry_after = HWS_RETRY_AFTER_NONE},
+    end_t end = {.peer = peer,
+                 .code = code,
+                 .phase = phase,
                  .result = {.outcome = code == HWS_OK ? HWS_OUTCOME_NEUTRAL
                                                       : hws_outcome_of(code, phase, 0)}};
 
     peer->candidate.in_flight--;
     peer->has_failed = code != HWS_OK && hws_error_kind(code) != HWS_KIND_CLOSED;
-    report(peer, permit, &end, now);
+    report(&end, permit, now);
     if (code != HWS_OK)
-        tell_done(peer->upstream, &end, now);
+        tell_done(&end, now);
 }
 
 void hws_feedback_observe(hws_peer_t *peer, hws_outcome_class_t outcome, hws_time_t latency,
                           hws_time_t now)
 {
     hws_permit_t permit;
-    end_t end = {.outcome = {.peer = peer,
-                             .latency = latency,
-                             .retry_after = HWS_RETRY_AFTER_NONE,
-                             .is_ok = outcome == HWS_OUTCOME_SUCCESS},
+    end_t end = {.peer = peer,
+                 .code = outcome == HWS_OUTCOME_FAILURE ? HWS_ERR_SYSTEM : HWS_OK,
+                 .phase = HWS_PHASE_BODY,
                  .result = {.outcome = outcome, .latency = latency}};
 
     take_permit(peer, &permit, now);
-    report(peer, &permit, &end, now);
+    report(&end, &permit, now);
 }
 
 void hws_feedback_force(hws_peer_t *peer, hws_breaker_force_t force, hws_time_t now)

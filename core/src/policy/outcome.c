@@ -7,10 +7,11 @@
 
 hws_outcome_class_t hws_outcome_of(int code, hws_phase_t phase, uint32_t status)
 {
-    hws_kind_t kind = hws_error_kind(code);
+    hws_kind_t kind;
 
     if (code == HWS_OK)
         return status >= 500 ? HWS_OUTCOME_FAILURE : HWS_OUTCOME_SUCCESS;
+    kind = hws_error_kind(code);
     if (kind == HWS_KIND_TIMEOUT && phase == HWS_PHASE_QUEUE)
         return HWS_OUTCOME_NEUTRAL; /* no peer had it */
     if (code == HWS_ERR_TOO_MANY_FILES || code == HWS_ERR_NO_PORTS || code == HWS_ERR_ACCESS)
