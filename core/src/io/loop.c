@@ -154,5 +154,5 @@ hws_time_t hws_loop_recent(const hws_loop_t *loop)
 
 bool hws_loop_is_forked(const hws_loop_t *loop)
 {
-    return loop->fork_generation != hws_process_generation();
+    return hws_process_is_forked(loop->fork_generation);
 }

@@ -3,11 +3,11 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
-static uint32_t generation;
+uint32_t hws_process_forks;
 
 static void in_child(void)
 {
-    generation++;
+    hws_process_forks++;
 }
 
 static void watch_forks(void)
@@ -34,5 +34,5 @@ uint32_t hws_process_generation(void)
         pthread_once(&once, watch_forks);
         watching = 1;
     }
-    return generation;
+    return hws_process_forks;
 }

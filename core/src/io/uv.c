@@ -140,7 +140,7 @@ static world_t *world_of_socket(const endpoint_t *socket)
  * would feel. There everything is dropped, and only the child's own descriptors are closed. */
 static bool is_forked(const world_t *world)
 {
-    return world->generation != hws_process_generation();
+    return hws_process_is_forked(world->generation);
 }
 
 static hws_time_t begin_input(world_t *world)
@@ -192,10 +192,13 @@ static void on_poll(uv_poll_t *poll, int status, int events);
  * and on again within one input is never told. */
 static void watch(endpoint_t *socket)
 {
-    int wanted = events_wanted(socket);
+    int wanted;
     int rc = 0;
 
-    if (socket->is_in_input || wanted == socket->watched || is_forked(world_of_socket(socket)))
+    if (socket->is_in_input || is_forked(world_of_socket(socket)))
+        return;
+    wanted = events_wanted(socket);
+    if (wanted == socket->watched)
         return;
     world_of_socket(socket)->has_news = true;
     if (wanted != 0)

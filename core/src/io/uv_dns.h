@@ -32,7 +32,7 @@ typedef struct {
 /* A forked child shares the poll set of its parent, and must not touch it. */
 static inline bool hws_dns_is_forked(const hws_dns_t *dns)
 {
-    return dns->generation != hws_process_generation();
+    return hws_process_is_forked(dns->generation);
 }
 
 void hws_dns_init(hws_dns_t *dns, uv_loop_t *loop);
