@@ -234,7 +234,9 @@ static int rank(hws_ask_t *ask, hws_candidate_t *candidate)
     if (peer->answer == HWS_POOL_NO_ROOM || (peer->answer == HWS_POOL_DIAL && !question->may_dial))
         return 0;
     worth = question->waits && peer->answer == HWS_POOL_LEASED ? 2 : 1;
-    return hws_attempts_include(&question->call->attempts, peer) ? worth - 3 : worth;
+    if (question->call->attempts.count > 1 && hws_attempts_include(&question->call->attempts, peer))
+        worth -= 3;
+    return worth;
 }
 
 /* Whether a breaker lets anybody but `peer` be tried, who may be full at present. */
