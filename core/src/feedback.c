@@ -228,6 +228,12 @@ void hws_feedback_observe(hws_peer_t *peer, hws_outcome_class_t outcome, hws_tim
     report(&end, &permit, now);
 }
 
+void hws_feedback_switch_off(hws_peer_t *peer, hws_time_t now)
+{
+    if (hws_breaker_close(&peer->breaker, now))
+        tell_breaker(peer, now);
+}
+
 void hws_feedback_force(hws_peer_t *peer, hws_breaker_force_t force, hws_time_t now)
 {
     const hws_breaker_options_t *options = &peer->upstream->breaker;

@@ -20,6 +20,8 @@ void hws_feedback_dial_ends(hws_peer_t *peer, hws_permit_t *permit, int code, hw
 /* Somebody else saw how the peer does; `latency` 0: not known. */
 void hws_feedback_observe(hws_peer_t *peer, hws_outcome_class_t outcome, hws_time_t latency,
                           hws_time_t now);
+/* The upstream's breakers are switched off: what is open closes, and begins anew one day. */
+void hws_feedback_switch_off(hws_peer_t *peer, hws_time_t now);
 /* Somebody orders its breaker. */
 void hws_feedback_force(hws_peer_t *peer, hws_breaker_force_t force, hws_time_t now);
 /* Asserts that every attempt and dial is counted at its peer, and every trial with its breaker. */

@@ -496,6 +496,8 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
         hws_list_t *ready = &peer_of(peer_link)->pool.ready;
         hws_list_t *link = ready->next;
 
+        if (upstream->breaker.is_disabled)
+            hws_feedback_switch_off(peer_of(peer_link), now);
         while (link != ready) {
             hws_connection_t *connection = HWS_CONTAINER(link, hws_connection_t, link);
 
