@@ -98,7 +98,8 @@ describe("events", function()
 
   it("refuse names that do not exist, and what is no function", function()
     raises('^unknown event "conect"; did you mean "connect"%?$', function() m:on("conect", print) end)
-    raises("^unknown event \"whatever\"; known: breaker, close, connect, drain, error, leak, retry, stale_reuse$",
+    raises('^unknown event "whatever"; '
+      .. "known: breaker, close, connect, drain, error, leak, policy_error, retry, stale_reuse$",
       function() m:on("whatever", print) end)
     for _, later in ipairs { "eject", "health", "shed", "warm" } do
       raises("^unknown event", function() m:on(later, print) end)

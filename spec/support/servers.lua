@@ -123,7 +123,7 @@ local function probe_tcp(manager, port)
 end
 
 local function becomes_ready(server, probe)
-  local manager = hawser.new()
+  local manager = hawser.new { breaker = false }
   local ready = probe(manager, server.port, server):ready(PATIENCE)
   manager:close()
   return ready
