@@ -21,7 +21,7 @@ local function exists(path)
 end
 
 local PAGES = { "manager", "upstream", "request", "response", "lease", "error", "events", "loop", "options", "tls",
-  "c-api", "lua51" }
+  "operations", "c-api", "lua51" }
 
 local function page(name) return read_file("docs/reference/" .. name .. ".md") end
 
@@ -489,8 +489,8 @@ describe("the documentation of", function()
   end)
 
   describe("the C API", function()
-    local HEADERS = { "base", "error", "lease", "loop", "manager", "message", "policy", "request", "retry",
-      "tls", "upstream" }
+    local HEADERS = { "base", "error", "lease", "loop", "manager", "message", "metrics", "operations", "policy",
+      "request", "retry", "script", "tls", "upstream" }
 
     it("has its headers and functions", function()
       local real = {}

@@ -217,6 +217,7 @@
 ---@field retry? false|hawser.Retry of its upstreams, field by field
 ---@field breaker? false|hawser.Breaker of its upstreams, field by field
 ---@field tls? hawser.TLSOptions of its upstreams, field by field
+---@field metrics? boolean default true: gathers what `m:get_metrics()` gives
 ---@field seed? integer 0 to 2^53: makes every decision that is left to chance repeatable
 ---@field log? fun(level: "error"|"warn", message: string, fields: hawser.Event)
 
@@ -351,6 +352,67 @@ function Requests:request(options, fn) end
 
 -- Managers -------------------------------------------------------------------------------------------
 
+---@alias hawser.Status "connecting"|"connected"|"disconnecting"|"disconnected"|"failed"
+---@alias hawser.BreakerState "closed"|"open"|"half_open"
+
+---@class hawser.ConnectionInfo
+---@field age number seconds since it was established
+---@field requests integer requests and leases begun on it
+---@field bytes_in integer without what TLS adds
+---@field bytes_out integer likewise
+---@field protocol "http/1.1"|"raw"
+---@field tls? string "1.3"
+---@field cipher? string
+---@field rtt? number seconds
+---@field idle boolean whether nothing is on it
+
+---@class hawser.ConnectionLimits : hawser.Limits
+---@field max_connections? integer 1 to 1000000: of all upstreams
+
+---In seconds; 0 while there is none.
+---@class hawser.Latency
+---@field count integer
+---@field average number
+---@field peak number
+---@field p50 number to 1 %, as those below
+---@field p95 number
+---@field p99 number
+
+---@class hawser.LatencyMetrics : hawser.Latency
+---@field phases table<hawser.Phase, hawser.Latency>
+---@field upstreams? table<string, hawser.LatencyMetrics>
+---@field peers? table<string, hawser.LatencyMetrics> of an upstream
+
+---By seconds (1, 10, 60): per second, the mean of so many.
+---@class hawser.Flow
+---@field total integer
+---@field [integer] number
+
+---@class hawser.ThroughputMetrics
+---@field exchanges hawser.Flow attempts of requests, and leases
+---@field bytes_in hawser.Flow without what TLS adds
+---@field bytes_out hawser.Flow likewise
+---@field upstreams? table<string, hawser.ThroughputMetrics>
+---@field peers? table<string, hawser.ThroughputMetrics> of an upstream
+
+---@class hawser.QueueMetrics
+---@field size integer how many wait
+---@field max integer the most that may
+---@field high_water integer the most that ever did
+---@field wait hawser.Latency
+---@field upstreams? table<string, hawser.QueueMetrics>
+
+---@class hawser.Metrics
+---@field queue hawser.QueueMetrics
+---@field latency hawser.LatencyMetrics
+---@field throughput hawser.ThroughputMetrics
+---@field connections hawser.Stats
+---@field retries { made: integer, replayed: integer, refused: table<string, integer>, budget_left?: integer }
+---@field breakers { opened: integer, closed: integer, open: integer, half_open: integer }
+---@field policy_errors integer faults of scripted policies
+---@field upstreams? table<string, hawser.Metrics>
+---@field peers? table<string, table> of an upstream
+
 ---Owns connections, of all its upstreams under one cap.
 ---@class hawser.Manager : hawser.Requests
 local Manager = {}
@@ -378,6 +440,113 @@ function Manager:off(id) end
 ---@return hawser.Stats? stats
 ---@return hawser.Error? err kind `closed`, in a forked child
 function Manager:stats() end
+
+---Makes sure that there is a connection to the peer, at one attempt.
+---@param peer string "upstream/id", or its address
+---@param fn? hawser.OnDone
+---@return true? ok
+---@return hawser.Error? err
+---@overload fun(self, peer: string, fn: hawser.OnDone): hawser.Handle
+function Manager:connect(peer, fn) end
+
+---The same under the retry policy.
+---@param peer string "upstream/id", or its address
+---@param fn? hawser.OnDone
+---@return true? ok
+---@return hawser.Error? err
+---@overload fun(self, peer: string, fn: hawser.OnDone): hawser.Handle
+function Manager:retry_connect(peer, fn) end
+
+---Closes its connections; what is on them fails with kind `closed`.
+---@param peer string "upstream/id", or its address
+---@return true? ok
+---@return hawser.Error? err
+function Manager:disconnect(peer) end
+
+---Tells what somebody else saw of the peer.
+---@param peer string "upstream/id", or its address
+---@param status hawser.Status
+---@param details? { response_time?: number, bytes?: integer }
+---@return true? ok
+---@return hawser.Error? err
+function Manager:update_status(peer, status, details) end
+
+---How many connections are established.
+---@return integer? count
+---@return hawser.Error? err
+function Manager:connection_count() end
+
+---How the peer is connected, in hawser's own view.
+---@param peer string "upstream/id", or its address
+---@return hawser.Status? status
+---@return hawser.Error? err
+function Manager:get_status(peer) end
+
+---Its connections, one by one.
+---@param peer string "upstream/id", or its address
+---@return hawser.ConnectionInfo[]? connections
+---@return hawser.Error? err
+function Manager:get_connection_info(peer) end
+
+---Success of late, and latency against the other peers.
+---@param peer string "upstream/id", or its address
+---@return number? score 0 to 1
+---@return hawser.Error? err
+function Manager:get_quality_score(peer) end
+
+---How its breaker stands.
+---@param peer string "upstream/id", or its address
+---@return hawser.BreakerState? state
+---@return hawser.Error? err
+function Manager:get_circuit_breaker_state(peer) end
+
+---Peers with a connection and a closed breaker, the best first.
+---@return { peer: string, score: number }[]? list
+---@return hawser.Error? err
+function Manager:get_healthy_connections() end
+
+---Orders what its breaker is to be; nil ends that.
+---@param peer string "upstream/id", or its address
+---@param state? "open"|"closed"|"disabled"
+---@return true? ok
+---@return hawser.Error? err
+function Manager:force_breaker(peer, state) end
+
+---Live, and nothing in flight is cut; the limits become the defaults of upstreams.
+---@param limits hawser.ConnectionLimits
+---@return true? ok
+---@return hawser.Error? err
+function Manager:set_connection_limits(limits) end
+
+---The limits that upstreams get, and `max_connections`.
+---@return hawser.ConnectionLimits? limits
+---@return hawser.Error? err
+function Manager:get_connection_limits() end
+
+---How many wait, and for how long.
+---@return hawser.QueueMetrics? queue
+---@return hawser.Error? err
+function Manager:get_queue_metrics() end
+
+---Of whole responses, and of attempts by phase.
+---@return hawser.LatencyMetrics? latency
+---@return hawser.Error? err
+function Manager:get_latency_metrics() end
+
+---Exchanges and bytes, in total and per second.
+---@return hawser.ThroughputMetrics? throughput
+---@return hawser.Error? err
+function Manager:get_throughput_metrics() end
+
+---The pools; `upstreams` by name.
+---@return hawser.Stats? connections
+---@return hawser.Error? err
+function Manager:get_connection_statistics() end
+
+---All that was measured.
+---@return hawser.Metrics? metrics
+---@return hawser.Error? err
+function Manager:get_metrics() end
 
 ---Gives memory that is no longer needed back to the system. It happens by itself after a burst.
 ---@return true? ok
@@ -415,9 +584,15 @@ local Upstream = {}
 ---@field in_flight integer requests and leases on it
 ---@field connections integer open and dialling
 ---@field idle integer of them, without anything in flight
----@field answered number whole responses so far; the two quantiles are of their latencies
----@field p50 number seconds from sending to the response's end, to 1 %; 0 while there is none
+---@field answered number whole responses so far
+---@field latency number seconds from sending to the response's end, an average that fades; 0 while there is none
+---@field p50 number seconds, of the last 30 to 60 seconds, to 1 %; 0 while there is none
 ---@field p99 number
+---@field success_rate number of attempts of late, 0 to 1
+---@field score number its quality, 0 to 1
+---@field state "healthy"|"unhealthy"|"draining"
+---@field breaker hawser.BreakerState
+---@field since number when the breaker came into that state, on the clock of `hawser.now()`
 
 ---Gauges and counters; `created` less all of `closed` is `open`.
 ---@class hawser.Stats
@@ -431,8 +606,9 @@ local Upstream = {}
 ---@field resumed integer of TLS, with the session of an earlier one
 ---@field reused integer requests and leases begun on a connection that had served before
 ---@field replayed integer requests that went again, uncounted, because a reused connection was dead
----@field retried integer attempts that followed a failed one
+---@field retried integer attempts that followed a failed one, counted ones
 ---@field retries_refused integer retries that the budget refused
+---@field policy_errors integer faults of scripted policies
 ---@field queued integer calls that wait now
 ---@field queue_max integer the most that ever waited
 ---@field requests integer requests and leases begun
