@@ -76,6 +76,19 @@ static hws_peer_t *answerer(hws_call_t *call)
     return hws_attempts_at(&call->attempts, i)->peer;
 }
 
+/* What an earlier attempt brought. */
+static void drop_answer(hws_request_t *request)
+{
+    hws_inbox_dispose(&request->inbox);
+    hws_free(request->head_block);
+    hws_free((void *)(uintptr_t)request->trailers.fields);
+    request->head_block = NULL;
+    request->head = request->trailers = (hws_head_t){.bytes = NULL};
+    request->body_size = 0;
+    request->verdict = HWS_OK;
+    request->has_head = request->was_heard = request->is_weighed = request->holds_answer = false;
+}
+
 /* The one ending that is a failure. Whatever it held goes back first. */
 static void fail(hws_request_t *request, int code, const char *detail, hws_time_t now)
 {
@@ -89,6 +102,8 @@ static void fail(hws_request_t *request, int code, const char *detail, hws_time_
         succeed(request);
         return;
     }
+    if (request->holds_answer)
+        drop_answer(request);
     call->error.phase = phase_of(request);
     /* Its peer is free of it before others look for room there. */
     hws_call_attempt_over(call, code, 0, now);
@@ -98,19 +113,6 @@ static void fail(hws_request_t *request, int code, const char *detail, hws_time_
     call->error.retryable = hws_retry_is_retryable(code) && may_go_again(request);
     hws_call_over(call);
     wake(request);
-}
-
-/* What an earlier attempt brought. */
-static void drop_answer(hws_request_t *request)
-{
-    hws_inbox_dispose(&request->inbox);
-    hws_free(request->head_block);
-    hws_free((void *)(uintptr_t)request->trailers.fields);
-    request->head_block = NULL;
-    request->head = request->trailers = (hws_head_t){.bytes = NULL};
-    request->body_size = 0;
-    request->verdict = HWS_OK;
-    request->has_head = request->was_heard = request->is_weighed = request->holds_answer = false;
 }
 
 /* The attempt has failed: another follows, or the request has. */
