@@ -240,6 +240,8 @@ hws_time_t hws_breaker_retry_in(const hws_breaker_t *breaker, const hws_breaker_
 bool hws_breaker_would_admit(const hws_breaker_t *breaker, const hws_breaker_options_t *options,
                              hws_time_t now)
 {
+    if (breaker->state == HWS_BREAKER_CLOSED && breaker->force == HWS_FORCE_NONE)
+        return true; /* nearly always */
     switch (hws_breaker_state(breaker, options, now)) {
     case HWS_BREAKER_OPEN:
         return false;
@@ -257,6 +259,10 @@ hws_permit_t hws_breaker_admit(hws_breaker_t *breaker, const hws_breaker_options
 {
     hws_permit_t permit = {0};
 
+    /* Nearly always. */
+    if (breaker->state == HWS_BREAKER_CLOSED && breaker->force == HWS_FORCE_NONE &&
+        !options->is_disabled)
+        return (hws_permit_t){.generation = breaker->generation, .is_given = true};
     if (!hws_breaker_would_admit(breaker, options, now))
         return permit;
     permit.is_given = true;
