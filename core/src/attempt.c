@@ -14,11 +14,12 @@ hws_attempt_t *hws_attempts_begin(hws_attempts_t *attempts, hws_time_t now)
     assert(attempts->count < MOST);
     if (attempts->count > 0) {
         if (attempts->more == NULL &&
-            (attempts->more = hws_alloc((MOST - 1) * sizeof(*attempts->more))) == NULL)
+            (attempts->more = hws_zalloc((MOST - 1) * sizeof(*attempts->more))) == NULL)
             return NULL;
         attempt = &attempts->more[attempts->count - 1];
     }
-    *attempt = (hws_attempt_t){.since = now, .phase = HWS_PHASE_QUEUE};
+    attempt->since = now;
+    attempt->phase = HWS_PHASE_QUEUE;
     attempts->count++;
     return attempt;
 }

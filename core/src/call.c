@@ -221,7 +221,10 @@ static void drop_attempts(hws_attempts_t *attempts)
 {
     uint32_t i;
 
-    for (i = 0; i < attempts->count; i++)
+    refer(&attempts->first.peer, NULL);
+    if (attempts->more == NULL)
+        return;
+    for (i = 1; i < attempts->count; i++)
         refer(&hws_attempts_at(attempts, i)->peer, NULL);
     hws_free(attempts->more);
 }

@@ -320,6 +320,7 @@ int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_err
         goto fail;
     rc = HWS_ERR_NOMEM;
     peer->authority = lower(copy(url.authority));
+    peer->authority_size = url.authority.size;
     peer->address_text = text_of(&target);
     peer->host = lower(copy(url.is_unix ? HWS_SLICE("localhost") : url.host));
     peer->locality = copy(options->locality.size > 0 ? options->locality : HWS_SLICE(""));

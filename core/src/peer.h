@@ -26,7 +26,8 @@ struct hws_peer {
     hws_lanes_t avoiders;      /* calls in the queue whose last attempt has failed here */
     hws_lanes_t bound;         /* calls in the queue that want no other peer */
     char *id;
-    char *authority;    /* for Host: "host:port" as given; "localhost" for unix */
+    char *authority; /* for Host: "host:port" as given; "localhost" for unix */
+    size_t authority_size;
     char *address_text; /* for people */
     char *locality;
     hws_address_t addresses[HWS_PEER_ADDRESSES];
@@ -67,7 +68,12 @@ static inline void hws_peer_hold(hws_peer_t *peer)
 {
     peer->holds++;
 }
-void hws_peer_release(hws_peer_t *peer);
+void hws_peer_let_go(hws_peer_t *peer); /* for hws_peer_release(): nobody holds it any more */
+static inline void hws_peer_release(hws_peer_t *peer)
+{
+    if (--peer->holds == 0 && peer->pool.is_retired)
+        hws_peer_let_go(peer);
+}
 /* The peer has a name, and `connection` is a new one to `ip`, where that led. When a newer answer
  * lacks the address, the connection closes or, in use, serves nobody else. */
 void hws_peer_follow_name(hws_peer_t *peer, hws_connection_t *connection, const hws_ip_t *ip,

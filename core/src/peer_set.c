@@ -21,10 +21,9 @@ static void destroy_peers(hws_list_t *peers)
     }
 }
 
-void hws_peer_release(hws_peer_t *peer)
+void hws_peer_let_go(hws_peer_t *peer)
 {
-    if (--peer->holds == 0 && peer->pool.is_retired)
-        hws_upstream_tidy(peer->upstream);
+    hws_upstream_tidy(peer->upstream);
 }
 
 void hws_peer_set_init(hws_peer_set_t *set)
@@ -294,6 +293,8 @@ static hws_candidate_t *choose(hws_upstream_t *upstream, question_t *question)
 
         return rank(&question->ask, candidate) != 0 ? candidate : NULL;
     }
+    if (set->lineup.count == 1) /* as of most upstreams that were made for a URL */
+        return rank(&question->ask, set->lineup.list[0]) != 0 ? set->lineup.list[0] : NULL;
     return hws_balancer_pick(upstream->balancer, &set->lineup, &question->ask,
                              &upstream->manager->pools.random, question->now);
 }

@@ -255,7 +255,7 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
     request->message.authority = (hws_slice_t){NULL, 0};
     if (!request->has_host)
         request->message.authority =
-            (hws_slice_t){call->peer->authority, strlen(call->peer->authority)};
+            (hws_slice_t){call->peer->authority, call->peer->authority_size};
     rc = hws_connection_open(connection, &call->stream, &request->message, request->body, true, now,
                              &taken);
     if (rc != HWS_OK) {
@@ -636,7 +636,7 @@ static int check(hws_upstream_t *upstream, const hws_request_options_t *options,
          !(options->target.size == 1 && options->target.data[0] == '*')))
         return hws_explain(why, HWS_ERR_INVALID,
                            "path: begins with /, without white space or control bytes");
-    if (count_fields(options->fields, "host") > 1)
+    if (options->fields.size > 0 && count_fields(options->fields, "host") > 1)
         return hws_explain(why, HWS_ERR_INVALID, "header host: given more than once");
     return HWS_OK;
 }

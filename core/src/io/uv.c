@@ -160,7 +160,7 @@ static void rest(world_t *world)
 
 /* Nothing in a forked child, also when it was forked while the inputs of a turn were taken: they are
  * the parent's. */
-static int events_wanted(const endpoint_t *socket)
+static inline int events_wanted(const endpoint_t *socket)
 {
     if (is_forked(world_of_socket(socket)))
         return 0;

@@ -112,8 +112,6 @@ hws_candidate_t *hws_balancer_pick(hws_balancer_t balancer, hws_lineup_t *lineup
     hws_choice_t best = HWS_NO_CHOICE;
     uint32_t at;
 
-    if (lineup->count == 1) /* as most are that were made for a URL */
-        return ask->rank(ask, lineup->list[0]) != 0 ? lineup->list[0] : NULL;
     for (at = 0; at < lineup->count && best.rank <= 0; at += tier.count) {
         hws_choice_t found;
 
