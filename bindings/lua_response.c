@@ -6,7 +6,7 @@
 
 /* ---- how it is kept ---- */
 
-/* A block of its own: head, fields, traces, bytes. */
+/* A block of its own: head, fields, traces, bytes, peer. */
 static void push_head(lua_State *L, const hwl_t *lua, const hws_request_t *request, hwl_type_t type,
                       int values)
 {
@@ -14,9 +14,10 @@ static void push_head(lua_State *L, const hwl_t *lua, const hws_request_t *reque
     const hws_head_t *head = response->head;
     size_t fields = head->count * sizeof(hws_field_t);
     size_t traces = hwl_trace_size(request);
-    hwl_head_t *own = hwl_new(L, lua, type, sizeof(*own) + fields + traces + head->size, values);
+    size_t peer = strlen(response->peer) + 1;
+    hwl_head_t *own =
+        hwl_new(L, lua, type, sizeof(*own) + fields + traces + head->size + peer, values);
     char *place = (char *)(own + 1);
-    uint32_t i;
 
     own->head = *head;
     own->head.fields = (const hws_field_t *)(void *)place;
@@ -24,9 +25,8 @@ static void push_head(lua_State *L, const hwl_t *lua, const hws_request_t *reque
     own->traces = hwl_trace_copy(request, place + fields);
     own->head.bytes = place + fields + traces;
     memcpy(place + fields + traces, head->bytes, head->size);
-    own->peer = own->traces.peers;
-    for (i = 1; i < own->traces.count; i++)
-        own->peer += strlen(own->peer) + 1;
+    own->peer = place + fields + traces + head->size;
+    memcpy(place + fields + traces + head->size, response->peer, peer);
     own->view = &own->head;
     own->attempts = response->attempts;
     own->reused = response->reused;

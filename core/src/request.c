@@ -66,16 +66,6 @@ static bool has_better(const hws_request_t *request, int code)
            kind != HWS_KIND_NOMEM;
 }
 
-/* The peer whose answer is held: what was tried after it brought none. */
-static hws_peer_t *answerer(hws_call_t *call)
-{
-    uint32_t i = call->attempts.count - 1;
-
-    while (i > 0 && hws_attempts_at(&call->attempts, i)->code != HWS_OK)
-        i--;
-    return hws_attempts_at(&call->attempts, i)->peer;
-}
-
 /* What an earlier attempt brought. */
 static void drop_answer(hws_request_t *request)
 {
@@ -98,7 +88,6 @@ static void fail(hws_request_t *request, int code, const char *detail, hws_time_
         hws_call_leave(call, now);
     if (has_better(request, code)) {
         hws_call_attempt_over(call, code, 0, now);
-        hws_call_set_peer(call, answerer(call));
         succeed(request);
         return;
     }
