@@ -6,7 +6,18 @@
 
 /* ---- how it is kept ---- */
 
-/* A block of its own: head, fields, traces, bytes, peer. */
+/* That id among those of the attempts' peers, one of which has answered. */
+static const char *find_peer(const hwl_traces_t *traces, const char *id)
+{
+    const char *peer = traces->peers;
+    uint32_t i;
+
+    for (i = 1; i < traces->count && strcmp(peer, id) != 0; i++)
+        peer += strlen(peer) + 1;
+    return peer;
+}
+
+/* A block of its own: head, fields, traces, bytes. */
 static void push_head(lua_State *L, const hwl_t *lua, const hws_request_t *request, hwl_type_t type,
                       int values)
 {
@@ -14,9 +25,7 @@ static void push_head(lua_State *L, const hwl_t *lua, const hws_request_t *reque
     const hws_head_t *head = response->head;
     size_t fields = head->count * sizeof(hws_field_t);
     size_t traces = hwl_trace_size(request);
-    size_t peer = strlen(response->peer) + 1;
-    hwl_head_t *own =
-        hwl_new(L, lua, type, sizeof(*own) + fields + traces + head->size + peer, values);
+    hwl_head_t *own = hwl_new(L, lua, type, sizeof(*own) + fields + traces + head->size, values);
     char *place = (char *)(own + 1);
 
     own->head = *head;
@@ -25,8 +34,7 @@ static void push_head(lua_State *L, const hwl_t *lua, const hws_request_t *reque
     own->traces = hwl_trace_copy(request, place + fields);
     own->head.bytes = place + fields + traces;
     memcpy(place + fields + traces, head->bytes, head->size);
-    own->peer = place + fields + traces + head->size;
-    memcpy(place + fields + traces + head->size, response->peer, peer);
+    own->peer = find_peer(&own->traces, response->peer);
     own->view = &own->head;
     own->attempts = response->attempts;
     own->reused = response->reused;

@@ -606,6 +606,7 @@ int main(void)
         STAGE_TEST(an_order_overrules_what_was_seen, http),
         STAGE_TEST(an_order_in_the_middle_of_a_trial_voids_its_permit, http),
         STAGE_TEST(breaker_options_change_live, http),
+        STAGE_TEST(the_number_of_trials_changes_live, http),
         STAGE_TEST(all_peers_down_and_back, http),
         STAGE_TEST(a_flapping_peer_is_hidden_by_the_others, http),
     };
