@@ -29,6 +29,7 @@ typedef struct {
     uint32_t open;          /* sockets */
     uint32_t peak;          /* most of them at any moment */
     uint64_t connects;      /* so far */
+    uint32_t before;        /* the manager's connections at the last check */
     world_port_t ports[WORLD_PORTS];
     /* Events in order: "connect", "close:idle", "stale_reuse:replayed". */
     char events[WORLD_EVENTS][32];
@@ -63,6 +64,6 @@ uint32_t world_peak_at(const world_t *world, uint16_t port);
 bool world_had_event(const world_t *world, const char *event);
 hws_stats_t world_stats(const hws_upstream_t *upstream);
 /* Asserts that the ledger of every upstream, and of the sockets, is in order. */
-void world_check(const world_t *world);
+void world_check(world_t *world);
 
 #endif
