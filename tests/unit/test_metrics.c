@@ -71,14 +71,14 @@ static void those_of_several_add_up(void **state)
     hws_metrics_t *heir = NULL;
     hws_metrics_t *one;
     hws_traffic_t traffic;
-    uint32_t i;
+    int64_t i;
 
     (void)state;
     for (i = 1; i <= 3; i++) {
         one = hws_metrics_create(HWS_MS(250));
-        hws_metrics_sent(one, 1, 100 * i, HWS_S(i));
+        hws_metrics_sent(one, 1, (uint64_t)(100 * i), HWS_S(i));
         hws_metrics_took(one, 1000, HWS_S(3));
-        hws_histogram_record(&one->total, i);
+        hws_histogram_record(&one->total, (uint64_t)i);
         hws_metrics_merge(sum, one, HWS_S(4));
         hws_metrics_bequeath(one, &heir, HWS_S(4));
     }
