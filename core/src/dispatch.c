@@ -138,11 +138,30 @@ bool hws_dispatch_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now
 
 /* ---- the queue ---- */
 
-/* Whether what this one was refused everybody behind it would be refused as well. */
-static bool speaks_for_all(const hws_call_t *call)
+/* Whether the peer that `call` avoids, which was refused all others, could serve somebody else. Who
+ * found no slot for a dial elsewhere finds none there. */
+static bool leaves_room(const hws_upstream_t *upstream, const hws_call_t *call, hws_time_t now)
 {
-    return call->opening == NULL && !call->is_fresh_only && call->avoid == NULL &&
-           call->bound_to == NULL && (call->is_replayable || call->is_lease);
+    const hws_manager_t *manager = upstream->manager;
+
+    switch (hws_peer_set_ask(call->avoid, call, now)) {
+    case HWS_POOL_LEASED:
+        return true;
+    case HWS_POOL_DIAL:
+        return upstream->owner.connections < upstream->owner.rules.limits.connections &&
+               manager->connections < manager->max_connections;
+    case HWS_POOL_NO_ROOM:
+        break;
+    }
+    return false;
+}
+
+/* Whether what this one was refused everybody behind it would be refused as well. */
+static bool speaks_for_all(const hws_upstream_t *upstream, const hws_call_t *call, hws_time_t now)
+{
+    return call->opening == NULL && !call->is_fresh_only && call->bound_to == NULL &&
+           (call->is_replayable || call->is_lease) &&
+           (call->avoid == NULL || !leaves_room(upstream, call, now));
 }
 
 void hws_dispatch_serve(hws_upstream_t *upstream, hws_time_t now)
@@ -157,19 +176,30 @@ void hws_dispatch_serve(hws_upstream_t *upstream, hws_time_t now)
     while (!upstream->is_cutting && (call = hws_pass_next(&pass, queue)) != NULL) {
         if (hws_dispatch_try(upstream, call, now))
             continue;
-        if (speaks_for_all(call))
+        if (speaks_for_all(upstream, call, now))
             return;
         hws_pass_refuse(&pass, queue, call);
     }
 }
 
-/* Only whoever comes first: the others wait for their upstream's next turn. */
+/* Only the first who can be: the others wait for their upstream's next turn. */
 void hws_dispatch_serve_one(hws_upstream_t *upstream, hws_time_t now)
 {
-    hws_call_t *call = hws_queue_first_waiting(&upstream->queue, NULL);
+    hws_queue_t *queue = &upstream->queue;
+    hws_pass_t pass;
+    hws_call_t *call;
 
-    if (call != NULL && hws_dispatch_try(upstream, call, now) && upstream->queue.waiting > 0)
-        hws_manager_queue_up(upstream->manager, &upstream->starved_link);
+    hws_pass_begin(&pass, queue);
+    while ((call = hws_pass_next(&pass, queue)) != NULL) {
+        if (call->opening == NULL && hws_dispatch_try(upstream, call, now)) {
+            if (queue->waiting > 0)
+                hws_manager_queue_up(upstream->manager, &upstream->starved_link);
+            return;
+        }
+        if (speaks_for_all(upstream, call, now))
+            return;
+        hws_pass_refuse(&pass, queue, call);
+    }
 }
 
 void hws_dispatch_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_time_t now)

@@ -84,6 +84,36 @@ static void serving_thousands_of_posts_takes_steps_for_each_served_not_for_each_
     free(asks);
 }
 
+/* Those that wait for another peer than that of their last attempt stand in a lane for each. */
+static void many_peers_to_avoid_make_no_more_work(void **state)
+{
+    enum { PEERS = 30, COUNT = 480 };
+    hws_upstream_options_t options = world_retrying(&stage.world, 2);
+    static server_t more[PEERS - STAGE_SERVERS];
+    hws_upstream_t *upstream;
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < PEERS; i++) {
+        server_t *server = i < STAGE_SERVERS ? &stage.servers[i] : &more[i - STAGE_SERVERS];
+
+        if (i >= STAGE_SERVERS)
+            server_init(server, &stage.world, (uint16_t)(i + 1));
+        server->reply = (reply_t){.bytes = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
+                                  .after = HWS_MS(10 + i % 3)};
+    }
+    options.limits.per_peer = 1;
+    upstream = world_http(&stage.world, "a", &options, PEERS);
+    stage_get(upstream, 0, COUNT);
+    world_run(&stage.world, HWS_S(10));
+    assert_int_equal(stage_ok(0, COUNT), COUNT);
+    assert_int_equal(world_stats(upstream).retried, COUNT);
+    assert_in_range(upstream->queue.looks, 2 * COUNT - PEERS, 2 * COUNT * 4);
+    stage_finish();
+    for (i = STAGE_SERVERS; i < PEERS; i++)
+        server_dispose(&more[i - STAGE_SERVERS]);
+}
+
 static void a_full_queue_is_an_overload_that_says_when_to_come_again(void **state)
 {
     hws_upstream_options_t options = world_options(&stage.world);
@@ -437,6 +467,7 @@ int main(void)
         STAGE_TEST(posts_and_gets_wait_in_one_order, http),
         STAGE_TEST(serving_thousands_of_posts_takes_steps_for_each_served_not_for_each_waiting,
                    http),
+        STAGE_TEST(many_peers_to_avoid_make_no_more_work, http),
         STAGE_TEST(a_full_queue_is_an_overload_that_says_when_to_come_again, http),
         STAGE_TEST(with_no_pending_allowed_nobody_waits_but_who_has_a_dial, http),
         STAGE_TEST(waiting_too_long_is_an_overload, http),
