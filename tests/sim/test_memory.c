@@ -14,7 +14,7 @@ typedef void scenario_t(void);
 static bool is_fair(int code)
 {
     return code == HWS_OK || code == HWS_ERR_NOMEM || hws_error_kind(code) == HWS_KIND_RESET ||
-           code == HWS_ERR_SETUP;
+           code == HWS_ERR_SETUP || code == HWS_ERR_BREAKER_OPEN;
 }
 
 static hws_upstream_t *upstream;
@@ -183,6 +183,43 @@ static void replays(void)
     world_run(&stage.world, HWS_MS(5));
     server_end_all(&stage.servers[0], HWS_SIM_RESET);
     server_end_all(&stage.servers[1], HWS_SIM_RESET);
+}
+
+static reply_t fail_at_first(server_t *server, visit_t *visit, hws_slice_t request)
+{
+    static const reply_t replies[] = {
+        {.bytes = "HTTP/1.1 503 Busy\r\nContent-Length: 5\r\n\r\nhello"},
+        {.then = RESETS},
+        {.bytes = REPLY_OK}};
+
+    (void)visit;
+    (void)request;
+    return replies[world_now(server->world) < HWS_S(1001) ? server->requests % 3 : 2];
+}
+
+static void prepare_retries(void)
+{
+    hws_upstream_options_t options = world_retrying(&stage.world, 4);
+    unsigned i;
+
+    hws_breaker_options_init(&options.breaker);
+    options.breaker.consecutive = 1;
+    options.breaker.open_for = options.breaker.open_max = HWS_MS(1);
+    options.limits.per_peer = 2;
+    for (i = 0; i < 3; i++)
+        stage.servers[i].choose = fail_at_first;
+    upstream = world_http(&stage.world, "a", &options, 3);
+}
+
+static void retries(void)
+{
+    unsigned i;
+
+    for (i = 0; i < 12; i++) {
+        ask_init(&stage.asks[i]);
+        stage.asks[i].options.stream = i % 3 == 0;
+        (void)ask_start(&stage.asks[i], upstream);
+    }
 }
 
 static void origins(void)
@@ -379,6 +416,7 @@ EACH_ALLOCATION(streams_that_are_read_late_survive_it, prepare_http, unread_stre
                 false)
 EACH_ALLOCATION(uploads_survive_it, prepare_http, uploads, false)
 EACH_ALLOCATION(replays_survive_it, prepare_http, replays, false)
+EACH_ALLOCATION(retries_survive_it, prepare_retries, retries, false)
 EACH_ALLOCATION(origins_survive_it, prepare_http, origins, false)
 EACH_ALLOCATION(large_heads_survive_it, prepare_http, large_heads, false)
 EACH_ALLOCATION(large_bodies_survive_it, prepare_http, large_bodies, false)
@@ -445,6 +483,7 @@ int main(void)
         STAGE_TEST(streams_that_are_read_late_survive_it, none),
         STAGE_TEST(uploads_survive_it, none),
         STAGE_TEST(replays_survive_it, none),
+        STAGE_TEST(retries_survive_it, none),
         STAGE_TEST(origins_survive_it, none),
         STAGE_TEST(large_heads_survive_it, none),
         STAGE_TEST(large_bodies_survive_it, none),

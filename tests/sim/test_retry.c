@@ -312,14 +312,13 @@ static void a_loop_that_stalls_past_the_deadline_sends_nothing_more(void **state
     (void)state;
     options.retry.backoff = (hws_backoff_options_t){.base = HWS_MS(500), .max = HWS_MS(500)};
     options.timeouts.request = HWS_S(1);
-    stage.servers[0].reply.then = RESETS;
-    stage.servers[0].reply.bytes = NULL;
+    stage.servers[0].reply.bytes = REPLY_503;
     stage_get(with(&options, 1), 0, 1);
     world_run(&stage.world, 1);
     assert_int_equal(stage.servers[0].requests, 1);
     hws_sim_stall(stage.world.sim, HWS_S(2));
     world_run(&stage.world, HWS_S(3));
-    assert_int_equal(stage.asks[0].code, HWS_ERR_TIMEOUT);
+    assert_int_equal(stage.asks[0].status, 503);
     assert_int_equal(stage.servers[0].requests, 1);
 }
 
