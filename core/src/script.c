@@ -76,6 +76,8 @@ void hws_script_done(hws_upstream_t *upstream, hws_call_t *call, const hws_outco
 void hws_upstream_set_script(hws_upstream_t *upstream, const hws_script_t *script)
 {
     upstream->script = script != NULL ? *script : (hws_script_t){.user = NULL};
+    if (!hws_queue_is_empty(&upstream->queue))
+        hws_upstream_tidy(upstream);
 }
 
 void hws_upstream_policy_failed(hws_upstream_t *upstream, const char *kind, const char *message)

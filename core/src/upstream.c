@@ -622,6 +622,8 @@ void hws_upstream_bury(hws_peer_t *peer)
     hws_metrics_bequeath(peer->pool.metrics, &upstream->metrics,
                          hws_loop_now(upstream->manager->loop));
     peer->pool.metrics = NULL;
+    if (upstream->script.gone != NULL)
+        upstream->script.gone(upstream->script.user, peer);
     hws_peer_destroy(peer);
 }
 

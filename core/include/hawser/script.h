@@ -1,7 +1,8 @@
 /* script.h - decisions of an upstream that the user's own code takes.
  *
  * These functions are called in the midst of the core's work, perhaps from inside an input. They
- * return at once, call nothing of hawser's but the functions in this header, and keep no pointer.
+ * return at once, call nothing of hawser's but the functions in this header, and keep no pointer but
+ * those to peers, until these go.
  * What they decide is held against the limits, the breakers, the replay rules, the deadline and the
  * budget: nothing unsafe comes of it. */
 #ifndef HAWSER_SCRIPT_H
@@ -61,10 +62,12 @@ typedef struct {
                            hws_time_t *open_for);
     /* Told of the end of every attempt at a peer, for who counts along. */
     void (*done)(void *user, const hws_decision_t *about, const hws_outcome_t *outcome);
+    /* The peer was taken out, its work is finished, and it is freed when this returns. */
+    void (*gone)(void *user, const hws_peer_t *peer);
 } hws_script_t;
 
-/* Takes effect at once. NULL: none. What `user` points to must last until the script is replaced or
- * the upstream has gone. */
+/* Takes effect at once, for those who wait in the queue too. NULL: none. What `user` points to must
+ * last until the script is replaced or the upstream has gone. */
 HWS_API void hws_upstream_set_script(hws_upstream_t *upstream, const hws_script_t *script);
 
 /* One of these functions failed, so that the built-in one decided: counts it, and tells the event
