@@ -2,9 +2,10 @@
 
 #include "lua_error.h"
 #include "lua_event.h"
+#include "lua_guard.h"
 #include "lua_options.h"
 #include "lua_request.h"
-#include "lua_upstream.h"
+#include "lua_script.h"
 #include "lua_wait.h"
 
 /* ---- life ---- */
@@ -125,6 +126,7 @@ static int make(lua_State *L, hwl_t *lua)
     int checked = lua_gettop(L);
     int rc;
 
+    hwl_guard_check_wait(L, lua);
     hwl_loop(L, lua);
     hws_manager_options_init(&options);
     read_options(L, &options, &room, &dns);
@@ -236,10 +238,14 @@ static int close(lua_State *L)
         return 2;
     if (hws_loop_is_forked(hws_manager_loop(manager->core)))
         return hwl_error_fail_code(L, manager->lua, HWS_ERR_FORKED, NULL);
-    hws_manager_close(manager->core);
+    lua_settop(L, 1);
     hwl_get_table(L, 1);
+    lua_getfield(L, 2, "upstreams");
     lua_newtable(L);
-    lua_setfield(L, -2, "upstreams");
+    lua_setfield(L, 2, "upstreams");
+    hws_manager_close(manager->core);
+    for (lua_pushnil(L); lua_next(L, 3) != 0; lua_pop(L, 1))
+        hwl_script_close(hwl_test(L, -1, HWL_UPSTREAM));
     hwl_wait_wake_host(L, manager->lua);
     lua_pushboolean(L, 1);
     return 1;

@@ -1,8 +1,8 @@
 /* lua_peer_view.h - a peer as policies see it: a userdata whose fields are read when they are asked for.
  *
  * One is made for each peer of an upstream and kept as long as the peer. Reading a number allocates
- * nothing. It may outlive its peer: what stays with the peer from its beginning (HWL_PEER_FIXED) can
- * still be read then, everything else is nil. */
+ * nothing. It may outlive its peer: what is kept with the view (HWL_PEER_FIXED) can still be read then,
+ * everything else is nil. */
 #ifndef HWL_LUA_PEER_VIEW_H
 #define HWL_LUA_PEER_VIEW_H
 
@@ -32,7 +32,7 @@ typedef enum { HWL_PEER_FIELD_LIST(HWL_PEER_FIELD_ENUM) HWL_PEER_FIELD_COUNT } h
 #undef HWL_PEER_FIELD_ENUM
 
 /* In the order of the numbers that `read` gives for them, from 0. */
-#define HWL_PEER_STATE_LIST "healthy", "unhealthy", "ejected", "warming", "draining"
+#define HWL_PEER_STATE_LIST "healthy", "unhealthy", "draining"
 #define HWL_PEER_BREAKER_LIST "closed", "open", "half_open"
 
 /* Gives the field of a peer that is not FIXED; for STATE and BREAKER the place of the word in its

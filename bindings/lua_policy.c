@@ -184,10 +184,18 @@ void hwl_policy_release(hwl_policy_t *policy)
     if (policy == NULL)
         return;
     assert(!policy->is_released);
-    if (policy->holds == 1)
+    if (policy->holds == 1 && !policy->is_closing)
         close(policy);
     policy->is_released = true;
     unhold(policy);
+}
+
+void hwl_policy_abandon(hwl_policy_t *policy)
+{
+    if (policy == NULL)
+        return;
+    policy->is_closing = true;
+    hwl_policy_release(policy);
 }
 
 void hwl_policy_swap(hwl_policy_t **place, hwl_policy_t *next)

@@ -75,6 +75,8 @@ hwl_policy_t *hwl_policy_create(lua_State *L, hwl_t *lua, hwl_policy_kind_t kind
  * has taken it out of its place before, because `close` may lead back to the owner. NULL is harmless.
  * `on_fault` is not called any more afterwards. */
 void hwl_policy_release(hwl_policy_t *policy);
+/* The same without a `close`: in a forked child, where nothing of it is this process's. */
+void hwl_policy_abandon(hwl_policy_t *policy);
 /* Puts `next`, which may be NULL, in the place of `*place`: calls `next:migrate(old)`, if both have an
  * instance, stores it, and releases the old one. Takes `next` over. `place` must last until it
  * returns, whatever `migrate` does to its owner. */

@@ -1,5 +1,6 @@
 /* hawser.run: a function, and all that it starts, to their ends. */
 #include "lua_call.h"
+#include "lua_guard.h"
 #include "lua_task.h"
 
 static int give_up(lua_State *L)
@@ -9,6 +10,7 @@ static int give_up(lua_State *L)
 
 static int run_all(lua_State *L, hwl_t *lua)
 {
+    hwl_guard_check_wait(L, lua);
     hwl_loop(L, lua);
     while (lua->pending > 0)
         if (hwl_wait_turn(L, lua, true) == HWS_END && lua->pending > 0)

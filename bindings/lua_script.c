@@ -3,6 +3,7 @@
 #include "lua_error.h"
 #include "lua_options.h"
 #include "lua_peer_view.h"
+#include "lua_wait.h"
 #include "peer.h"
 #include "upstream.h"
 
@@ -18,44 +19,40 @@ typedef struct {
 } ending_t;
 
 struct hwl_script {
-    hwl_upstream_t *upstream;
+    hwl_upstream_t *upstream; /* NULL: it has been collected */
+    hwl_t *lua;
     hwl_policy_t *policies[HWL_POLICY_KIND_COUNT];
     hwl_policy_t *made[HWL_POLICY_KIND_COUNT]; /* to be put in place */
     bool is_dropped[HWL_POLICY_KIND_COUNT];    /* to be put out of it: the built-in one decides */
-    int views; /* registry references: peer, a light userdata -> view */
+    int views; /* registry references: peer, a light userdata -> view, for as long as the peer */
     int list;  /* the list that `pick` gets */
     int context;
     int ending;
-    context_t *about; /* inside the last two */
+    int show;         /* that function, which takes memory to push */
+    context_t *about; /* inside `context` and `ending` */
     ending_t *outcome;
-    uint32_t listed; /* views in the list */
+    uint32_t room;   /* of the list */
+    uint32_t listed; /* views in it */
     bool is_shown;   /* all of it is there, for the peers that there are */
+    bool was_shown;  /* before hwl_script_prepare() */
+    bool is_closed;
+    hws_deferred_t burial; /* after its upstream was collected */
 };
 
 /* ---- a peer ---- */
 
-/* The mean of what is known of the upstream's other peers, in us. */
-static double others_latency(const hws_peer_t *peer)
+static double known(double value)
 {
-    double sum = 0;
-    uint32_t count = 0;
-
-    HWS_LIST_EACH(link, &peer->upstream->peers.list) {
-        const hws_peer_t *other = HWS_CONTAINER(link, const hws_peer_t, link);
-
-        if (other == peer || other->score.latency <= 0)
-            continue;
-        sum += other->score.latency;
-        count++;
-    }
-    return count > 0 ? sum / count : 0;
+    return value > 0 ? value / 1e6 : (double)NAN;
 }
 
+/* As hws_peer_view() has it, but no more than was asked for. */
 static double read_peer(const void *user, hwl_peer_field_t field)
 {
-    const hws_peer_t *peer = user;
+    hws_peer_t *peer = (hws_peer_t *)(uintptr_t)user;
     const hws_upstream_t *upstream = peer->upstream;
     hws_time_t now = hws_loop_recent(upstream->manager->loop);
+    hws_peer_view_t view;
 
     switch (field) {
     case HWL_PEER_WEIGHT:
@@ -67,19 +64,19 @@ static double read_peer(const void *user, hwl_peer_field_t field)
     case HWL_PEER_IDLE:
         return peer->pool.idle;
     case HWL_PEER_LATENCY:
-        return peer->score.latency > 0 ? peer->score.latency / 1e6 : (double)NAN;
+        return known(hws_candidate_latency(&peer->candidate, now));
     case HWL_PEER_P99:
-        return hws_histogram_quantile_of(peer->recent.halves, 2, 0.99) > 0
-                   ? (double)hws_histogram_quantile_of(peer->recent.halves, 2, 0.99) / 1e6
-                   : (double)NAN;
+        return known((double)hws_recent_quantile(&peer->recent, .99, now));
     case HWL_PEER_SUCCESS_RATE:
         return hws_score_success_rate(&peer->score);
     case HWL_PEER_SCORE:
-        return hws_score_value(&peer->score, others_latency(peer), now);
+        return hws_score_value(&peer->score, hws_peer_set_latency_beside(&upstream->peers, peer),
+                               now);
     case HWL_PEER_SINCE:
         return (double)hws_breaker_since(&peer->breaker, &upstream->breaker, now) / 1e6;
     case HWL_PEER_STATE:
-        return hws_breaker_state(&peer->breaker, &upstream->breaker, now) != HWS_BREAKER_CLOSED;
+        hws_peer_view(peer, &view);
+        return view.state;
     case HWL_PEER_BREAKER:
         return hws_breaker_state(&peer->breaker, &upstream->breaker, now);
     case HWL_PEER_ID:
@@ -173,7 +170,7 @@ static int index_context(lua_State *L)
         push_text(L, about->target);
     } else if (strcmp(name, "headers") == 0 && about->method.size > 0) {
         push_headers(L, about->fields);
-    } else if (strcmp(name, "attempt") == 0) {
+    } else if (strcmp(name, "attempt") == 0 && about->attempt > 0) {
         lua_pushinteger(L, (lua_Integer)about->attempt);
     } else if (strcmp(name, "tried") == 0) {
         push_tried(L, about);
@@ -417,10 +414,12 @@ static bool has_method(const hwl_script_t *script, hwl_policy_method_t method)
     return false;
 }
 
+static void gone(void *user, const hws_peer_t *peer);
+
 /* The core asks only for what there is. */
 static void connect_core(hwl_script_t *script)
 {
-    hws_script_t core = {.user = script};
+    hws_script_t core = {.user = script, .gone = gone};
 
     if (script->policies[HWL_POLICY_BALANCER] != NULL)
         core.pick = pick;
@@ -435,11 +434,29 @@ static void connect_core(hwl_script_t *script)
 
 /* ---- showing the peers ---- */
 
-static void forget_views(lua_State *L, const hwl_script_t *script)
+/* Takes the view away: nothing is allocated for that. */
+static void gone(void *user, const hws_peer_t *peer)
 {
-    if (script->views == LUA_NOREF)
-        return;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, script->views);
+    const hwl_script_t *script = user;
+    lua_State *L = script->lua->spare;
+
+    push_reference(L, script->views);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)peer);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, -3);
+    if (!lua_isnil(L, -1))
+        hwl_peer_view_forget(hwl_test(L, -1, HWL_PEER));
+    lua_pop(L, 1);
+    lua_pushnil(L);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+static void forget_views(const hwl_script_t *script)
+{
+    lua_State *L = script->lua->spare;
+
+    push_reference(L, script->views);
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1))
         hwl_peer_view_forget(hwl_test(L, -1, HWL_PEER));
     lua_pop(L, 1);
@@ -448,100 +465,158 @@ static void forget_views(lua_State *L, const hwl_script_t *script)
 static void set_text(lua_State *L, const char *field, const char *text)
 {
     if (text == NULL || text[0] == '\0')
-        return;
-    lua_pushstring(L, text);
+        lua_pushnil(L);
+    else
+        lua_pushstring(L, text);
     lua_setfield(L, -2, field);
 }
 
-/* Pushes the view that there is in the table at `old`, or a new one; `tags` is the index of what the
- * user gave for this peer, or of nil. */
-static void make_view(lua_State *L, hwl_t *lua, hws_peer_t *peer, int old, int given)
+/* Those of the peers that are there, then those that finish their work; NULL behind the last. */
+static hws_peer_t *peer_at(const hwl_script_t *script, uint32_t index)
 {
-    if (lua_istable(L, old)) {
-        lua_pushlightuserdata(L, peer);
-        lua_rawget(L, old);
-        if (!lua_isnil(L, -1)) {
-            ((hwl_peer_view_t *)hwl_test(L, -1, HWL_PEER))->peer = peer;
-            return;
+    hws_peer_set_t *set = &script->upstream->core->peers;
+    hws_list_t *lists[] = {&set->list, &set->removed};
+    size_t i;
+
+    for (i = 0; i < 2; i++) {
+        HWS_LIST_EACH(link, lists[i]) {
+            if (index-- == 0)
+                return HWS_CONTAINER(link, hws_peer_t, link);
         }
-        lua_pop(L, 1);
     }
+    return NULL;
+}
+
+/* While one is shown it is held, because whatever is allocated may run a finalizer that takes it out
+ * and turns the loop. */
+typedef struct {
+    hwl_script_t *script;
+    hws_peer_t *held; /* NULL: none */
+} showing_t;
+
+static void let_go(showing_t *showing)
+{
+    if (showing->held != NULL)
+        hws_peer_release(showing->held);
+    showing->held = NULL;
+}
+
+/* Pushes the view of a peer that had none. */
+static void make_view(lua_State *L, hwl_script_t *script, hws_peer_t *peer)
+{
+    hwl_peer_view_t *view;
+
     lua_newtable(L);
+    view = hwl_peer_view_new(L, script->lua, NULL, read_peer);
+    push_view(L, script, peer);
+    if (!lua_isnil(L, -1)) /* a finalizer was faster */
+        return;
+    view->peer = peer;
+    lua_pop(L, 1);
+    push_reference(L, script->views);
+    lua_pushlightuserdata(L, peer);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+/* (showing, what the upstream's userdata keeps): the view of the peer that is held is made, or told
+ * anew what an update may change. */
+static void show_peer(lua_State *L, showing_t *showing, uint32_t index)
+{
+    hws_peer_t *peer = showing->held;
+
+    push_view(L, showing->script, peer);
+    if (lua_isnil(L, -1))
+        make_view(L, showing->script, peer);
+    hwl_get_table(L, -1);
     set_text(L, "id", peer->id);
     set_text(L, "address", peer->address_text);
     set_text(L, "locality", peer->locality);
-    if (lua_istable(L, given)) {
-        lua_getfield(L, given, "tags");
-        lua_setfield(L, -2, "tags");
+    if (peer->pool.is_retired)
+        return;
+    lua_getfield(L, 2, "peers");
+    if (!lua_istable(L, -1))
+        return;
+    lua_rawgeti(L, -1, (int)index + 1);
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, "tags");
+        lua_setfield(L, -4, "tags");
     }
-    hwl_peer_view_new(L, lua, peer, read_peer);
 }
 
-typedef struct {
-    hwl_script_t *script;
-    hwl_t *lua;
-    int index; /* of the upstream's userdata on the spare thread */
-} showing_t;
-
+/* Anchors what lies on top of the stack in place of what there was. */
 static void set_reference(lua_State *L, int *reference)
 {
+    int made = luaL_ref(L, LUA_REGISTRYINDEX);
+
     luaL_unref(L, LUA_REGISTRYINDEX, *reference);
-    *reference = LUA_NOREF;
-    *reference = luaL_ref(L, LUA_REGISTRYINDEX);
+    *reference = made;
 }
 
-static void make_context(lua_State *L, hwl_t *lua, hwl_script_t *script)
+static bool is_all_shown(lua_State *L, const hwl_script_t *script)
 {
-    script->about = hwl_new(L, lua, HWL_DECISION, sizeof(*script->about), 1);
-    script->about->about = NULL;
-    lua_newtable(L);
-    lua_pushlightuserdata(L, lua);
-    lua_pushvalue(L, -3);
-    lua_pushcclosure(L, draw, 2);
-    lua_setfield(L, -2, "random");
-    hwl_set_table(L, -2);
-    set_reference(L, &script->context);
-    script->outcome = hwl_new(L, lua, HWL_OUTCOME, sizeof(*script->outcome), 0);
-    script->outcome->outcome = NULL;
-    set_reference(L, &script->ending);
+    const hws_peer_set_t *set = &script->upstream->core->peers;
+    const hws_list_t *lists[] = {&set->list, &set->removed};
+    bool is_all = script->room >= set->count;
+    size_t i;
+
+    for (i = 0; i < 2; i++) {
+        HWS_LIST_EACH(link, lists[i]) {
+            push_view(L, script, HWS_CONTAINER(link, hws_peer_t, link));
+            is_all &= !lua_isnil(L, -1);
+            lua_pop(L, 1);
+        }
+    }
+    return is_all;
 }
 
-/* (upstream's userdata): all that policies are given. The list gets its room here. */
-static void show(lua_State *L, hwl_t *lua, hwl_script_t *script, int index)
+/* (showing, what the upstream's userdata keeps): a view of each peer, and room for all in the list;
+ * once more, if a finalizer has changed the peers meanwhile. */
+static int show(lua_State *L)
 {
-    hws_peer_set_t *set = &script->upstream->core->peers;
-    int top = lua_gettop(L);
-    int place = 0;
+    showing_t *showing = lua_touserdata(L, 1);
+    hwl_script_t *script = showing->script;
+    uint32_t room;
+    uint32_t i;
+
+    do {
+        script->is_shown = false;
+        for (i = 0; (showing->held = peer_at(script, i)) != NULL; i++) {
+            showing->held->holds++;
+            show_peer(L, showing, i);
+            lua_settop(L, 2);
+            let_go(showing);
+        }
+        room = script->upstream->core->peers.count;
+        lua_createtable(L, (int)room, 0);
+        set_reference(L, &script->list);
+        script->room = room;
+        script->listed = 0;
+    } while (!is_all_shown(L, script));
+    script->is_shown = true;
+    return 0;
+}
+
+/* Memory may run out: then the built-in ones decide, until the next update. */
+static void show_all(lua_State *L, hwl_script_t *script, int index)
+{
+    showing_t showing = {.script = script};
+    int kind;
 
     script->is_shown = false;
-    forget_views(L, script);
-    if (script->context == LUA_NOREF)
-        make_context(L, lua, script);
+    push_reference(L, script->show);
+    lua_pushlightuserdata(L, &showing);
     hwl_get_table(L, index);
-    lua_getfield(L, -1, "peers");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, script->views);
-    lua_createtable(L, (int)set->count, 0); /* top + 4: the list */
-    lua_createtable(L, 0, (int)set->count);
-    HWS_LIST_EACH(link, &set->list) {
-        hws_peer_t *peer = HWS_CONTAINER(link, hws_peer_t, link);
-
-        place++;
-        if (lua_istable(L, top + 2))
-            lua_rawgeti(L, top + 2, place);
-        else
-            lua_pushnil(L);
-        lua_pushlightuserdata(L, peer);
-        make_view(L, lua, peer, top + 3, top + 6);
-        lua_pushvalue(L, -1);
-        lua_rawseti(L, top + 4, place);
-        lua_rawset(L, top + 5);
-        lua_settop(L, top + 5);
-    }
-    set_reference(L, &script->views);
-    set_reference(L, &script->list);
-    lua_settop(L, top);
-    script->listed = (uint32_t)place;
-    script->is_shown = true;
+    if (lua_pcall(L, 2, 0, 0) == LUA_OK)
+        return;
+    lua_pop(L, 1);
+    let_go(&showing);
+    for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++)
+        if (script->policies[kind] != NULL)
+            hws_upstream_policy_failed(script->upstream->core,
+                                       hwl_policy_kind_name((hwl_policy_kind_t)kind),
+                                       "out of memory: the peers cannot be shown");
 }
 
 /* `update(self, peers)` of each that has it. */
@@ -556,7 +631,8 @@ static void tell_update(hwl_script_t *script)
         uint32_t count = 0;
         lua_State *P;
 
-        if (policy == NULL || (P = hwl_policy_begin(policy, HWL_POLICY_UPDATE)) == NULL)
+        if (!script->is_shown || policy == NULL ||
+            (P = hwl_policy_begin(policy, HWL_POLICY_UPDATE)) == NULL)
             continue;
         HWS_LIST_EACH(link, &set->list)
             peers[count++] = HWS_CONTAINER(link, hws_peer_t, link);
@@ -566,41 +642,110 @@ static void tell_update(hwl_script_t *script)
     }
 }
 
-/* ---- life ---- */
+/* ---- faults ---- */
 
 static void on_fault(void *user, const hwl_policy_t *policy, const char *message)
 {
     const hwl_script_t *script = user;
 
+    if (script->upstream == NULL || script->upstream->core == NULL)
+        return;
     hws_upstream_policy_failed(script->upstream->core, hwl_policy_kind_name(policy->kind), message);
 }
+
+/* ---- putting policies in place ---- */
+
+/* Anchors what lies on top of the stack, unless a finalizer was faster. */
+static void set_first(lua_State *L, int *reference)
+{
+    int made = luaL_ref(L, LUA_REGISTRYINDEX);
+
+    if (*reference == LUA_NOREF)
+        *reference = made;
+    else
+        luaL_unref(L, LUA_REGISTRYINDEX, made);
+}
+
+static void make_context(lua_State *L, hwl_script_t *script)
+{
+    context_t *context = hwl_new(L, script->lua, HWL_DECISION, sizeof(*context), 1);
+
+    context->about = NULL;
+    lua_newtable(L);
+    lua_pushlightuserdata(L, script->lua);
+    lua_pushvalue(L, -3);
+    lua_pushcclosure(L, draw, 2);
+    lua_setfield(L, -2, "random");
+    hwl_set_table(L, -2);
+    set_first(L, &script->context);
+    push_reference(L, script->context);
+    script->about = hwl_test(L, -1, HWL_DECISION);
+    lua_pop(L, 1);
+}
+
+static void make_ending(lua_State *L, hwl_script_t *script)
+{
+    ending_t *ending = hwl_new(L, script->lua, HWL_OUTCOME, sizeof(*ending), 0);
+
+    ending->outcome = NULL;
+    set_first(L, &script->ending);
+    push_reference(L, script->ending);
+    script->outcome = hwl_test(L, -1, HWL_OUTCOME);
+    lua_pop(L, 1);
+}
+
+static void bury(hws_deferred_t *deferred);
 
 static hwl_script_t *script_of(lua_State *L, hwl_upstream_t *upstream)
 {
     hwl_script_t *script = upstream->script;
 
-    if (script != NULL)
+    if (script == NULL) {
+        if ((script = hws_zalloc(sizeof(*script))) == NULL)
+            hwl_out_of_memory(L);
+        script->upstream = upstream;
+        script->lua = upstream->manager->lua;
+        hws_deferred_init(&script->burial, bury);
+        script->views = script->list = script->context = script->ending = script->show = LUA_NOREF;
+        upstream->script = script;
+    }
+    if (script->show != LUA_NOREF)
         return script;
-    if ((script = hws_zalloc(sizeof(*script))) == NULL)
-        hwl_out_of_memory(L);
-    script->upstream = upstream;
-    script->views = script->list = script->context = script->ending = LUA_NOREF;
-    upstream->script = script;
+    lua_newtable(L);
+    set_first(L, &script->views);
+    make_context(L, script);
+    make_ending(L, script);
+    lua_pushcfunction(L, show);
+    set_first(L, &script->show);
     return script;
 }
 
-/* The policy described by the table on top of the stack, which is popped. */
+/* What was made for an attempt that was given up. */
+static void drop_made(hwl_script_t *script)
+{
+    int kind;
+
+    for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++) {
+        hwl_policy_t *made = script->made[kind];
+
+        script->made[kind] = NULL;
+        script->is_dropped[kind] = false;
+        hwl_policy_release(made);
+    }
+}
+
+/* The policy described by the table on top of the stack. */
 static void make(lua_State *L, hwl_upstream_t *upstream, hwl_policy_kind_t kind)
 {
     hwl_script_t *script = script_of(L, upstream);
-    hwl_policy_t *policy;
+    hwl_policy_t *policy = hwl_policy_create(L, script->lua, kind, -1, on_fault, script);
 
-    hwl_policy_release(script->made[kind]); /* of an attempt that was given up */
-    script->made[kind] = NULL;
-    policy = hwl_policy_create(L, upstream->manager->lua, kind, -1, on_fault, script);
     if (policy == NULL)
         luaL_error(L, "%s", lua_tostring(L, -1));
-    script->made[kind] = policy;
+    if (script->made[kind] != NULL) /* by a finalizer */
+        hwl_policy_release(policy);
+    else
+        script->made[kind] = policy;
 }
 
 static bool has_field(lua_State *L, const char *field)
@@ -617,6 +762,8 @@ void hwl_script_prepare(lua_State *L, hwl_upstream_t *upstream, int checked)
 {
     int kind;
 
+    if (upstream->script != NULL)
+        drop_made(upstream->script);
     for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++) {
         lua_getfield(L, checked, hwl_policy_kind_name((hwl_policy_kind_t)kind));
         if (lua_istable(L, -1) && has_field(L, "plugin"))
@@ -625,6 +772,20 @@ void hwl_script_prepare(lua_State *L, hwl_upstream_t *upstream, int checked)
             upstream->script->is_dropped[kind] = true;
         lua_pop(L, 1);
     }
+    if (upstream->script == NULL)
+        return;
+    upstream->script->was_shown = upstream->script->is_shown;
+    upstream->script->is_shown = false;
+}
+
+void hwl_script_give_up(hwl_upstream_t *upstream)
+{
+    hwl_script_t *script = upstream->script;
+
+    if (script == NULL)
+        return;
+    drop_made(script);
+    script->is_shown = script->was_shown;
 }
 
 void hwl_script_install(lua_State *L, hwl_upstream_t *upstream, int index)
@@ -632,7 +793,7 @@ void hwl_script_install(lua_State *L, hwl_upstream_t *upstream, int index)
     hwl_script_t *script = upstream->script;
     int kind;
 
-    if (script == NULL)
+    if (script == NULL || script->is_closed)
         return;
     index = lua_absindex(L, index);
     for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++) {
@@ -644,35 +805,85 @@ void hwl_script_install(lua_State *L, hwl_upstream_t *upstream, int index)
         script->is_dropped[kind] = false;
     }
     connect_core(script);
-    show(L, upstream->manager->lua, script, index);
+    show_all(L, script, index);
     tell_update(script);
 }
 
-void hwl_script_free(hwl_upstream_t *upstream)
+/* ---- the end ---- */
+
+void hwl_script_close(hwl_upstream_t *upstream)
 {
     hwl_script_t *script = upstream->script;
-    lua_State *L = upstream->manager->lua->spare;
+    int kind;
+
+    if (script == NULL || script->is_closed)
+        return;
+    script->is_closed = true;
+    drop_made(script);
+    for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++)
+        hwl_policy_swap(&script->policies[kind], NULL);
+    connect_core(script);
+}
+
+static void destroy(hwl_script_t *script)
+{
+    int references[] = {script->views, script->list, script->context, script->ending, script->show};
+    size_t i;
+
+    for (i = 0; i < sizeof(references) / sizeof(references[0]); i++)
+        luaL_unref(script->lua->spare, LUA_REGISTRYINDEX, references[i]);
+    hws_free(script);
+}
+
+/* At rest: in a finalizer nothing could interrupt a `close`. */
+static void bury(hws_deferred_t *deferred)
+{
+    hwl_script_t *script = HWS_CONTAINER(deferred, hwl_script_t, burial);
+    int kind;
+
+    drop_made(script);
+    for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++)
+        hwl_policy_release(script->policies[kind]);
+    destroy(script);
+}
+
+static bool is_forked(const hwl_upstream_t *upstream)
+{
+    const hws_loop_t *loop = upstream->core != NULL ? hws_manager_loop(upstream->manager->core)
+                                                    : upstream->script->lua->loop;
+
+    return loop == NULL || hws_loop_is_forked(loop);
+}
+
+void hwl_script_collect(hwl_upstream_t *upstream)
+{
+    hwl_script_t *script = upstream->script;
+    bool is_of_parent;
     int kind;
 
     if (script == NULL)
         return;
+    is_of_parent = is_forked(upstream);
     upstream->script = NULL;
-    hws_upstream_set_script(upstream->core, NULL);
-    for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++) {
-        hwl_policy_release(script->policies[kind]);
-        hwl_policy_release(script->made[kind]);
+    script->upstream = NULL;
+    forget_views(script);
+    if (upstream->core != NULL && !is_of_parent)
+        hws_upstream_set_script(upstream->core, NULL);
+    if (!is_of_parent) {
+        hws_loop_defer(script->lua->loop, &script->burial);
+        return;
     }
-    forget_views(L, script);
-    luaL_unref(L, LUA_REGISTRYINDEX, script->views);
-    luaL_unref(L, LUA_REGISTRYINDEX, script->list);
-    luaL_unref(L, LUA_REGISTRYINDEX, script->context);
-    luaL_unref(L, LUA_REGISTRYINDEX, script->ending);
-    hws_free(script);
+    for (kind = 0; kind < HWL_POLICY_KIND_COUNT; kind++) {
+        hwl_policy_abandon(script->policies[kind]);
+        hwl_policy_abandon(script->made[kind]);
+    }
+    destroy(script);
 }
 
 int hwl_script_set_policy(lua_State *L)
 {
     hwl_upstream_t *upstream = hwl_self(L, HWL_UPSTREAM);
+    hwl_t *lua = upstream->manager->lua;
     hws_upstream_options_t options;
     hws_error_t why = {.code = HWS_OK};
     int kind = 0;
@@ -687,27 +898,25 @@ int hwl_script_set_policy(lua_State *L)
         kind++;
     if (kind == HWL_POLICY_KIND_COUNT)
         return hwl_refuse(L, "the kind of policy", 2, "\"balancer\", \"breaker\", \"retry\"");
-    if (lua_isnil(L, 3)) {
-        if (upstream->script != NULL) {
-            hwl_policy_swap(&upstream->script->policies[kind], NULL);
-            connect_core(upstream->script);
-        }
-        lua_pushboolean(L, 1);
-        return 1;
-    }
     lua_createtable(L, 0, 1);
     lua_pushvalue(L, 2);
     lua_pushvalue(L, 3);
     lua_rawset(L, -3);
     lua_replace(L, 3);
-    lua_settop(L, 3);
-    hwl_options_check(L, upstream->manager->lua, HWL_HELPER_CHECK_UPSTREAM, 3, true);
+    hwl_options_check(L, lua, HWL_HELPER_CHECK_UPSTREAM, 3, true);
+    if (hws_loop_is_forked(hws_manager_loop(upstream->manager->core)))
+        return hwl_error_fail_code(L, lua, HWS_ERR_FORKED, NULL);
     hws_upstream_settings(upstream->core, &options);
     hwl_upstream_read_policies(L, 4, &options);
     hwl_script_prepare(L, upstream, 4);
-    if ((rc = hws_upstream_update(upstream->core, &options, &why)) != HWS_OK)
-        return hwl_options_fail(L, upstream->manager->lua, rc, &why);
+    if (upstream->script != NULL && upstream->script->made[kind] == NULL)
+        upstream->script->is_dropped[kind] = true;
+    if ((rc = hws_upstream_update(upstream->core, &options, &why)) != HWS_OK) {
+        hwl_script_give_up(upstream);
+        return hwl_options_fail(L, lua, rc, &why);
+    }
     hwl_script_install(L, upstream, 1);
+    hwl_wait_wake_host(L, lua);
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -2,6 +2,7 @@
 
 #include "lua_error.h"
 #include "lua_event.h"
+#include "lua_guard.h"
 
 /* ---- coroutines, kept for reuse ---- */
 
@@ -53,6 +54,7 @@ hwl_task_t *hwl_task_create(lua_State *L, hwl_t *lua, int arguments)
     hwl_task_t *task;
     hwl_thread_t thread;
 
+    hwl_guard_check_wait(L, lua);
     hwl_loop(L, lua);
     arguments = hwl_task_prepare(L, lua, arguments);
     take_thread(L, lua, &thread);

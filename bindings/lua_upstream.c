@@ -177,6 +177,7 @@ static int create(lua_State *L, hwl_manager_t *manager)
         lua_pushnil(L);
         if (!is_taken)
             set_name(L, lua_gettop(L));
+        hwl_script_give_up(upstream);
         return hwl_options_fail(L, manager->lua, rc, &why);
     }
     upstream->core = core;
@@ -213,7 +214,10 @@ static int collect(lua_State *L)
 {
     hwl_upstream_t *upstream = hwl_test(L, 1, HWL_UPSTREAM);
 
-    if (upstream == NULL || upstream->core == NULL)
+    if (upstream == NULL)
+        return 0;
+    hwl_script_collect(upstream);
+    if (upstream->core == NULL)
         return 0;
     if (!hws_loop_is_forked(hws_manager_loop(upstream->manager->core)))
         hws_upstream_unhold(upstream->core);
@@ -251,8 +255,10 @@ static int update(lua_State *L)
     hws_upstream_settings(upstream->core, &options);
     read_options(L, 3, &options, &room, &dns);
     hwl_script_prepare(L, upstream, 3);
-    if ((rc = hws_upstream_update(upstream->core, &options, &why)) != HWS_OK)
+    if ((rc = hws_upstream_update(upstream->core, &options, &why)) != HWS_OK) {
+        hwl_script_give_up(upstream);
         return hwl_options_fail(L, upstream->manager->lua, rc, &why);
+    }
     hwl_get_table(L, 1);
     keep(L, 3, lua_gettop(L));
     hwl_script_install(L, upstream, 1);
@@ -425,6 +431,7 @@ static int close(lua_State *L)
         return 2;
     lua_settop(L, 1);
     hws_upstream_close(upstream->core);
+    hwl_script_close(upstream);
     hwl_get_table(L, 1);
     lua_getfield(L, 2, "manager");
     push_names(L, 3);

@@ -584,7 +584,7 @@ describe("a peer's view", function()
     for i = 1, #NUMBERS do figures[FIRST + i - 1] = i / 2 end
     local peer = view(figures)
     for i, name in ipairs(NUMBERS) do assert.equal(i / 2, peer[name], name) end
-    for i, state in ipairs { "healthy", "unhealthy", "ejected", "warming", "draining" } do
+    for i, state in ipairs { "healthy", "unhealthy", "draining" } do
       testing.set_figures { [13] = i - 1 }
       assert.equal(state, peer.state)
     end
