@@ -1,15 +1,14 @@
-/* backends.c - the servers of the demo: four of them in one small program.
+/* backends.c - the servers of the demo: three of them in one small program, and a fourth to direct them.
  *
  *     backends
  *
  * It prints "NAME PORT" for each, then "ready", and runs until nobody reads its output any more:
  *
- *     steady   HTTP, answers at once
- *     slow     HTTP, answers after 15 to 45 ms
- *     hasty    HTTP, answers at once, but closes connections that were idle for a moment. Now and
- *              then a request meets such a close half-way, as on any real server: it then gets
- *              the end of the connection instead of an answer
- *     echo     raw, sends back what it gets */
+ *     red, green, blue   HTTP; each answers after 3 to 6 ms
+ *     director           HTTP; GET /MOOD/NAME changes that server's mood:
+ *                        well   as above
+ *                        slow   it answers after 150 ms
+ *                        dead   as after a crash: its connections are reset, new ones refused */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,28 +16,26 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum {
-    HEAD_MAX = 4096,
-    BACKLOG = 1024,
-    SLOW_MIN_MS = 15,
-    SLOW_SPAN_MS = 31,
-    IDLE_MS = 40,   /* hasty closes a connection by itself after so long */
-    HALFWAY_MS = 20 /* and meets a request that comes later than this with a close */
-};
+enum { HEAD_MAX = 4096, BACKLOG = 1024, WELL_MIN_MS = 3, WELL_SPAN_MS = 4, SLOW_MS = 150 };
 
 typedef struct client client_t;
 
+typedef enum { WELL, SLOW, DEAD } mood_t;
+
 typedef struct {
     const char *name;
-    void (*on_request)(client_t *client); /* NULL: raw, sends back what comes */
-    uv_tcp_t listener;
+    void (*on_request)(client_t *client);
+    mood_t mood;
+    int port;
+    uv_tcp_t *listener; /* NULL: dead */
+    client_t *clients;
 } backend_t;
 
 struct client {
     uv_tcp_t tcp;
-    uv_timer_t timer; /* slow: when to answer; hasty: when to close */
+    uv_timer_t timer; /* when to answer */
     backend_t *backend;
-    uint64_t answered_at;
+    client_t *next, *previous; /* of the backend's */
     int open_handles;
     size_t used;
     char head[HEAD_MAX];
@@ -53,8 +50,15 @@ static void on_closed(uv_handle_t *handle)
 {
     client_t *client = handle->data;
 
-    if (--client->open_handles == 0)
-        free(client);
+    if (--client->open_handles > 0)
+        return;
+    if (client->next != NULL)
+        client->next->previous = client->previous;
+    if (client->previous != NULL)
+        client->previous->next = client->next;
+    else
+        client->backend->clients = client->next;
+    free(client);
 }
 
 static void hang_up(client_t *client)
@@ -62,6 +66,15 @@ static void hang_up(client_t *client)
     if (uv_is_closing((uv_handle_t *)&client->tcp))
         return;
     uv_close((uv_handle_t *)&client->tcp, on_closed);
+    uv_close((uv_handle_t *)&client->timer, on_closed);
+}
+
+/* As hang_up(), but as a crash would: with RST. */
+static void reset(client_t *client)
+{
+    if (uv_is_closing((uv_handle_t *)&client->tcp))
+        return;
+    uv_tcp_close_reset(&client->tcp, on_closed);
     uv_close((uv_handle_t *)&client->timer, on_closed);
 }
 
@@ -102,8 +115,6 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 
     if (size < 0)
         hang_up(client);
-    else if (size > 0 && client->backend->on_request == NULL)
-        reply(client, buffer->base, (size_t)size);
     else if (size > 0 && take_head(client, buffer->base, (size_t)size))
         client->backend->on_request(client);
 }
@@ -119,6 +130,10 @@ static void on_connection(uv_stream_t *listener, int status)
     client->open_handles = 2;
     client->tcp.data = client->timer.data = client;
     client->backend = listener->data;
+    client->next = client->backend->clients;
+    if (client->next != NULL)
+        client->next->previous = client;
+    client->backend->clients = client;
     if (uv_accept(listener, (uv_stream_t *)&client->tcp) != 0) {
         hang_up(client);
         return;
@@ -131,15 +146,10 @@ static void on_connection(uv_stream_t *listener, int status)
 
 static void answer(client_t *client)
 {
-    char bytes[256];
-    int size =
-        snprintf(bytes, sizeof(bytes),
-                 "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
-                 "\r\nhello from %s\n",
-                 strlen("hello from \n") + strlen(client->backend->name), client->backend->name);
+    static const char ok[] =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nok\n";
 
-    client->answered_at = uv_now(loop);
-    reply(client, bytes, (size_t)size);
+    reply(client, ok, sizeof(ok) - 1);
 }
 
 static void answer_late(uv_timer_t *timer)
@@ -147,53 +157,86 @@ static void answer_late(uv_timer_t *timer)
     answer(timer->data);
 }
 
-static void close_idle(uv_timer_t *timer)
+static void on_request(client_t *client)
 {
-    hang_up(timer->data);
-}
+    uint64_t delay_ms = WELL_MIN_MS + (uint64_t)rand() % WELL_SPAN_MS;
 
-static void on_slow_request(client_t *client)
-{
-    uint64_t delay_ms = SLOW_MIN_MS + (uint64_t)rand() % SLOW_SPAN_MS;
-
+    if (client->backend->mood == SLOW)
+        delay_ms = SLOW_MS;
     uv_timer_start(&client->timer, answer_late, delay_ms, 0);
 }
 
-static void on_hasty_request(client_t *client)
-{
-    if (client->answered_at != 0 && uv_now(loop) - client->answered_at > HALFWAY_MS) {
-        hang_up(client);
-        return;
-    }
-    uv_timer_start(&client->timer, close_idle, IDLE_MS, 0);
-    answer(client);
-}
+static void direct(client_t *client);
 
 static backend_t backends[] = {
-    {.name = "steady", .on_request = answer},
-    {.name = "slow", .on_request = on_slow_request},
-    {.name = "hasty", .on_request = on_hasty_request},
-    {.name = "echo"},
+    {.name = "red", .on_request = on_request},
+    {.name = "green", .on_request = on_request},
+    {.name = "blue", .on_request = on_request},
+    {.name = "director", .on_request = direct},
 };
 
-/* Starting and ending -------------------------------------------------------------------------- */
+/* Moods ---------------------------------------------------------------------------------------- */
 
+/* On the port that it had, when it had one. */
 static void start(backend_t *backend)
 {
+    uv_tcp_t *listener = calloc(1, sizeof(*listener));
     struct sockaddr_in address;
     int size = sizeof(address), rc;
 
-    uv_ip4_addr("127.0.0.1", 0, &address);
-    uv_tcp_init(loop, &backend->listener);
-    backend->listener.data = backend;
-    if ((rc = uv_tcp_bind(&backend->listener, (const struct sockaddr *)&address, 0)) != 0 ||
-        (rc = uv_listen((uv_stream_t *)&backend->listener, BACKLOG, on_connection)) != 0 ||
-        (rc = uv_tcp_getsockname(&backend->listener, (struct sockaddr *)&address, &size)) != 0) {
+    if (listener == NULL)
+        exit(1);
+    uv_ip4_addr("127.0.0.1", backend->port, &address);
+    uv_tcp_init(loop, listener);
+    listener->data = backend;
+    if ((rc = uv_tcp_bind(listener, (const struct sockaddr *)&address, 0)) != 0 ||
+        (rc = uv_listen((uv_stream_t *)listener, BACKLOG, on_connection)) != 0 ||
+        (rc = uv_tcp_getsockname(listener, (struct sockaddr *)&address, &size)) != 0) {
         fprintf(stderr, "backends: %s\n", uv_strerror(rc));
         exit(1);
     }
-    printf("%s %d\n", backend->name, ntohs(address.sin_port));
+    backend->listener = listener;
+    backend->port = ntohs(address.sin_port);
 }
+
+static void on_listener_closed(uv_handle_t *listener)
+{
+    free(listener);
+}
+
+static void die(backend_t *backend)
+{
+    uv_close((uv_handle_t *)backend->listener, on_listener_closed);
+    backend->listener = NULL;
+    for (client_t *client = backend->clients; client != NULL; client = client->next)
+        reset(client);
+}
+
+static void set_mood(backend_t *backend, mood_t mood)
+{
+    backend->mood = mood;
+    if (mood == DEAD && backend->listener != NULL)
+        die(backend);
+    else if (mood != DEAD && backend->listener == NULL)
+        start(backend);
+}
+
+static void direct(client_t *client)
+{
+    static const char *const moods[] = {"well", "slow", "dead"};
+
+    for (size_t mood = 0; mood < sizeof(moods) / sizeof(moods[0]); mood++)
+        for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]) - 1; i++) {
+            char line[64];
+            int size = snprintf(line, sizeof(line), "GET /%s/%s ", moods[mood], backends[i].name);
+
+            if (strncmp(client->head, line, (size_t)size) == 0)
+                set_mood(&backends[i], (mood_t)mood);
+        }
+    answer(client);
+}
+
+/* Starting and ending -------------------------------------------------------------------------- */
 
 static void on_output_gone(uv_poll_t *poll, int status, int events)
 {
@@ -208,8 +251,10 @@ int main(void)
     uv_poll_t output;
 
     loop = uv_default_loop();
-    for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++)
+    for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
         start(&backends[i]);
+        printf("%s %d\n", backends[i].name, backends[i].port);
+    }
     printf("ready\n");
     fflush(stdout);
     if (uv_poll_init(loop, &output, STDOUT_FILENO) == 0)

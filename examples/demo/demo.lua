@@ -1,10 +1,21 @@
---- Drives four servers, good and bad, for about ten seconds and shows what the pool does with them.
+--- Three servers, one of which gets slow and another dies: what a program that talks to them through hawser sees.
 --     lua5.4 examples/demo/demo.lua --backends PROGRAM [--short]
--- PROGRAM is backends.c, built. --short takes two seconds. It fails if any error reached a caller.
+-- PROGRAM is backends.c, built. It takes 15 seconds, with --short 5. It fails if an error reached a caller, or if the
+-- story went another way than it tells.
 local hawser = require "hawser"
 
-local HTTP_TASKS, ECHO_TASKS, BURST_TASKS = 24, 8, 12
-local BURST_EVERY = 0.03 -- long enough for a connection to grow old under the hasty server
+local TASKS, PAUSE = 24, 0.015 -- each asks, rests for so long, and asks again
+local PEERS = { "red", "green", "blue" }
+
+-- What happens, at which second, and to whom.
+local STORY = {
+  { at = 0, text = "All is well: three servers that answer in 3 to 6 ms." },
+  { at = 3, mood = "slow", peer = "green", text = "green gets slow: 150 ms. Traffic moves to the others." },
+  { at = 6, mood = "well", peer = "green", text = "green is well again." },
+  { at = 7.5, mood = "dead", peer = "blue", text = "blue dies. Retries hide it, its breaker opens." },
+  { at = 10.5, mood = "well", peer = "blue", text = "blue is back. Probes find that out." },
+}
+local SECONDS = 15
 
 -- The servers -----------------------------------------------------------------------------------------
 
@@ -20,143 +31,112 @@ local function start_backends(program)
   error("cannot start " .. program)
 end
 
--- Latencies -------------------------------------------------------------------------------------------
-
--- A histogram whose buckets grow by 5 %: small, and never more than that far from the truth.
-local Histogram = {}
-Histogram.__index = Histogram
-
-local GROWTH, SMALLEST = math.log(1.05), 1e-5
-
-function Histogram.new() return setmetatable({ count = 0, buckets = {}, highest = 0 }, Histogram) end
-
-function Histogram:record(seconds)
-  local bucket = math.max(0, math.ceil(math.log(seconds / SMALLEST) / GROWTH))
-  self.buckets[bucket] = (self.buckets[bucket] or 0) + 1
-  self.count, self.highest = self.count + 1, math.max(self.highest, bucket)
-end
-
---- The latency that a share of the records stays below, in milliseconds; nil without records.
-function Histogram:quantile(share)
-  local left = share * self.count
-  for bucket = 0, self.highest do
-    left = left - (self.buckets[bucket] or 0)
-    if left <= 0 and self.count > 0 then return SMALLEST * math.exp(bucket * GROWTH) * 1000 end
-  end
-end
-
--- What was seen of one peer: in this interval, and in all.
-local Peer = {}
-Peer.__index = Peer
-
-function Peer.new(name, id)
-  local self = setmetatable({ name = name, id = id, all = Histogram.new(), requests = 0, reused = 0 }, Peer)
-  self:begin_interval()
-  return self
-end
-
-function Peer:begin_interval()
-  self.recent, self.began = Histogram.new(), hawser.now()
-end
-
-function Peer:record(began, reused)
-  local took = hawser.now() - began
-  self.recent:record(took)
-  self.all:record(took)
-  self.requests = self.requests + 1
-  if reused then self.reused = self.reused + 1 end
-end
-
 -- The load --------------------------------------------------------------------------------------------
 
 local Traffic = {}
 Traffic.__index = Traffic
 
-function Traffic.new(ports)
+--- @param pace number what every time of the story is multiplied by
+function Traffic.new(ports, pace)
   local m = hawser.new()
-  local self = setmetatable({ manager = m, peers = {}, order = {}, errors = 0, replays = 0 }, Traffic)
-  for _, name in ipairs { "steady", "slow", "hasty", "echo" } do
-    local peer = Peer.new(name, "127.0.0.1:" .. ports[name])
-    self.peers[peer.id] = peer
-    self.order[#self.order + 1] = peer
-  end
-  local function url(scheme, name) return scheme .. self.order[name].id end
-  self.api = m:upstream("api", { peers = { url("http://", 1), url("http://", 2), url("http://", 3) } })
-  self.echo = m:upstream("echo", { peers = { url("tcp://", 4) } })
+  local self = setmetatable({ manager = m, ports = ports, latencies = {}, errors = 0, retries = 0 }, Traffic)
+  local peers = {}
+  for i, name in ipairs(PEERS) do peers[i] = { "http://127.0.0.1:" .. ports[name], id = name } end
+  -- The balancer and the retries are those that every upstream has. A breaker opens for 5 seconds unless told: too
+  -- long for a story as short as this.
+  self.api = m:upstream("api", { peers = peers, breaker = { open_for = 1 * pace, open_max = 2 * pace } })
+  self.served = {}
+  for _, name in ipairs(PEERS) do self.served[name] = { count = 0, seconds = 0 } end
+  m:on("retry", function() self.retries = self.retries + 1 end)
   return self
-end
-
-function Traffic:fail(err)
-  self.errors = self.errors + 1
-  self.last_error = err
 end
 
 function Traffic:get()
   local began = hawser.now()
   local res, err = self.api:get "/hello"
-  if not res then return self:fail(err) end
-  self.peers[res.peer]:record(began, res.reused)
-end
-
--- One lease for each exchange: what is measured is the pool, not the echo.
-function Traffic:exchange()
-  local began, reused = hawser.now(), false
-  local line, err = self.echo:with(function(conn)
-    reused, conn.data.is_used = conn.data.is_used, true
-    conn:write "hello\r\n"
-    return conn:read "line"
-  end)
-  if line ~= "hello" then return self:fail(err or line) end
-  self.order[4]:record(began, reused)
-end
-
--- Some tasks never rest; others come in bursts and let their connections grow old in between.
-function Traffic:start(seconds)
-  local deadline = hawser.now() + seconds
-  local function start(count, pause, work)
-    for _ = 1, count do
-      hawser.spawn(function()
-        while hawser.now() < deadline do
-          work(self)
-          if pause then hawser.sleep(pause) end
-        end
-      end)
-    end
+  if not res then
+    self.errors, self.last_error = self.errors + 1, err
+    return
   end
-  start(HTTP_TASKS, nil, self.get)
-  start(BURST_TASKS, BURST_EVERY, self.get)
-  start(ECHO_TASKS, nil, self.exchange)
-  return deadline
+  local took, peer = hawser.now() - began, self.served[res.peer]
+  self.latencies[#self.latencies + 1] = took
+  peer.count, peer.seconds = peer.count + 1, peer.seconds + took
+end
+
+function Traffic:start(deadline)
+  for _ = 1, TASKS do
+    hawser.spawn(function()
+      while hawser.now() < deadline do
+        self:get()
+        hawser.sleep(PAUSE)
+      end
+    end)
+  end
+end
+
+--- Tells the servers' director; that is no part of the story's traffic.
+function Traffic:direct(mood, peer)
+  assert(hawser.get(("http://127.0.0.1:%s/%s/%s"):format(self.ports.director, mood, peer)))
+end
+
+-- What was seen ---------------------------------------------------------------------------------------
+
+-- Notes what each peer has served in each interval.
+local Chart = {}
+Chart.__index = Chart
+
+function Chart.new()
+  local self = setmetatable({ columns = 0, most = 1 }, Chart)
+  for _, name in ipairs(PEERS) do self[name] = { last = { count = 0, seconds = 0 } } end
+  return self
+end
+
+function Chart:note(served, seconds)
+  self.columns = self.columns + 1
+  for name, now in pairs(served) do
+    local line = self[name]
+    local count = now.count - line.last.count
+    line[self.columns] = count / seconds
+    line.mean = count > 0 and (now.seconds - line.last.seconds) / count
+    line.last = { count = now.count, seconds = now.seconds }
+    self.most = math.max(self.most, line[self.columns])
+  end
+end
+
+local BLOCKS = { "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" }
+
+local function block_of(rate, most)
+  return rate == 0 and " " or BLOCKS[math.max(1, math.ceil(rate / most * #BLOCKS))]
+end
+
+--- One line for each peer: as blocks on a terminal, else as numbers, each the mean of four.
+function Chart:lines(on_terminal)
+  local lines = {}
+  for i, name in ipairs(PEERS) do
+    local rates, words = self[name], {}
+    if on_terminal then
+      for column, rate in ipairs(rates) do words[column] = block_of(rate, self.most) end
+    else
+      for column = 4, self.columns, 4 do
+        local sum = rates[column - 3] + rates[column - 2] + rates[column - 1] + rates[column]
+        words[#words + 1] = ("%4.0f"):format(sum / 4)
+      end
+    end
+    lines[i] = ("%-6s %s"):format(name, table.concat(words, on_terminal and "" or " "))
+  end
+  return lines
 end
 
 -- What is shown ---------------------------------------------------------------------------------------
 
-local HEADINGS = { "peer", "requests/s", "p50 ms", "p99 ms", "in flight", "open", "idle", "reused" }
-local ROW = "%-8s %11s %9s %9s %10s %6s %6s %8s"
+local ROW = "  %-6s %10s %9s %10s %12s %10s"
 
-local function figure(format, value) return value and format:format(value) or "-" end
-
--- The pool's own figures of each peer, by id.
-local function pool_figures(traffic)
-  local by_id = {}
-  for _, upstream in ipairs { traffic.api, traffic.echo } do
-    for _, view in ipairs(upstream:peers()) do by_id[view.id] = view end
-  end
-  return by_id
-end
-
-local function row(peer, view)
-  local seconds = math.max(hawser.now() - peer.began, 1e-3)
-  return ROW:format(peer.name, figure("%.0f", peer.recent.count / seconds), figure("%.2f", peer.recent:quantile(.5)),
-    figure("%.2f", peer.recent:quantile(.99)), view.in_flight, view.connections, view.idle,
-    figure("%.1f %%", peer.requests > 0 and 100 * peer.reused / peer.requests or nil))
-end
-
-local function table_of(traffic)
-  local figures, lines = pool_figures(traffic), { ROW:format((unpack or table.unpack)(HEADINGS)) }
-  for _, peer in ipairs(traffic.order) do
-    lines[#lines + 1] = row(peer, figures[peer.id])
-    peer:begin_interval()
+local function table_of(traffic, chart)
+  local lines = { ROW:format("peer", "requests/s", "mean ms", "in flight", "connections", "breaker") }
+  for _, view in ipairs(traffic.api:peers()) do
+    local line = chart[view.id]
+    lines[#lines + 1] = ROW:format(view.id, ("%.0f"):format(line[chart.columns] or 0),
+      line.mean and ("%.1f"):format(line.mean * 1000) or "-", view.in_flight, view.connections, view.breaker)
   end
   return lines
 end
@@ -166,86 +146,112 @@ local function is_terminal()
   return result == true or result == 0
 end
 
--- On a terminal the table is drawn over the one before; elsewhere one follows the other.
-local function show(lines, shown_before, on_terminal)
-  if on_terminal and shown_before then io.write(("\27[%dA"):format(#lines)) end
-  for _, line in ipairs(lines) do io.write(line, on_terminal and "\27[K\n" or "\n") end
-  if not on_terminal then io.write "\n" end
+-- On a terminal a table stays below what is told, and is drawn over the one before; elsewhere there is none.
+local Screen = {}
+Screen.__index = Screen
+
+function Screen.new() return setmetatable({ on_terminal = is_terminal(), height = 0, began = hawser.now() }, Screen) end
+
+function Screen:draw(lines)
+  if not self.on_terminal then return end
+  if self.height > 0 then io.write(("\27[%dA"):format(self.height)) end
+  for _, line in ipairs(lines) do io.write(line, "\27[K\n") end
+  self.lines, self.height = lines, #lines
   io.flush()
 end
 
-local function closing_reasons(stats)
-  local words = {}
-  for reason, count in pairs(stats.closed) do
-    if count > 0 then words[#words + 1] = ("%d %s"):format(count, reason) end
-  end
-  table.sort(words)
-  return #words > 0 and table.concat(words, ", ") or "none"
-end
-
-local function sum(field, ...)
-  local total = 0
-  for _, stats in ipairs { ... } do total = total + stats[field] end
-  return total
-end
-
-local function summarize(traffic)
-  local api, echo = traffic.api:stats(), traffic.echo:stats()
-  local requests = 0
-  for _, peer in ipairs(traffic.order) do
-    requests = requests + peer.requests
-    print(("%-8s %7d requests, p50 %s ms, p99 %s ms"):format(peer.name, peer.requests,
-      figure("%.2f", peer.all:quantile(.5)), figure("%.2f", peer.all:quantile(.99))))
-  end
-  print(("\n%d requests over %d connections dialled, used again %d times"):format(requests,
-    sum("created", api, echo), sum("reused", api, echo)))
-  print(("connections closed: %s"):format(closing_reasons(api)))
-  print(("replayed: %d (the connection turned out dead; the request went again on a fresh one)")
-    :format(sum("replayed", api, echo)))
-  print(("errors that reached a caller: %d%s"):format(traffic.errors,
-    traffic.errors > 0 and ", the last: " .. tostring(traffic.last_error) or ""))
+function Screen:tell(text)
+  if self.height > 0 then io.write(("\27[%dA"):format(self.height)) end
+  self.height = 0
+  io.write(("%5.1f s  %s"):format(hawser.now() - self.began, text), self.on_terminal and "\27[K\n" or "\n")
+  if self.lines then self:draw(self.lines) end
+  io.flush()
 end
 
 -- The program -----------------------------------------------------------------------------------------
 
 local function read_arguments(words)
-  local options = { seconds = 10, every = 0.5 }
-  local i = 1
-  while words[i] do
+  local options, i = { pace = 1 }, 1
+  while words[i] == "--short" or words[i] == "--backends" and words[i + 1] do
     if words[i] == "--short" then
-      options.seconds = 2
-    elseif words[i] == "--backends" then
+      options.pace = 1 / 3
+    else
       i = i + 1
       options.backends = words[i]
-    else
-      options.backends = nil
-      break
     end
     i = i + 1
   end
-  if options.backends then return options end
+  if options.backends and not words[i] then return options end
   io.stderr:write "usage: demo.lua --backends PROGRAM [--short]\n"
   os.exit(2)
 end
 
+-- Tells the breakers' changes as they come, and remembers those of blue.
+local function watch_breakers(traffic, screen)
+  local changes = {}
+  traffic.manager:on("breaker", function(e)
+    changes[#changes + 1] = e.peer .. " " .. e.reason
+    screen:tell(("  the breaker of %s: %s"):format(e.peer, e.reason:gsub("_", " ")))
+  end)
+  return changes
+end
+
+local function play(traffic, screen, chart, pace)
+  local every = 0.25 * pace
+  local began = hawser.now()
+  local deadline = began + SECONDS * pace
+  local next_scene, noted_at = 1, began
+  traffic:start(deadline)
+  while hawser.now() < deadline do
+    local scene = STORY[next_scene]
+    if scene and hawser.now() >= began + scene.at * pace then
+      next_scene = next_scene + 1
+      screen:tell(scene.text)
+      if scene.mood then traffic:direct(scene.mood, scene.peer) end
+    end
+    hawser.sleep(every)
+    chart:note(traffic.served, hawser.now() - noted_at)
+    noted_at = hawser.now()
+    screen:draw(table_of(traffic, chart))
+  end
+end
+
+local function quantile(sorted, share)
+  return (sorted[math.max(1, math.ceil(share * #sorted))] or 0) * 1000
+end
+
+local function summarize(traffic, screen, chart)
+  local stats, latencies = traffic.api:stats(), traffic.latencies
+  table.sort(latencies)
+  print(("\nRequests per second over time, at most %.0f:"):format(chart.most))
+  for _, line in ipairs(chart:lines(screen.on_terminal)) do print("  " .. line) end
+  print()
+  for _, name in ipairs(PEERS) do print(("%-6s answered %d requests"):format(name, traffic.served[name].count)) end
+  print(("%d requests in all: half of them took at most %.1f ms, 99 %% at most %.1f ms"):format(#latencies,
+    quantile(latencies, .5), quantile(latencies, .99)))
+  print(("%d connections dialled, used again %d times"):format(stats.created, stats.reused))
+  print(("%d retries, and %d replays of what met a connection that had died"):format(traffic.retries, stats.replayed))
+  print(("errors that reached a caller: %d%s"):format(traffic.errors,
+    traffic.errors > 0 and ", the last: " .. tostring(traffic.last_error) or ""))
+end
+
+-- Why this was not what the story tells; nil when it was.
+local function complaint(traffic, changes)
+  if traffic.errors > 0 then return "a caller saw an error" end
+  if changes[1] ~= "blue open" then return "the breaker of blue did not open" end
+  if changes[#changes] ~= "blue closed" then return "the breaker of blue did not close again" end
+  if traffic.served.green.count >= traffic.served.red.count then return "no traffic left green" end
+end
+
 local options = read_arguments(arg)
 local pipe, ports = start_backends(options.backends)
-local traffic = Traffic.new(ports)
-local on_terminal = is_terminal()
-local every = on_terminal and options.every or 1
-
-print(("Three HTTP servers and an echo, %d tasks, %d seconds.\n"):format(
-  HTTP_TASKS + BURST_TASKS + ECHO_TASKS, options.seconds))
-hawser.run(function()
-  local deadline, shown = traffic:start(options.seconds), false
-  while hawser.now() + every <= deadline + 0.01 do
-    hawser.sleep(every)
-    show(table_of(traffic), shown, on_terminal)
-    shown = true
-  end
-end)
-print()
-summarize(traffic)
+local traffic, screen, chart = Traffic.new(ports, options.pace), Screen.new(), Chart.new()
+local changes = watch_breakers(traffic, screen)
+hawser.run(play, traffic, screen, chart, options.pace)
+summarize(traffic, screen, chart)
 traffic.manager:close()
 pipe:close()
-os.exit(traffic.errors == 0 and 0 or 1, true)
+
+local what = complaint(traffic, changes)
+if what then io.stderr:write("demo: ", what, "\n") end
+os.exit(what == nil, true)
