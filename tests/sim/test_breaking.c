@@ -533,6 +533,55 @@ static void the_number_of_trials_changes_live(void **state)
     assert_int_equal(state_of(upstream, 0), HWS_BREAKER_CLOSED);
 }
 
+/* The same peer, whatever else changes, keeps what is known of it; another one begins anew. */
+static void an_update_of_the_peers_heals_nobody(void **state)
+{
+    hws_peer_options_t same[] = {{.url = HWS_SLICE("http://10.0.0.1:1"), .weight = 7},
+                                 {.url = HWS_SLICE("http://10.0.0.1:2"), .priority = 1}};
+    hws_upstream_options_t options = breaking(1);
+    hws_upstream_t *upstream = world_http(&stage.world, "a", &options, 1);
+
+    (void)state;
+    trip(upstream);
+    hws_upstream_settings(upstream, &options);
+    options.peers = same;
+    options.peer_count = 2;
+    assert_int_equal(hws_upstream_update(upstream, &options, NULL), HWS_OK);
+    assert_int_equal(state_of(upstream, 0), HWS_BREAKER_OPEN);
+    stage_get(upstream, 0, 5);
+    world_run(&stage.world, HWS_MS(10));
+    assert_int_equal(stage_ok(0, 5), 5);
+    assert_int_equal(stage.servers[0].visited, 0);
+    options.peer_count = 0;
+    assert_int_equal(hws_upstream_update(upstream, &options, NULL), HWS_OK);
+    world_run(&stage.world, HWS_MS(10));
+    options.peer_count = 1;
+    assert_int_equal(hws_upstream_update(upstream, &options, NULL), HWS_OK);
+    assert_int_equal(state_of(upstream, 0), HWS_BREAKER_CLOSED);
+}
+
+static void a_peer_that_goes_while_it_is_tried_harms_nothing(void **state)
+{
+    hws_peer_options_t other = {.url = HWS_SLICE("http://10.0.0.1:2")};
+    hws_upstream_options_t options = breaking(1);
+    hws_upstream_t *upstream = world_http(&stage.world, "a", &options, 1);
+
+    (void)state;
+    trip_and_wait(upstream);
+    stage.servers[0].reply = (reply_t){.bytes = REPLY_500, .after = HWS_MS(10)};
+    stage_get(upstream, 0, 1);
+    world_run(&stage.world, HWS_MS(5));
+    hws_upstream_settings(upstream, &options);
+    options.peers = &other;
+    options.peer_count = 1;
+    assert_int_equal(hws_upstream_update(upstream, &options, NULL), HWS_OK);
+    stage_get(upstream, 1, 1);
+    world_run(&stage.world, HWS_MS(10));
+    assert_int_equal(stage.asks[0].status, 500);
+    assert_int_equal(stage_ok(1, 1), 1);
+    assert_true(hws_list_is_empty(&upstream->peers.removed));
+}
+
 /* ---- in the long run ---- */
 
 /* Everybody down for 10 s, then back: nobody who asks a second after the open time is turned away,
@@ -607,6 +656,8 @@ int main(void)
         STAGE_TEST(an_order_in_the_middle_of_a_trial_voids_its_permit, http),
         STAGE_TEST(breaker_options_change_live, http),
         STAGE_TEST(the_number_of_trials_changes_live, http),
+        STAGE_TEST(an_update_of_the_peers_heals_nobody, http),
+        STAGE_TEST(a_peer_that_goes_while_it_is_tried_harms_nothing, http),
         STAGE_TEST(all_peers_down_and_back, http),
         STAGE_TEST(a_flapping_peer_is_hidden_by_the_others, http),
     };

@@ -798,6 +798,66 @@ static void a_manager_closed_in_a_callback_ends_who_waits_for_another_attempt(vo
         assert_true(stage.asks[i].code == HWS_ERR_CLOSED || stage.asks[i].status == 503);
 }
 
+/* A place under a cap that a failed attempt had is free at once, and nobody waits for his own. */
+static void a_cap_of_one_connection_stops_no_retry(void **state)
+{
+    hws_upstream_options_t options;
+    unsigned i;
+
+    (void)state;
+    stage_begin(1, 1, false);
+    options = world_retrying(&stage.world, 3);
+    options.timeouts.queue = HWS_S(30);
+    stage.servers[0].listener->options.answer = HWS_ERR_REFUSED;
+    stage.servers[1].reply.after = stage.servers[2].reply.after = HWS_MS(1);
+    for (i = 0; i < 2; i++)
+        stage_get(world_http(&stage.world, i ? "b" : "a", &options, 3), i * 20, 20);
+    world_run(&stage.world, HWS_S(20));
+    assert_int_equal(stage_ok(0, 40), 40);
+    assert_int_equal(stage.world.peak, 1);
+}
+
+static void retries_dial_no_more_at_once_than_is_allowed(void **state)
+{
+    hws_upstream_options_t options = world_retrying(&stage.world, 10);
+
+    (void)state;
+    options.limits.dials = 2;
+    options.timeouts.connect = HWS_MS(100);
+    hws_sim_silence(stage.servers[0].listener, true);
+    hws_sim_silence(stage.servers[1].listener, true);
+    stage_get(with(&options, 2), 0, 40);
+    world_run(&stage.world, HWS_S(20));
+    assert_int_equal(stage_done(0, 40), 40);
+    assert_int_equal(world_peak_at(&stage.world, 1), 2);
+    assert_int_equal(world_peak_at(&stage.world, 2), 2);
+}
+
+static void an_origin_stays_while_somebody_waits_for_another_attempt(void **state)
+{
+    hws_upstream_options_t options;
+    hws_upstream_t *origin;
+    hws_slice_t target;
+
+    (void)state;
+    assert_int_equal(hws_manager_origin(stage.world.manager, HWS_SLICE("http://10.0.0.1:1/"),
+                                        &origin, &target, NULL),
+                     HWS_OK);
+    hws_upstream_settings(origin, &options);
+    options.retry = world_retrying(&stage.world, 3).retry;
+    options.retry.backoff =
+        (hws_backoff_options_t){.base = HWS_S(10), .max = HWS_S(10), .jitter = HWS_JITTER_EQUAL};
+    assert_int_equal(hws_upstream_update(origin, &options, NULL), HWS_OK);
+    stage.servers[0].choose = reset_some;
+    resets_left = 1;
+    stage_get(origin, 0, 1);
+    world_run(&stage.world, HWS_S(20));
+    assert_int_equal(stage_ok(0, 1), 1);
+    assert_false(hws_list_is_empty(&stage.world.manager->upstreams));
+    world_run(&stage.world, HWS_S(400));
+    assert_true(hws_list_is_empty(&stage.world.manager->upstreams));
+}
+
 static unsigned posts_seen[STAGE_ASKS];
 
 static reply_t reset_anywhere(server_t *server, visit_t *visit, hws_slice_t request)
@@ -875,6 +935,9 @@ int main(void)
         STAGE_TEST(a_lease_goes_again_after_a_failed_dial, raw),
         STAGE_TEST(a_setup_that_fails_is_a_failed_dial, raw),
         STAGE_TEST(a_manager_closed_in_a_callback_ends_who_waits_for_another_attempt, http),
+        STAGE_TEST(a_cap_of_one_connection_stops_no_retry, none),
+        STAGE_TEST(retries_dial_no_more_at_once_than_is_allowed, http),
+        STAGE_TEST(an_origin_stays_while_somebody_waits_for_another_attempt, http),
         STAGE_TEST(no_post_is_sent_twice, http),
     };
 
