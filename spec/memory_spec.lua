@@ -168,6 +168,43 @@ local scenarios = {
     expect("127.0.0.1", check(api:get "/").body)
   end,
 
+  ["scripted policies"] = function(world)
+    local open = 0
+    local function plugin(kind, method, answer)
+      return { kind = kind, name = "p", [method] = answer, done = function(_, peer) return peer.id end,
+        new = function()
+          open = open + 1
+          return {}
+        end,
+        update = function() end, migrate = function() end,
+        close = function() open = open - 1 end }
+    end
+    local pick = plugin("balancer", "pick", function(_, list, ctx)
+      return #ctx.headers == 0 and list[ctx.random(#list)]
+    end)
+    local record = plugin("breaker", "record", function(_, peer, outcome)
+      return outcome.ok and peer.id and "closed" or nil
+    end)
+    local m = check(hawser.new { log = function() end })
+    world.others[#world.others + 1] = m
+    local function list(count)
+      local all = {}
+      for i = 1, count do all[i] = { world.url "", id = "peer " .. i, tags = {} } end
+      return all
+    end
+    local api = check(m:upstream("api", { peers = list(2), balancer = pick, breaker = record,
+      retry = function(ctx) if ctx.attempt < 2 then return 0 end end }))
+    expect(503, check(api:get "/status/503").status)
+    check(api:update { peers = list(6), balancer = pick })
+    expect("ok", check(api:get "/ok").body)
+    check(api:set_policy("retry", plugin("retry", "decide", function() end)))
+    check(api:set_policy("balancer", function(peers) return peers[1] end))
+    expect("ok", check(api:get "/ok").body)
+    check(api:set_policy("breaker", nil))
+    check(api:close())
+    expect(0, open)
+  end,
+
   ["draining and closing"] = function(world)
     local m = check(hawser.new { max_connections = 9 })
     world.others[1] = m
