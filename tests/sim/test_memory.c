@@ -402,6 +402,35 @@ static void last_words(void)
         (void)world_turn(&stage.world, true); /* only within a turn is anything gathered */
 }
 
+/* Connects to a peer of an upstream and to one of none, and asks what was measured meanwhile. */
+static void operations(void)
+{
+    static const hws_slice_t names[] = {{"a/10.0.0.1:2", 12}, {"http://10.0.0.1:3", 17}};
+    hws_retry_options_t retry = {.is_disabled = true};
+    hws_metrics_snapshot_t snapshot;
+    unsigned i;
+
+    for (i = 0; i < 2; i++) {
+        hold_t *hold = &stage.holds[i];
+
+        hold_init(hold);
+        hold->options.connect_only = true;
+        hold->options.retry = &retry;
+        if (hws_manager_find_peer(stage.world.manager, names[i], &hold->options.peer, NULL) ==
+            HWS_OK)
+            (void)hold_start(hold, hws_peer_upstream(hold->options.peer));
+        else
+            hold->code = HWS_ERR_NOMEM;
+    }
+    some_gets();
+    world_run(&stage.world, HWS_MS(20));
+    hws_manager_metrics(stage.world.manager, &snapshot);
+    hws_upstream_metrics(upstream, &snapshot);
+    if (hws_manager_find_peer(stage.world.manager, names[0], &stage.holds[0].options.peer, NULL) ==
+        HWS_OK)
+        hws_peer_disconnect(stage.holds[0].options.peer);
+}
+
 #define EACH_ALLOCATION(name, prepare, scenario, is_raw)                                           \
     static void name(void **state)                                                                 \
     {                                                                                              \
@@ -421,6 +450,7 @@ EACH_ALLOCATION(origins_survive_it, prepare_http, origins, false)
 EACH_ALLOCATION(large_heads_survive_it, prepare_http, large_heads, false)
 EACH_ALLOCATION(large_bodies_survive_it, prepare_http, large_bodies, false)
 EACH_ALLOCATION(updates_survive_it, prepare_http, updates, false)
+EACH_ALLOCATION(operations_survive_it, prepare_http, operations, false)
 EACH_ALLOCATION(leases_survive_it, prepare_raw, leases, true)
 EACH_ALLOCATION(setups_survive_it, prepare_setup, leases, true)
 EACH_ALLOCATION(last_words_survive_it, prepare_raw, last_words, true)
@@ -488,6 +518,7 @@ int main(void)
         STAGE_TEST(large_heads_survive_it, none),
         STAGE_TEST(large_bodies_survive_it, none),
         STAGE_TEST(updates_survive_it, none),
+        STAGE_TEST(operations_survive_it, none),
         STAGE_TEST(leases_survive_it, none),
         STAGE_TEST(last_words_survive_it, none),
         STAGE_TEST(setups_survive_it, none),
