@@ -20,7 +20,7 @@ describe("an error", function()
     for name, value in pairs(err) do types[name] = type(value) end
     assert.same({
       kind = "string", code = "string", message = "string", phase = "string", peer = "string",
-      attempts = "number", sent = "boolean", retryable = "boolean",
+      attempts = "number", sent = "boolean", retryable = "boolean", trace = "table",
     }, types)
     assert.same({ "reset", "ECONNRESET", "headers", "127.0.0.1:" .. faultd.http, 1, true },
       { err.kind, err.code, err.phase, err.peer, err.attempts, err.sent })
