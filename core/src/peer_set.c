@@ -329,11 +329,9 @@ hws_peer_t *hws_peer_set_pick(hws_upstream_t *upstream, hws_call_t *call, bool m
     return peer;
 }
 
-hws_pool_answer_t hws_peer_set_ask(const hws_peer_t *peer, const hws_call_t *call, hws_time_t now)
+hws_pool_answer_t hws_peer_set_ask(hws_peer_t *peer, const hws_call_t *call, hws_time_t now)
 {
-    hws_connection_t *connection;
-
-    return ask_pool(peer, call, now, &connection);
+    return ask_pool(peer, call, now);
 }
 
 bool hws_peer_set_may_try(hws_upstream_t *upstream, const hws_call_t *call, hws_time_t now)

@@ -47,7 +47,7 @@ hws_peer_t *hws_peer_set_pick(hws_upstream_t *upstream, hws_call_t *call, bool m
                               hws_time_t now, hws_pool_answer_t *answer,
                               hws_connection_t **connection);
 /* What `peer` could do for `call`, whomever that avoids. */
-hws_pool_answer_t hws_peer_set_ask(const hws_peer_t *peer, const hws_call_t *call, hws_time_t now);
+hws_pool_answer_t hws_peer_set_ask(hws_peer_t *peer, const hws_call_t *call, hws_time_t now);
 /* Whether a breaker lets `call` hope at all. */
 bool hws_peer_set_may_try(hws_upstream_t *upstream, const hws_call_t *call, hws_time_t now);
 /* When one may, from now; HWS_NEVER: nobody knows. */
