@@ -178,6 +178,19 @@ hws_call_t *hws_lanes_first(const hws_lanes_t *lanes)
     return NULL;
 }
 
+hws_call_t *hws_lanes_first_waiting(const hws_lanes_t *lanes)
+{
+    size_t i;
+
+    for (i = 0; i < HWS_LANES; i += 2) {
+        const hws_list_t *calls = &lanes->lanes[i].calls;
+
+        if (!hws_list_is_empty(calls))
+            return call_of(calls->next);
+    }
+    return NULL;
+}
+
 void hws_pass_begin(hws_pass_t *pass, hws_queue_t *queue)
 {
     *pass = (hws_pass_t){.number = ++queue->passes};

@@ -68,6 +68,8 @@ hws_call_t *hws_queue_first(const hws_queue_t *queue);
 hws_call_t *hws_queue_first_waiting(const hws_queue_t *queue, const hws_peer_t *peer);
 /* Whoever is bound to the peer of those lanes, or NULL. */
 hws_call_t *hws_lanes_first(const hws_lanes_t *lanes);
+/* The same of those without a dial of their own. */
+hws_call_t *hws_lanes_first_waiting(const hws_lanes_t *lanes);
 
 void hws_pass_begin(hws_pass_t *pass, hws_queue_t *queue);
 /* The next in order of arrival who may hope, or NULL. It may leave, or get a dial, before the

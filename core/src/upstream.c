@@ -444,11 +444,17 @@ static void dismiss_queue(hws_upstream_t *upstream, hws_time_t now)
         call->ops->abort(call, HWS_ERR_NO_PEER, now);
 }
 
-/* Every breaker has opened: who waits without a dial of his own would wait for nothing. */
+/* Every breaker has opened, or that of the one peer that is wanted: who waits without a dial of his
+ * own would wait for nothing. */
 static void dismiss_hopeless(hws_upstream_t *upstream, hws_time_t now)
 {
     hws_call_t *call;
 
+    HWS_LIST_EACH(link, &upstream->peers.list) {
+        while ((call = hws_lanes_first_waiting(&peer_of(link)->bound)) != NULL &&
+               !hws_peer_set_may_try(upstream, call, now))
+            call->ops->abort(call, HWS_ERR_BREAKER_OPEN, now);
+    }
     while ((call = hws_queue_first_waiting(&upstream->queue, NULL)) != NULL &&
            !hws_peer_set_may_try(upstream, call, now))
         call->ops->abort(call, HWS_ERR_BREAKER_OPEN, now);

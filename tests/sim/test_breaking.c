@@ -130,6 +130,31 @@ static void who_waits_goes_on_while_one_peer_is_left(void **state)
     assert_int_equal(stage.servers[1].requests, 4);
 }
 
+/* Somebody else, who came earlier, has a peer to wait for. */
+static void who_wants_no_other_peer_ends_when_its_breaker_opens(void **state)
+{
+    hws_upstream_options_t options = breaking(1);
+    hws_upstream_t *upstream;
+    hold_t *hold = &stage.holds[0];
+
+    (void)state;
+    options.breaker.consecutive = 1;
+    options.limits.per_peer = 1;
+    stage.servers[0].reply = (reply_t){.bytes = REPLY_500, .after = HWS_MS(10)};
+    stage.servers[1].reply.after = HWS_MS(100);
+    upstream = world_http(&stage.world, "a", &options, 2);
+    stage_get(upstream, 0, 3);
+    hold_init(hold);
+    hold->options.connect_only = true;
+    hold->options.peer = peer_at(upstream, 0);
+    assert_int_equal(hold_start(hold, upstream), HWS_OK);
+    world_run(&stage.world, HWS_MS(11));
+    assert_int_equal(hold->code, HWS_ERR_BREAKER_OPEN);
+    assert_int_equal(stage_done(1, 2), 0);
+    world_run(&stage.world, HWS_S(1));
+    assert_int_equal(stage_ok(1, 2), 2);
+}
+
 /* The dial was begun before; its connection is no use any more. */
 static void a_breaker_that_opens_during_a_dial_ends_who_waits_for_it(void **state)
 {
@@ -640,6 +665,7 @@ int main(void)
         STAGE_TEST(an_open_breaker_lets_no_connection_through, http),
         STAGE_TEST(who_waits_ends_when_the_last_breaker_opens, http),
         STAGE_TEST(who_waits_goes_on_while_one_peer_is_left, http),
+        STAGE_TEST(who_wants_no_other_peer_ends_when_its_breaker_opens, http),
         STAGE_TEST(a_breaker_that_opens_during_a_dial_ends_who_waits_for_it, http),
         STAGE_TEST(who_waits_is_served_as_soon_as_a_trial_is_allowed, http),
         STAGE_TEST(only_so_many_trials_are_made_at_once, http),
