@@ -471,10 +471,18 @@ static void set_text(lua_State *L, const char *field, const char *text)
     lua_setfield(L, -2, field);
 }
 
+/* NULL: the upstream was collected, or somebody has called its finalizer. */
+static hws_peer_set_t *set_of(const hwl_script_t *script)
+{
+    if (script->upstream == NULL || script->upstream->core == NULL)
+        return NULL;
+    return &script->upstream->core->peers;
+}
+
 /* Those of the peers that are there, then those that finish their work; NULL behind the last. */
 static hws_peer_t *peer_at(const hwl_script_t *script, uint32_t index)
 {
-    hws_peer_set_t *set = &script->upstream->core->peers;
+    hws_peer_set_t *set = set_of(script);
     hws_list_t *lists[] = {&set->list, &set->removed};
     size_t i;
 
@@ -556,7 +564,7 @@ static void set_reference(lua_State *L, int *reference)
 
 static bool is_all_shown(lua_State *L, const hwl_script_t *script)
 {
-    const hws_peer_set_t *set = &script->upstream->core->peers;
+    const hws_peer_set_t *set = set_of(script);
     const hws_list_t *lists[] = {&set->list, &set->removed};
     bool is_all = script->room >= set->count;
     size_t i;

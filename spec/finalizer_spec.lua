@@ -135,6 +135,43 @@ describe("a finalizer that ends what is in use", function()
       end)]]
   end)
 
+  for ending, act in pairs {
+    close = "api:close()",
+    update = "api:update { peers = list(4) }",
+    swap = 'api:set_policy("balancer", nil)',
+    -- hawser.run in a finalizer crashes LuaJIT now and then, with policies or without.
+    turn = not rawget(_G, "jit") and "api:update { peers = list(1, 7) } hawser.run(hawser.sleep, 0)" or nil,
+  } do
+    it("may " .. ending .. " an upstream whose policies are made, shown its peers or swapped", function()
+      sweeps(([[
+        local function list(count, from)
+          local all = {}
+          for i = 1, count do all[i] = { address, id = "peer " .. (from or 0) + i, locality = "x", tags = { i } } end
+          return all
+        end
+        local open, made = 0, 0
+        local function plugin()
+          return { kind = "balancer", name = "p", new = function() open = open + 1 return {} end,
+            pick = function(_, peers) return peers[1] end, update = function() end, done = function() end,
+            close = function() open = open - 1 end }
+        end
+        everywhere(function(at)
+          made = made + 1
+          local api
+          at(function() pcall(function() if api then %s end end) end) -- in a policy it raises
+          api = assert(m:upstream("made " .. made, { peers = list(2), balancer = plugin() }))
+          local ok, err = api:update { peers = list(3), balancer = plugin() }
+          assert(ok or kind(err) == "closed", kind(err))
+          ok, err = api:set_policy("balancer", plugin())
+          assert(ok or kind(err) == "closed", kind(err))
+          local res, why = api:get "/ok"
+          assert(res and res.body == "ok" or kind(why) == "closed", kind(why))
+          api:close()
+          assert(open == 0, open)
+        end)]]):format(act))
+    end)
+  end
+
   it("may cancel the task that acquires a lease", function()
     sweeps [[
       everywhere(function(at)
