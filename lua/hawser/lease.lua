@@ -63,12 +63,15 @@ end
 local function ready(upstream, patience)
   local deadline = core.now() + patience
   local pause = SHORTEST_PAUSE
+  local last
   while true do
     local left = deadline - core.now()
     local ok, err = core.internal.connect(upstream, math.max(left, .001))
     if ok or is_final(err) then return ok, err end
+    -- What opened a breaker says more than that it is open.
+    if not last or err.kind ~= "breaker_open" then last = err end
     left = deadline - core.now()
-    if left <= 0 then return nil, err end
+    if left <= 0 then return nil, last end
     local slept, canceled = core.sleep(math.min(pause, left))
     if not slept then return nil, canceled end
     pause = math.min(pause * 2, LONGEST_PAUSE)

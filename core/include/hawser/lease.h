@@ -44,10 +44,10 @@ HWS_API void hws_lease_close(hws_lease_t *lease);
 /* Replaces the callbacks' `user` and the callbacks, for a lease that changes hands (setup). */
 HWS_API void hws_lease_set_callbacks(hws_lease_t *lease, const hws_lease_options_t *options);
 
-/* Why the acquisition, or the last read or write, failed; NULL when it did not. */
 /* How many attempts there were to acquire it, and one of them, by its index from 0 on. */
 HWS_API uint32_t hws_lease_attempts(const hws_lease_t *lease);
 HWS_API void hws_lease_trace(const hws_lease_t *lease, uint32_t index, hws_trace_t *out);
+/* Why the acquisition, or the last read or write, failed; NULL when it did not. */
 HWS_API const hws_error_t *hws_lease_error(const hws_lease_t *lease);
 HWS_API const char *hws_lease_peer(const hws_lease_t *lease);
 HWS_API hws_upstream_t *hws_lease_upstream(const hws_lease_t *lease);
