@@ -77,6 +77,7 @@
 ---| "leak"        # a lease or a streaming response was collected unreleased
 ---| "stale_reuse" # a reused connection turned out to be dead
 ---| "retry"       # an attempt has failed with `reason`; another follows in `delay`
+---| "policy_error" # a scripted policy failed: the built-in one decided
 ---| "breaker"     # a peer's breaker came into the state that `reason` names
 ---| "drain"       # a drain began (`reason` "begin") or ended ("end")
 ---| "error"       # a callback, a task that nobody joins, or a setup raised
@@ -621,6 +622,13 @@ local Upstream = {}
 ---@return true? ok
 ---@return hawser.Error? err kind `closed`
 function Upstream:update(options) end
+
+---Swaps one policy live; nil ends a scripted one.
+---@param kind "balancer"|"retry"|"breaker"
+---@param policy any what the option of that name takes
+---@return true? ok
+---@return hawser.Error? err kind `closed`
+function Upstream:set_policy(kind, policy) end
 
 ---@return hawser.PeerView[] peers in their order
 function Upstream:peers() end
