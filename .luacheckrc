@@ -8,4 +8,5 @@ exclude_files = { "**/node_modules" }
 read_globals = { "vim", "ngx" }
 
 files["spec"].std = "+busted"
+files["examples/near_first/spec"].std = "+busted"
 files["lua/hawser/types.lua"].ignore = { "111", "112", "113", "131", "211", "212", "241", "631" } -- for editors, never run
