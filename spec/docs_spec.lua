@@ -21,7 +21,7 @@ local function exists(path)
 end
 
 local PAGES = { "manager", "upstream", "request", "response", "lease", "error", "events", "loop", "options", "tls",
-  "operations", "c-api", "lua51" }
+  "operations", "policy", "c-api", "lua51" }
 
 local function page(name) return read_file("docs/reference/" .. name .. ".md") end
 
@@ -261,6 +261,34 @@ describe("the documentation of", function()
     same(peer, documented_fields "peer", "peers, reference")
     same(peer, annotated(classes, "hawser.PeerView", "fields"), "peers, types.lua")
     m:close()
+  end)
+
+  it("what policies are given has its fields", function()
+    local list = part(read_file "bindings/lua_peer_view.h", "#define HWL_PEER_FIELD_LIST(X)", "\n\n")
+    local peer = matches(list, 'X%([%u_%d]+, "([%w_]+)"')
+    same(peer, first_cells(section(page "policy", "## Peers"), "^([%w_]+)$"), "peers, reference")
+    same(peer, annotated(classes, "hawser.Peer", "fields"), "peers, types.lua")
+    local source = read_file "bindings/lua_script.c"
+    for object, name in pairs { ctx = "Decision", outcome = "Outcome" } do
+      local from = object == "ctx" and "static int index_context" or "static int index_ending"
+      local real = matches(part(source, from, "\n}\n"), 'strcmp%(name, "([%w_]+)"%)')
+      same(real, documented_fields(object), object .. ", reference")
+      same(real, annotated(classes, "hawser." .. name, "fields"), object .. ", types.lua")
+    end
+  end)
+
+  it("plugin tables has their fields", function()
+    local real = {}
+    for kind, method in pairs { balancer = "pick", retry = "decide", breaker = "record" } do
+      local plugin = { kind = kind, name = "p", [method] = print }
+      assert.equal(plugin, hawser.policy(plugin))
+      plugin[("?"):rep(40)] = true
+      local names = select(2, pcall(hawser.policy, plugin)):match "known: (.*)$"
+      for name in names:gmatch "[%w_]+" do real[name] = true end
+    end
+    same(real, annotated(classes, "hawser.Plugin", "fields"), "types.lua")
+    local said = first_cells(section(page "policy", "## Functions of a plugin"), "^([%w_]+)%(")
+    same(real, with(said, "kind", "name"), "reference")
   end)
 
   describe("options", function()

@@ -238,11 +238,78 @@
 ---@field timeouts? hawser.Timeouts
 ---@field dns? hawser.Dns
 ---@field reuse? hawser.Reuse
----@field balancer? hawser.Balancer default "least_request"
----@field retry? false|hawser.Retry field by field; the others are the manager's
----@field breaker? false|hawser.Breaker likewise
+---@field balancer? hawser.Balancer|hawser.Policy|hawser.Pick default "least_request"
+---@field retry? false|hawser.Retry|hawser.Policy|hawser.Decide field by field; the others are the manager's
+---@field breaker? false|hawser.Breaker|hawser.Policy|hawser.Record likewise
 ---@field tls? hawser.TLSOptions field by field; the others are the manager's
 ---@field setup? false|fun(conn: hawser.Conn): boolean?, any raw only; a task that prepares each new connection
+
+---@alias hawser.PolicyKind "balancer"|"retry"|"breaker"
+
+---A policy by its name, for which hawser.KIND.NAME is required; the same with options for its `new`; or itself.
+---@alias hawser.Policy string|{ [1]: string, [string]: any }|hawser.Plugin
+
+---A policy without state. Nil: no opinion; false: none of them, wait in the queue.
+---@alias hawser.Pick fun(peers: hawser.Peer[], ctx: hawser.Decision): hawser.Peer|false|nil
+---Seconds until another attempt; nil: none.
+---@alias hawser.Decide fun(ctx: hawser.Decision, outcome: hawser.Outcome): number|false|nil
+---Whether the breaker opens, and for how many seconds; nil: no opinion.
+---@alias hawser.Record fun(peer: hawser.Peer, outcome: hawser.Outcome, ctx: hawser.Decision): "open"|"closed"|nil, number?
+
+---What hawser.policy checks: one of pick, decide and record, as its kind says; anything else may be left out.
+---@class hawser.Plugin
+---@field kind hawser.PolicyKind
+---@field name string
+---@field pick? fun(self: any, peers: hawser.Peer[], ctx: hawser.Decision): hawser.Peer|false|nil
+---@field decide? fun(self: any, ctx: hawser.Decision, outcome: hawser.Outcome): number|false|nil
+---@field record? fun(self: any, peer: hawser.Peer, outcome: hawser.Outcome, ctx: hawser.Decision): "open"|"closed"|nil, number?
+---@field new? fun(config: table): any a table or userdata: the `self` of the others
+---@field update? fun(self: any, peers: hawser.Peer[]) all peers: at first and whenever they change
+---@field done? fun(self: any, peer: hawser.Peer, outcome: hawser.Outcome)
+---@field migrate? fun(self: any, old: any) before it takes the place of one whose `self` was `old`
+---@field close? fun(self: any)
+
+---A peer as policies see it; may be kept. Once it has gone only id, address, locality and tags are left.
+---@class hawser.Peer
+---@field id string
+---@field address string
+---@field locality? string
+---@field tags? table
+---@field weight number
+---@field in_flight integer attempts at it, dials for them included
+---@field connections integer open and dialling
+---@field idle integer of them, without anything in flight
+---@field latency? number seconds, a fading average; nil while nothing is known
+---@field p99? number seconds
+---@field success_rate number 0 to 1
+---@field score number 0 to 1; 1 is best
+---@field state "healthy"|"unhealthy"|"draining"
+---@field breaker hawser.BreakerState
+---@field since number when that began, on the clock of hawser.now()
+
+---What a policy decides about. It says nothing but while the policy runs.
+---@class hawser.Decision
+---@field method? string of a request, as the next two are
+---@field path? string with its query
+---@field headers? table<string, string> the first value of each, by its name in small letters
+---@field attempt? integer the present one, from 1 on
+---@field tried string[] ids of peers that this call was tried at before
+---@field deadline? number of the whole call, on the clock of hawser.now()
+---@field upstream string its name
+---@field now number
+---@field random fun(n: integer): integer draws from 1 to n, from the manager's seed
+
+---How an attempt ended. It says nothing but while the policy runs.
+---@class hawser.Outcome
+---@field ok boolean it does not count against the peer
+---@field kind? hawser.Kind
+---@field status? integer
+---@field latency? number seconds from sending on
+---@field bytes number of the response's body
+---@field peer? string its id
+---@field attempt integer
+---@field sent boolean something may have reached the peer
+---@field retry_after? number seconds that the response asks for
 
 ---A string, a list of strings, or a producer: called for the next piece, nil at the end.
 ---@alias hawser.Body string|string[]|fun(): string?
@@ -624,7 +691,7 @@ local Upstream = {}
 function Upstream:update(options) end
 
 ---Swaps one policy live; nil ends a scripted one.
----@param kind "balancer"|"retry"|"breaker"
+---@param kind hawser.PolicyKind
 ---@param policy any what the option of that name takes
 ---@return true? ok
 ---@return hawser.Error? err kind `closed`
@@ -933,7 +1000,7 @@ function hawser.pcall(fn, ...) end
 
 ---Checks a plugin table of kind "balancer", "retry" or "breaker" and returns it; raises for an unknown
 ---field, with the nearest known one, and for one of the wrong type.
----@generic T: table
+---@generic T: hawser.Plugin
 ---@param plugin T
 ---@return T plugin
 function hawser.policy(plugin) end
