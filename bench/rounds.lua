@@ -192,6 +192,30 @@ function sections.http1()
   }
 end
 
+function sections.balance()
+  local ten = {}
+  for port in env.STATIONS:gmatch "%d+" do ten[#ten + 1] = port end
+  local nine = table.move(ten, 1, #ten - 1, 1, {})
+  -- 70 % of what the servers can do: nine serve 400 requests in a second each, the slow one 40.
+  local function part(balancer, limit)
+    local without = balancer .. ", nine alike"
+    return {
+      name = balancer,
+      title = ("Ten peers, one 10 times slower, 70 %% load, %s: 99th percentile"):format(balancer),
+      unit = "ms",
+      base = without,
+      value = printed,
+      requests = requests // 10,
+      clients = {
+        hawser_lua("5.4", without, "hawser_balance.lua", concat({ balancer, 2520, "{}" }, nine)),
+        hawser_lua("5.4", balancer .. ", and a slow one", "hawser_balance.lua", concat({ balancer, 2548, "{}" }, ten),
+          { limit = limit }),
+      },
+    }
+  end
+  return { parts = { part("peak_ewma", 1.3), part("least_request", 2.5), part "round_robin" } }
+end
+
 function sections.echo()
   local arguments = { env.ECHO, "{}", CONNECTIONS }
   return {
