@@ -51,13 +51,14 @@ typedef struct {
 /* As scripts see it. Made for them alone, as most upstreams have none. */
 static hws_outcome_t outcome_of(const end_t *end)
 {
-    hws_outcome_t outcome = {
-        .code = end->code, .phase = end->phase, .retry_after = HWS_RETRY_AFTER_NONE};
+    hws_outcome_t outcome = {.code = end->code,
+                             .phase = end->phase,
+                             .latency = end->result.latency,
+                             .retry_after = HWS_RETRY_AFTER_NONE,
+                             .is_ok = end->result.outcome == HWS_OUTCOME_SUCCESS};
 
     if (end->call != NULL)
         outcome = hws_script_outcome(end->call, end->attempt);
-    else
-        outcome.is_ok = end->result.outcome == HWS_OUTCOME_SUCCESS;
     outcome.peer = end->peer;
     return outcome;
 }
