@@ -1,6 +1,6 @@
---- hawser's HTTP/1.1 client: hawser_http1.lua URL requests connections [plain|options]
+--- hawser's HTTP/1.1 client: hawser_http1.lua URL requests connections [plain|options|peers|scripted]
 -- plain: get, status checked, body read. options: also a fresh options table with two request headers for each request,
--- and one response header read.
+-- and one response header read. peers: as plain, the server is ten peers. scripted: these, picked by a function.
 local hawser = require "hawser"
 
 local url, requests, connections, mode = arg[1], tonumber(arg[2]), tonumber(arg[3]), arg[4] or "plain"
@@ -8,8 +8,23 @@ local origin, path = url:match "^(https?://[%d.]+:%d+)(/.*)$"
 local started = 0
 
 local manager = hawser.new { max_connections = connections }
+local function lightest(peers)
+  local best, least = nil, math.huge
+  for i = 1, #peers do
+    local load = peers[i].in_flight
+    if load < least then best, least = peers[i], load end
+  end
+  return best
+end
+
+local peers = { origin }
+if mode == "peers" or mode == "scripted" then
+  for i = 1, 10 do peers[i] = { origin, id = "peer " .. i } end
+end
+
 local api = manager:upstream("bench", {
-  peers = { origin },
+  peers = peers,
+  balancer = mode == "scripted" and lightest or nil,
   limits = { connections = connections, per_peer = connections, dials = connections },
 })
 
@@ -30,7 +45,8 @@ local function options()
 end
 
 hawser.run(function()
-  local work = assert(({ plain = plain, options = options })[mode], "mode is plain or options")
+  local work = assert(({ plain = plain, options = options, peers = plain, scripted = plain })[mode],
+    "mode is plain, options, peers or scripted")
   if origin:find "^https" then -- alone, so that the others find its session
     started = started + 1
     assert(api:get(path))

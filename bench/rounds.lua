@@ -168,6 +168,7 @@ function sections.http1()
     end,
   }
   local plain, options = { url, "{}", CONNECTIONS }, { url, "{}", CONNECTIONS, "options" }
+  local scripted = { url, "{}", CONNECTIONS, "scripted" }
   return {
     title = "HTTP/1.1, 1 KiB, " .. CONNECTIONS .. " connections: client CPU per request",
     unit = "µs",
@@ -181,6 +182,7 @@ function sections.http1()
       hawser_lua("jit", "hawser, LuaJIT", "hawser_http1.lua", plain, { limit = 1.05 }),
       hawser_lua("5.4", "hawser, Lua 5.4", "hawser_http1.lua", plain, { limit = 1.15 }),
       hawser_lua("5.4", "hawser, Lua 5.4, options", "hawser_http1.lua", options, { limit = 1.35 }),
+      hawser_lua("5.4", "hawser, Lua 5.4, scripted", "hawser_http1.lua", scripted, { limit = 1.35 }),
       client("libcurl multi, C", { program .. "curl_multi" }, url, { share = 0.5 }),
       client("lua-curl, LuaJIT, 1 conn.", { "luajit", bench .. "peers/lua_curl.lua" }, url, { share = 0.25 }),
       client("undici, Node.js", { "node", bench .. "peers/undici.js" }, url,
@@ -453,6 +455,7 @@ function sections.instructions()
     return row
   end
   local plain, options = { url, "{}", CONNECTIONS }, { url, "{}", CONNECTIONS, "options" }
+  local peers, scripted = { url, "{}", CONNECTIONS, "peers" }, { url, "{}", CONNECTIONS, "scripted" }
   return {
     title = "HTTP/1.1, as above: user-space instructions per request (callgrind)",
     unit = "",
@@ -464,6 +467,8 @@ function sections.instructions()
       counted(client("hawser, C, no metrics", { program .. "hawser_http1", "--unmeasured" }, url), 2000, 8000),
       counted(hawser_lua("5.4", "hawser, Lua 5.4", "hawser_http1.lua", plain, { limit = 12000 }), 2000, 8000),
       counted(hawser_lua("5.4", "hawser, Lua 5.4, options", "hawser_http1.lua", options), 2000, 8000),
+      counted(hawser_lua("5.4", "hawser, Lua 5.4, 10 peers", "hawser_http1.lua", peers), 2000, 8000),
+      counted(hawser_lua("5.4", "hawser, Lua 5.4, 10 p., scripted", "hawser_http1.lua", scripted), 2000, 8000),
       counted(client("libcurl multi, C", { program .. "curl_multi" }, url), 500, 2000),
     },
   }

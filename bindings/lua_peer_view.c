@@ -18,6 +18,8 @@ static const char *const breakers[] = {HWL_PEER_BREAKER_LIST};
 
 #define COUNT(list) ((int)(sizeof(list) / sizeof((list)[0])))
 
+_Static_assert(HWL_PEER_FIELD_COUNT == HWL_PEER_FIELDS, "room in hwl_t");
+
 hwl_peer_view_t *hwl_peer_view_new(lua_State *L, const hwl_t *lua, const void *peer,
                                    hwl_peer_read_t read)
 {
@@ -37,20 +39,32 @@ const void *hwl_peer_view_peer(lua_State *L, int index)
     return view != NULL ? view->peer : NULL;
 }
 
-/* (view, name) -> value. The second upvalue is a table: the number of each field by its name, and the
- * words, so that none is made anew, behind each other from 1 on. */
+/* Lua keeps a short string once, and these as long as the view's methods: what is no field of these
+ * addresses is none. */
+static hwl_peer_field_t find_field(const hwl_t *lua, const char *name)
+{
+    int field = 0;
+
+    while (field < HWL_PEER_FIELD_COUNT && lua->peer_fields[field] != name)
+        field++;
+    return (hwl_peer_field_t)field;
+}
+
+/* (view, name) -> value. The second upvalue is a table with the words behind each other from 1 on, so
+ * that none is made anew. */
 static int index_view(lua_State *L)
 {
-    const hwl_peer_view_t *view = hwl_self(L, HWL_PEER);
+    const hwl_peer_view_t *view = hwl_test(L, 1, HWL_PEER);
     hwl_peer_field_t field;
     double value;
 
-    lua_settop(L, 2);
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(2));
-    if (lua_type(L, 3) != LUA_TNUMBER)
+    if (view == NULL || lua_type(L, 2) != LUA_TSTRING) {
+        hwl_self(L, HWL_PEER);
         return 0;
-    field = (hwl_peer_field_t)lua_tointeger(L, 3);
+    }
+    field = find_field(hwl_of(L), lua_tostring(L, 2));
+    if (field == HWL_PEER_FIELD_COUNT)
+        return 0;
     if (fields[field].class == FIXED) {
         hwl_get_table(L, 1);
         lua_pushvalue(L, 2);
@@ -103,8 +117,10 @@ void hwl_define_peer_views(lua_State *L, hwl_t *lua)
     hwl_push_type(L, lua, HWL_PEER);
     lua_getfield(L, -1, "methods");
     for (i = 0; i < HWL_PEER_FIELD_COUNT; i++) {
-        lua_pushinteger(L, i);
-        lua_setfield(L, -2, fields[i].name);
+        lua_pushstring(L, fields[i].name);
+        lua->peer_fields[i] = lua_tostring(L, -1);
+        lua_pushboolean(L, 1);
+        lua_rawset(L, -3);
     }
     add_words(L, states, COUNT(states), 0);
     add_words(L, breakers, COUNT(breakers), COUNT(states));

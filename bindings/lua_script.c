@@ -24,8 +24,8 @@ struct hwl_script {
     hwl_policy_t *policies[HWL_POLICY_KIND_COUNT];
     hwl_policy_t *made[HWL_POLICY_KIND_COUNT]; /* to be put in place */
     bool is_dropped[HWL_POLICY_KIND_COUNT];    /* to be put out of it: the built-in one decides */
-    int views; /* registry references: peer, a light userdata -> view, for as long as the peer */
-    int list;  /* the list that `pick` gets */
+    int views; /* registry references: the views, each at its peer's `view`, for as long as the peer */
+    int list; /* the list that `pick` gets */
     int context;
     int ending;
     int show;         /* that function, which takes memory to push */
@@ -51,7 +51,7 @@ static double read_peer(const void *user, hwl_peer_field_t field)
 {
     hws_peer_t *peer = (hws_peer_t *)(uintptr_t)user;
     const hws_upstream_t *upstream = peer->upstream;
-    hws_time_t now = hws_loop_recent(upstream->manager->loop);
+    const hws_loop_t *loop = upstream->manager->loop;
     hws_peer_view_t view;
 
     switch (field) {
@@ -64,21 +64,22 @@ static double read_peer(const void *user, hwl_peer_field_t field)
     case HWL_PEER_IDLE:
         return peer->pool.idle;
     case HWL_PEER_LATENCY:
-        return known(hws_candidate_latency(&peer->candidate, now));
+        return known(hws_candidate_latency(&peer->candidate, hws_loop_recent(loop)));
     case HWL_PEER_P99:
-        return known((double)hws_recent_quantile(&peer->recent, .99, now));
+        return known((double)hws_recent_quantile(&peer->recent, .99, hws_loop_recent(loop)));
     case HWL_PEER_SUCCESS_RATE:
         return hws_score_success_rate(&peer->score);
     case HWL_PEER_SCORE:
         return hws_score_value(&peer->score, hws_peer_set_latency_beside(&upstream->peers, peer),
-                               now);
+                               hws_loop_recent(loop));
     case HWL_PEER_SINCE:
-        return (double)hws_breaker_since(&peer->breaker, &upstream->breaker, now) / 1e6;
+        return hwl_seconds(
+            hws_breaker_since(&peer->breaker, &upstream->breaker, hws_loop_recent(loop)));
     case HWL_PEER_STATE:
         hws_peer_view(peer, &view);
         return view.state;
     case HWL_PEER_BREAKER:
-        return hws_breaker_state(&peer->breaker, &upstream->breaker, now);
+        return hws_breaker_state(&peer->breaker, &upstream->breaker, hws_loop_recent(loop));
     case HWL_PEER_ID:
     case HWL_PEER_ADDRESS:
     case HWL_PEER_LOCALITY:
@@ -231,29 +232,35 @@ void hwl_define_scripts(lua_State *L, hwl_t *lua)
 
 /* ---- what the core asks ---- */
 
-/* Pushes the view of `peer`, or nil. Allocates nothing. */
-static void push_view(lua_State *P, const hwl_script_t *script, const hws_peer_t *peer)
-{
-    lua_rawgeti(P, LUA_REGISTRYINDEX, script->views);
-    lua_pushlightuserdata(P, (void *)(uintptr_t)peer);
-    lua_rawget(P, -2);
-    lua_remove(P, -2);
-}
-
 static void push_reference(lua_State *P, int reference)
 {
     lua_rawgeti(P, LUA_REGISTRYINDEX, reference);
 }
 
+/* Pushes the view of `peer`, or nil. Allocates nothing. */
+static void push_view(lua_State *P, const hwl_script_t *script, const hws_peer_t *peer)
+{
+    if (peer->view == 0) {
+        lua_pushnil(P);
+        return;
+    }
+    push_reference(P, script->views);
+    lua_rawgeti(P, -1, peer->view);
+    lua_remove(P, -2);
+}
+
+/* Pushes the list with their views. Allocates nothing. */
 static void list_peers(lua_State *P, hwl_script_t *script, hws_peer_t *const *peers, uint32_t count)
 {
     uint32_t i;
 
     push_reference(P, script->list);
+    push_reference(P, script->views);
     for (i = 0; i < count; i++) {
-        push_view(P, script, peers[i]);
-        lua_rawseti(P, -2, (int)i + 1);
+        lua_rawgeti(P, -1, peers[i]->view);
+        lua_rawseti(P, -3, (int)i + 1);
     }
+    lua_pop(P, 1);
     for (; i < script->listed; i++) {
         lua_pushnil(P);
         lua_rawseti(P, -2, (int)i + 1);
@@ -414,7 +421,7 @@ static bool has_method(const hwl_script_t *script, hwl_policy_method_t method)
     return false;
 }
 
-static void gone(void *user, const hws_peer_t *peer);
+static void gone(void *user, hws_peer_t *peer);
 
 /* The core asks only for what there is. */
 static void connect_core(hwl_script_t *script)
@@ -434,32 +441,24 @@ static void connect_core(hwl_script_t *script)
 
 /* ---- showing the peers ---- */
 
-/* Takes the view away: nothing is allocated for that. */
-static void gone(void *user, const hws_peer_t *peer)
+/* Nothing is allocated for that. */
+static void forget(const hwl_script_t *script, hws_peer_t *peer)
 {
-    const hwl_script_t *script = user;
     lua_State *L = script->lua->spare;
 
+    if (peer->view == 0)
+        return;
     push_reference(L, script->views);
-    lua_pushlightuserdata(L, (void *)(uintptr_t)peer);
-    lua_pushvalue(L, -1);
-    lua_rawget(L, -3);
-    if (!lua_isnil(L, -1))
-        hwl_peer_view_forget(hwl_test(L, -1, HWL_PEER));
-    lua_pop(L, 1);
-    lua_pushnil(L);
-    lua_rawset(L, -3);
-    lua_pop(L, 1);
+    lua_rawgeti(L, -1, peer->view);
+    hwl_peer_view_forget(hwl_test(L, -1, HWL_PEER));
+    luaL_unref(L, -2, peer->view);
+    peer->view = 0;
+    lua_pop(L, 2);
 }
 
-static void forget_views(const hwl_script_t *script)
+static void gone(void *user, hws_peer_t *peer)
 {
-    lua_State *L = script->lua->spare;
-
-    push_reference(L, script->views);
-    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1))
-        hwl_peer_view_forget(hwl_test(L, -1, HWL_PEER));
-    lua_pop(L, 1);
+    forget(user, peer);
 }
 
 static void set_text(lua_State *L, const char *field, const char *text)
@@ -519,12 +518,11 @@ static void make_view(lua_State *L, hwl_script_t *script, hws_peer_t *peer)
     push_view(L, script, peer);
     if (!lua_isnil(L, -1)) /* a finalizer was faster */
         return;
-    view->peer = peer;
     lua_pop(L, 1);
     push_reference(L, script->views);
-    lua_pushlightuserdata(L, peer);
-    lua_pushvalue(L, -3);
-    lua_rawset(L, -3);
+    lua_pushvalue(L, -2);
+    peer->view = luaL_ref(L, -2);
+    view->peer = peer;
     lua_pop(L, 1);
 }
 
@@ -720,6 +718,8 @@ static hwl_script_t *script_of(lua_State *L, hwl_upstream_t *upstream)
     if (script->show != LUA_NOREF)
         return script;
     lua_newtable(L);
+    lua_pushboolean(L, 1);
+    luaL_unref(L, -2, luaL_ref(L, -2)); /* from now on that takes no memory */
     set_first(L, &script->views);
     make_context(L, script);
     make_ending(L, script);
@@ -855,6 +855,15 @@ static void bury(hws_deferred_t *deferred)
     destroy(script);
 }
 
+static void forget_all(const hwl_script_t *script)
+{
+    hws_peer_t *peer;
+    uint32_t i;
+
+    for (i = 0; set_of(script) != NULL && (peer = peer_at(script, i)) != NULL; i++)
+        forget(script, peer);
+}
+
 static bool is_forked(const hwl_upstream_t *upstream)
 {
     const hws_loop_t *loop = upstream->core != NULL ? hws_manager_loop(upstream->manager->core)
@@ -872,9 +881,9 @@ void hwl_script_collect(hwl_upstream_t *upstream)
     if (script == NULL)
         return;
     is_of_parent = is_forked(upstream);
+    forget_all(script);
     upstream->script = NULL;
     script->upstream = NULL;
-    forget_views(script);
     if (upstream->core != NULL && !is_of_parent)
         hws_upstream_set_script(upstream->core, NULL);
     if (!is_of_parent) {

@@ -100,6 +100,8 @@ typedef struct {
     int switch_off; /* a C function that switches the compiler off */
 } hwl_guard_t;
 
+#define HWL_PEER_FIELDS 15
+
 struct hwl {
     hws_loop_t *loop;    /* NULL until it is first needed */
     lua_State *turner;   /* the Lua thread that turns the loop now; NULL: it is not turning */
@@ -125,12 +127,14 @@ struct hwl {
     int host_arm;       /* registry reference: (): makes the host enter soon; or LUA_NOREF */
     int host_is_busy;   /* () -> whether a callback of the host is running */
 
-    hwl_guard_t guard;  /* policies that run now */
-    lua_State *spare;   /* a thread that never runs, for its stack */
-    hws_buffer_t lines; /* of the header fields that were serialised last */
-    uint64_t serial;    /* of that, so that who did it knows whether they are still his */
-    lua_State *hooked;  /* the coroutine into which an error is being raised; NULL: none */
-    lua_Hook hook;      /* that it had before */
+    hwl_guard_t guard; /* policies that run now */
+    const char
+        *peer_fields[HWL_PEER_FIELDS]; /* names of fields, as Lua has them (lua_peer_view.h) */
+    lua_State *spare;                  /* a thread that never runs, for its stack */
+    hws_buffer_t lines;                /* of the header fields that were serialised last */
+    uint64_t serial;   /* of that, so that who did it knows whether they are still his */
+    lua_State *hooked; /* the coroutine into which an error is being raised; NULL: none */
+    lua_Hook hook;     /* that it had before */
     int hook_mask;
     int hook_count;
 

@@ -44,6 +44,7 @@ struct hws_peer {
     hws_breaker_t breaker;
     hws_timer_t breaker_timer; /* open: when it may be tried again, for who waits */
     hws_score_t score;
+    int view;            /* the binding's: where it keeps what policies see of it; 0: nowhere */
     uint32_t holds;      /* calls and attempts that point here */
     uint64_t answered;   /* whole responses */
     hws_recent_t recent; /* their latencies of late, from sending, in us */

@@ -63,7 +63,7 @@ typedef struct {
     /* Told of the end of every attempt at a peer, for who counts along. */
     void (*done)(void *user, const hws_decision_t *about, const hws_outcome_t *outcome);
     /* The peer was taken out, its work is finished, and it is freed when this returns. */
-    void (*gone)(void *user, const hws_peer_t *peer);
+    void (*gone)(void *user, hws_peer_t *peer);
 } hws_script_t;
 
 /* Takes effect at once, for those who wait in the queue too. NULL: none. What `user` points to must
