@@ -16,10 +16,11 @@
 /* ---- the hook ---- */
 
 static void on_count(lua_State *L, lua_Debug *frame);
+static void on_call(hwl_t *lua, lua_State *L, lua_Debug *frame);
 
 static void set_hook(lua_State *L, int count)
 {
-    lua_sethook(L, on_count, LUA_MASKCOUNT, count);
+    lua_sethook(L, on_count, LUA_MASKCOUNT | (HWL_IS_LUAJIT ? LUA_MASKCALL : 0), count);
 }
 
 /* Its clock begins with the first look: most calls are over before and never read it. */
@@ -43,7 +44,10 @@ static void on_count(lua_State *L, lua_Debug *frame)
     hwl_guarded_t *call =
         hwl_guard_is_running(lua) ? &lua->guard.calls[lua->guard.entered - 1] : NULL;
 
-    (void)frame;
+    if (frame->event != LUA_HOOKCOUNT) {
+        on_call(lua, L, frame);
+        return;
+    }
     if (call == NULL || !call->is_overrun) {
         if (lua_gethookcount(L) != CHECK_EVERY) {
             set_hook(L, CHECK_EVERY);
@@ -74,8 +78,7 @@ static int switch_off(lua_State *L)
     return 0;
 }
 
-/* Whether the compiler is on only Lua is told: jit.status(). In a finalizer it cannot be switched,
- * and raises; nor would it compile anything there. */
+/* Whether the compiler is on only Lua is told: jit.status(). */
 static bool switch_compiler_off(hwl_t *lua, lua_State *P)
 {
     bool is_on;
@@ -101,8 +104,34 @@ static void begin(hwl_t *lua, lua_State *P)
     guard->hook = lua_gethook(P);
     guard->hook_mask = lua_gethookmask(P);
     guard->hook_count = lua_gethookcount(P);
-    guard->is_jit_on = switch_compiler_off(lua, P);
+    guard->is_jit_on = guard->is_jit_off = false;
     set_hook(P, CHECK_EVERY);
+}
+
+/* The functions of a policy are never compiled. Before another one runs in it the compiler is switched
+ * off: not sooner, because switching it on again makes it forget what it has counted of all loops of the
+ * program. */
+static void on_call(hwl_t *lua, lua_State *L, lua_Debug *frame)
+{
+    hwl_guard_t *guard = &lua->guard;
+    bool is_known;
+
+    if (guard->is_jit_off || !hwl_guard_is_running(lua))
+        return;
+    lua_getinfo(L, "f", frame);
+    is_known = lua_iscfunction(L, -1) != 0;
+    if (!is_known) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, guard->prepared);
+        lua_insert(L, -2);
+        lua_rawget(L, -2);
+        is_known = lua_toboolean(L, -1) != 0;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    if (is_known)
+        return;
+    guard->is_jit_off = true;
+    guard->is_jit_on = switch_compiler_off(lua, L);
 }
 
 static void end(hwl_t *lua, lua_State *P)
@@ -128,11 +157,57 @@ static void init_jit(lua_State *L, hwl_t *lua)
         lua_pushnil(L);
     lua->guard.jit_status = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pop(L, 2);
+    lua_newtable(L);
+    lua_newtable(L);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua->guard.prepared = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-void hwl_guard_prepare(lua_State *L, int index)
+/* Of the function at `index`; NULL: it is none of Lua's. The same for all of one file. */
+static const char *source_of(lua_State *L, int index)
 {
-    luaJIT_setmode(L, lua_absindex(L, index), LUAJIT_MODE_ALLFUNC | LUAJIT_MODE_OFF);
+    lua_Debug about;
+
+    if (!lua_isfunction(L, index) || lua_iscfunction(L, index))
+        return NULL;
+    lua_pushvalue(L, index);
+    lua_getinfo(L, ">S", &about);
+    return about.source;
+}
+
+/* (function, the table of those that were prepared already): it, and what it uses of its file. */
+static void prepare(lua_State *L, int function, int prepared, bool with_locals)
+{
+    const char *source = source_of(L, function);
+    int i;
+
+    lua_pushvalue(L, function);
+    lua_rawget(L, prepared);
+    if (source == NULL || lua_toboolean(L, -1)) {
+        lua_pop(L, 1);
+        return;
+    }
+    lua_pop(L, 1);
+    luaL_checkstack(L, LUA_MINSTACK, "the functions of a policy");
+    luaJIT_setmode(L, function, LUAJIT_MODE_ALLFUNC | LUAJIT_MODE_OFF);
+    lua_pushvalue(L, function);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, prepared);
+    for (i = 1; with_locals && lua_getupvalue(L, function, i) != NULL; i++) {
+        if (source_of(L, lua_gettop(L)) == source)
+            prepare(L, lua_gettop(L), prepared, true);
+        lua_pop(L, 1);
+    }
+}
+
+void hwl_guard_prepare(lua_State *L, const hwl_t *lua, int index, bool with_locals)
+{
+    index = lua_absindex(L, index);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lua->guard.prepared);
+    prepare(L, index, lua_gettop(L), with_locals);
+    lua_pop(L, 1);
 }
 
 #else
@@ -158,10 +233,19 @@ static void init_jit(lua_State *L, hwl_t *lua)
     (void)lua;
 }
 
-void hwl_guard_prepare(lua_State *L, int index)
+static void on_call(hwl_t *lua, lua_State *L, lua_Debug *frame)
+{
+    (void)lua;
+    (void)L;
+    (void)frame;
+}
+
+void hwl_guard_prepare(lua_State *L, const hwl_t *lua, int index, bool with_locals)
 {
     (void)L;
+    (void)lua;
     (void)index;
+    (void)with_locals;
 }
 
 #endif

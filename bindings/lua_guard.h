@@ -7,11 +7,12 @@
  *
  * It runs on a Lua thread kept for that. PUC Lua counts per thread: the hook that does so is set once
  * and stays. LuaJIT has one hook for all threads, which is set for each call, and the user's is put
- * back; its compiler is off meanwhile, because compiled code does not count.
+ * back; its compiler is off as soon as anything but the policy's own functions runs, because compiled
+ * code does not count.
  *
  * What cannot be interrupted: a C function (a string pattern); where Lua keeps hooks off, which is in a
- * finalizer and in the message handler of an xpcall that is given what the hook raised; on PUC Lua a
- * coroutine that was made elsewhere; on LuaJIT what was compiled elsewhere.
+ * finalizer and in the message handler of an xpcall that is given what the hook raised; a coroutine
+ * that was made elsewhere; on LuaJIT what was compiled elsewhere.
  *
  *     lua_State *P = hwl_guard_enter(lua);
  *     if (P != NULL) {
@@ -61,7 +62,8 @@ static inline bool hwl_guard_is_running(const hwl_t *lua)
 void hwl_guard_check_wait(lua_State *L, const hwl_t *lua);
 
 /* For the function at `index`, once before it is first guarded: it and the functions in it are never
- * compiled (LuaJIT; elsewhere this does nothing). */
-void hwl_guard_prepare(lua_State *L, int index);
+ * compiled; with `with_locals` those of its file that it uses, too (LuaJIT; elsewhere this does
+ * nothing). */
+void hwl_guard_prepare(lua_State *L, const hwl_t *lua, int index, bool with_locals);
 
 #endif

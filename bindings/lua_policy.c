@@ -74,8 +74,12 @@ static void unhold(hwl_policy_t *policy)
 static int read_plugin(lua_State *L)
 {
     hwl_policy_t *policy = lua_touserdata(L, 1);
+    bool is_plain;
     int i;
 
+    lua_getfield(L, 2, "is_plain");
+    is_plain = lua_toboolean(L, -1) != 0;
+    lua_pop(L, 1);
     lua_getfield(L, 2, "plugin");
     for (i = 0; i < HWL_POLICY_METHOD_COUNT; i++) {
         lua_getfield(L, 3, method_name(policy, (hwl_policy_method_t)i));
@@ -83,20 +87,19 @@ static int read_plugin(lua_State *L)
             lua_pop(L, 1);
             continue;
         }
-        hwl_guard_prepare(L, lua_gettop(L));
+        hwl_guard_prepare(L, policy->lua, -1, !is_plain);
         policy->methods[i] = luaL_ref(L, LUA_REGISTRYINDEX);
     }
     lua_getfield(L, 3, "name");
     snprintf(policy->name, sizeof(policy->name), "%s",
              lua_isstring(L, -1) ? lua_tostring(L, -1) : "a function");
-    lua_getfield(L, 2, "is_plain");
-    if (!lua_toboolean(L, -1)) {
+    if (!is_plain) {
         lua_newtable(L);
         policy->instance = luaL_ref(L, LUA_REGISTRYINDEX);
     }
     lua_getfield(L, 3, "new");
     if (lua_isfunction(L, -1))
-        hwl_guard_prepare(L, lua_gettop(L));
+        hwl_guard_prepare(L, policy->lua, -1, !is_plain);
     lua_getfield(L, 2, "config");
     return 2;
 }

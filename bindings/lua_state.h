@@ -95,9 +95,11 @@ typedef struct {
     lua_Hook hook; /* the user's, while one runs */
     int hook_mask;
     int hook_count;
-    bool is_jit_on; /* the same of the compiler */
-    int jit_status; /* jit.status */
-    int switch_off; /* a C function that switches the compiler off */
+    bool is_jit_off; /* the compiler need not be switched off any more in this call */
+    bool is_jit_on;  /* it was on before */
+    int prepared;    /* a table, weak: the functions that are never compiled */
+    int jit_status;  /* jit.status */
+    int switch_off;  /* a C function that switches the compiler off */
 } hwl_guard_t;
 
 #define HWL_PEER_FIELDS 15

@@ -109,7 +109,7 @@ static int guard(lua_State *L)
 /* (function): it is a policy's from now on */
 static int prepare(lua_State *L)
 {
-    hwl_guard_prepare(L, 1);
+    hwl_guard_prepare(L, hwl_find(L), 1, false);
     return 0;
 }
 

@@ -338,8 +338,41 @@ if IS_JIT then
       assert.is_false(is_on)
     end)
 
-    it("is off meanwhile", function()
-      assert.same({ "ok", false }, { guarded(function() return (jit.status()) end) })
+    it("is off as soon as another function than the policy's own runs", function()
+      local function helper() return (jit.status()) end
+      assert.same({ "ok", false }, { guarded(function()
+        local status = helper()
+        return status
+      end) })
+      assert.same({ "ok", false }, { guarded(function()
+        helper()
+        return (jit.status())
+      end) })
+      assert.is_true((jit.status()))
+    end)
+
+    -- Switching it off and on makes it forget what it has counted of all loops. Globals are functions here: busted's.
+    it("stays on while only the policy's own functions run, and those of its file", function()
+      local sort, is_on = table.sort, jit.status
+      assert.same({ "ok", true }, { guarded(function()
+        sort { 3, 1, 2 }
+        return (is_on())
+      end) })
+      local function helper() return (is_on()) end
+      local function outer() return (helper()) end
+      testing.set("balancer", { config = {}, plugin = { name = "p", pick = function()
+        return outer() and 1 or 2
+      end } })
+      assert.same({ true, 1 }, { testing.ask "decide" })
+      testing.set("balancer", nil)
+    end)
+
+    it("does not compile a loop that was almost worth it before the policy ran", function()
+      local function spin(count) for _ = 1, count do end end
+      for _ = 1, 5 do
+        spin(50)
+        assert_overrun(function() spin(math.huge) end)
+      end
     end)
   end)
 end
