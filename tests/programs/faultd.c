@@ -91,6 +91,10 @@
  *     /poke/SERVICE/fin           closes all connections on which nothing is under way; how many
  *     /poke/SERVICE/rst           ... with RST
  *     /poke/SERVICE/bytes         ... sends each the bytes "?!" instead
+ *     /seen-twice                 how many pairs of method and key came more than once
+ *     /down                       http on 127.0.0.1 is as after a crash: nobody listens there, and
+ *                                 all connections of http are reset
+ *     /up                         ... listens there again
  *     /zero                       forgets what was seen; `most` becomes what is open now */
 #include "faultd/faultd.h"
 
@@ -134,32 +138,74 @@ static void listen_on(uv_stream_t *listener, service_t *service, const char *whe
         fail(where, rc);
 }
 
-static void print_port(const char *name, const uv_tcp_t *listener)
+static uint16_t port_of(const uv_tcp_t *listener)
 {
     struct sockaddr_storage address;
     int size = sizeof(address);
-    uint16_t port;
 
     uv_tcp_getsockname(listener, (struct sockaddr *)&address, &size);
     if (address.ss_family == AF_INET6)
-        port = ((struct sockaddr_in6 *)&address)->sin6_port;
-    else
-        port = ((struct sockaddr_in *)&address)->sin_port;
-    printf("%s %d\n", name, ntohs(port));
+        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+    return ntohs(((struct sockaddr_in *)&address)->sin_port);
 }
 
-static void serve_tcp(const char *name, service_t *service)
+static void print_port(const char *name, const uv_tcp_t *listener)
+{
+    printf("%s %d\n", name, port_of(listener));
+}
+
+static uv_tcp_t *listen_on_port(const char *name, service_t *service, uint16_t port)
 {
     uv_tcp_t *listener = allocate(sizeof(*listener));
     struct sockaddr_in address;
     int rc;
 
-    uv_ip4_addr("127.0.0.1", 0, &address);
+    uv_ip4_addr("127.0.0.1", port, &address);
     uv_tcp_init(loop, listener);
     if ((rc = uv_tcp_bind(listener, (const struct sockaddr *)&address, 0)) != 0)
         fail(name, rc);
     listen_on((uv_stream_t *)listener, service, name);
+    return listener;
+}
+
+static uv_tcp_t *serve_tcp(const char *name, service_t *service)
+{
+    uv_tcp_t *listener = listen_on_port(name, service, 0);
+
     print_port(name, listener);
+    return listener;
+}
+
+/* A crash of http, and what follows it: on the same port. */
+static uv_tcp_t *http_listener; /* NULL: down */
+static uint16_t http_port;
+
+static void free_listener(uv_handle_t *listener)
+{
+    free(listener);
+}
+
+void go_down(void)
+{
+    client_t *client = http_service.clients;
+
+    if (http_listener == NULL)
+        return;
+    http_port = port_of(http_listener);
+    uv_close((uv_handle_t *)http_listener, free_listener);
+    http_listener = NULL;
+    while (client != NULL) {
+        client_t *next = client->next;
+
+        client_reset(client);
+        client = next;
+    }
+}
+
+void go_up(void)
+{
+    if (http_listener == NULL)
+        http_listener = listen_on_port("http", &http_service, http_port);
 }
 
 /* A machine without IPv6 is no reason to fail: it gets port 0. */
@@ -290,7 +336,7 @@ int main(int argc, char **argv)
     uv_timer_start(&lifetime, on_lifetime, LIFETIME_MS, 0);
     watch_input();
 
-    serve_tcp("http", &http_service);
+    http_listener = serve_tcp("http", &http_service);
     serve_tcp6("http6", &http_service);
     serve_tcp("raw", &raw_service);
     serve_tcp("control", &control_service);

@@ -57,6 +57,26 @@ static void seen(client_t *client, const request_t *request)
     answer(client, seen_count(request->arguments[0], request->arguments[1]));
 }
 
+static void repeated(client_t *client, const request_t *request)
+{
+    (void)request;
+    answer(client, seen_twice());
+}
+
+static void down(client_t *client, const request_t *request)
+{
+    (void)request;
+    go_down();
+    answer(client, 0);
+}
+
+static void up(client_t *client, const request_t *request)
+{
+    (void)request;
+    go_up();
+    answer(client, 0);
+}
+
 static void held(client_t *client, const request_t *request)
 {
     uint64_t count = strtoull(request->arguments[1], NULL, 10);
@@ -109,10 +129,17 @@ static void zero(client_t *client, const request_t *request)
 }
 
 const behaviour_t controls[] = {
-    {"/get", get, AT_END},         {"/await", await_counter, AT_END},
-    {"/seen", seen, AT_END},       {"/held", held, AT_END},
-    {"/release", release, AT_END}, {"/poke", poke, AT_END},
-    {"/zero", zero, AT_END},       {NULL, NULL, AT_END},
+    {"/get", get, AT_END},
+    {"/await", await_counter, AT_END},
+    {"/seen", seen, AT_END},
+    {"/held", held, AT_END},
+    {"/seen-twice", repeated, AT_END},
+    {"/down", down, AT_END},
+    {"/up", up, AT_END},
+    {"/release", release, AT_END},
+    {"/poke", poke, AT_END},
+    {"/zero", zero, AT_END},
+    {NULL, NULL, AT_END},
 };
 
 service_t control_service = {

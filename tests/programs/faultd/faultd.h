@@ -54,9 +54,15 @@ void counters_zero(void);
 
 void seen_add(const char *method, const char *key);
 uint64_t seen_count(const char *method, const char *key);
+uint64_t seen_twice(void); /* how many pairs came more than once */
 
 uint64_t held_count(const char *key);
 uint64_t held_release(const char *key); /* how many it released */
+
+/* faultd.c ------------------------------------------------------------------------------------- */
+
+void go_down(void); /* nobody listens for http on 127.0.0.1 any more; its connections are reset */
+void go_up(void);   /* somebody does again */
 
 /* client.c ------------------------------------------------------------------------------------- */
 

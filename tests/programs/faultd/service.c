@@ -15,7 +15,10 @@ typedef struct seen {
 static service_t *const services[] = {&http_service, &raw_service, &control_service};
 enum { SERVICE_COUNT = sizeof(services) / sizeof(services[0]) };
 
-static seen_t *seen;
+enum { BUCKETS = 4096 };
+
+static seen_t *seen[BUCKETS];
+static uint64_t seen_again; /* those with a count above 1 */
 
 /* Bytes ---------------------------------------------------------------------------------------- */
 
@@ -113,20 +116,32 @@ void counters_changed(void)
 
 void counters_zero(void)
 {
-    while (seen != NULL) {
-        seen_t *next = seen->next;
+    for (size_t i = 0; i < BUCKETS; i++)
+        while (seen[i] != NULL) {
+            seen_t *next = seen[i]->next;
 
-        free(seen->name);
-        free(seen);
-        seen = next;
-    }
+            free(seen[i]->name);
+            free(seen[i]);
+            seen[i] = next;
+        }
+    seen_again = 0;
     for (size_t i = 0; i < SERVICE_COUNT; i++)
         services[i]->most = services[i]->open;
 }
 
+/* FNV-1a */
+static seen_t **bucket_of(const char *key)
+{
+    uint32_t hash = 2166136261U;
+
+    for (; *key != '\0'; key++)
+        hash = (hash ^ (unsigned char)*key) * 16777619U;
+    return &seen[hash % BUCKETS];
+}
+
 static seen_t *seen_find(const char *method, const char *key)
 {
-    for (seen_t *one = seen; one != NULL; one = one->next) {
+    for (seen_t *one = *bucket_of(key); one != NULL; one = one->next) {
         size_t size = strlen(method);
 
         if (strncmp(one->name, method, size) == 0 && one->name[size] == ' ' &&
@@ -142,14 +157,15 @@ void seen_add(const char *method, const char *key)
 
     if (one == NULL) {
         size_t size = strlen(method) + strlen(key) + 2;
+        seen_t **bucket = bucket_of(key);
 
         one = allocate(sizeof(*one));
         one->name = allocate(size);
         snprintf(one->name, size, "%s %s", method, key);
-        one->next = seen;
-        seen = one;
+        one->next = *bucket;
+        *bucket = one;
     }
-    one->count++;
+    seen_again += ++one->count == 2;
 }
 
 uint64_t seen_count(const char *method, const char *key)
@@ -157,6 +173,11 @@ uint64_t seen_count(const char *method, const char *key)
     const seen_t *one = seen_find(method, key);
 
     return one == NULL ? 0 : one->count;
+}
+
+uint64_t seen_twice(void)
+{
+    return seen_again;
 }
 
 /* Barriers ------------------------------------------------------------------------------------- */
