@@ -366,14 +366,6 @@ if IS_JIT then
       assert.same({ true, 1 }, { testing.ask "decide" })
       testing.set("balancer", nil)
     end)
-
-    it("does not compile a loop that was almost worth it before the policy ran", function()
-      local function spin(count) for _ = 1, count do end end
-      for _ = 1, 5 do
-        spin(50)
-        assert_overrun(function() spin(math.huge) end)
-      end
-    end)
   end)
 end
 
