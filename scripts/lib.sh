@@ -62,7 +62,7 @@ configure()
             -DHAWSER_WERROR=ON -DHAWSER_TESTS=ON -DHAWSER_LUA=5.4 -DHAWSER_TLS=openssl "$@"
         ;;
     release)
-        set -- -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHAWSER_BENCH=ON "$@"
+        set -- -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHAWSER_LTO=ON -DHAWSER_BENCH=ON "$@"
         ;;
     fuzz)
         set -- -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang -DHAWSER_FUZZ=ON \
