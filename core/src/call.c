@@ -335,8 +335,8 @@ void hws_call_fail(hws_call_t *call, int code, const char *detail, hws_time_t no
         error->has_retry_in = true;
         error->retry_in = hws_queue_expected_wait(&call->upstream->queue);
     } else if (code == HWS_ERR_BREAKER_OPEN) {
-        error->has_retry_in = true;
         error->retry_in = hws_peer_set_retry_in(call->upstream, call, now);
+        error->has_retry_in = error->retry_in != HWS_NEVER;
     }
 }
 

@@ -222,6 +222,14 @@ describe("a manager's operation", function()
     assert.same({ "open", "closed" }, changes)
   end)
 
+  it("knows no time to try again where a breaker was ordered to be open", function()
+    local one = m:upstream("ordered", { peers = { "http://127.0.0.1:" .. faultd.http } })
+    assert.is_true(m:force_breaker(("ordered/127.0.0.1:%d"):format(faultd.http), "open"))
+    local _, err = one:get "/ok"
+    assert.equal("breaker_open", err.kind)
+    assert.is_nil(err.retry_in)
+  end)
+
   describe("sets limits", function()
     it("and gives them back", function()
       assert.is_true(m:set_connection_limits { max_connections = 50, per_peer = 3, pending = 7 })
