@@ -68,9 +68,9 @@ local function ready(upstream, patience)
     local left = deadline - core.now()
     local ok, err = core.internal.connect(upstream, math.max(left, .001))
     if ok or is_final(err) then return ok, err end
-    -- What opened a breaker says more than that it is open.
-    if not last or err.kind ~= "breaker_open" then last = err end
     left = deadline - core.now()
+    -- What opened a breaker says more than that it is open, and any failure more than that our patience ended.
+    if not last or (err.kind ~= "breaker_open" and not (err.kind == "timeout" and left <= 0)) then last = err end
     if left <= 0 then return nil, last end
     local slept, canceled = core.sleep(math.min(pause, left))
     if not slept then return nil, canceled end
