@@ -344,10 +344,9 @@ void hws_call_trace(const hws_call_t *call, uint32_t index, hws_trace_t *out)
 {
     const hws_attempt_t *attempt =
         index == 0 ? &call->attempts.first : &call->attempts.more[index - 1];
-    const hws_peer_t *peer = attempt->is_over ? attempt->peer : call->peer;
 
     assert(index < call->attempts.count);
-    *out = (hws_trace_t){.peer = peer != NULL ? peer->id : "",
+    *out = (hws_trace_t){.peer = attempt->peer != NULL ? attempt->peer->id : "",
                          .age = attempt->age,
                          .code = attempt->code,
                          .status = attempt->status,
