@@ -31,10 +31,16 @@ static hws_retry_try_t a_reset(void)
                              .left = HWS_NEVER};
 }
 
+/* The three questions in their order, as a call asks them. */
 static hws_retry_verdict_t decide(world_t *world, const hws_retry_try_t *tried)
 {
-    return hws_retry_decide(&world->options, tried, &world->backoff, &world->budget, &world->random,
-                            NOW);
+    hws_retry_verdict_t verdict = {.reason = hws_retry_may(&world->options, tried)};
+
+    if (verdict.reason == HWS_RETRY_GO)
+        verdict = hws_retry_propose(&world->options, tried, &world->backoff, &world->random);
+    if (verdict.reason == HWS_RETRY_GO)
+        verdict = hws_retry_admit(&world->options, tried, verdict.delay, &world->budget, NOW);
+    return verdict;
 }
 
 /* ---- what it ended with ---- */

@@ -6,7 +6,7 @@
  *  - A call into the seam never calls back before it returns.
  *  - Each input (one of the on_ functions) carries the one clock reading `now` that was made for
  *    it; after each input the world calls on_rest once, with nothing of the core on the stack.
- *  - A socket's events stop with hws_io_close(): no input for it comes after that call. The world
+ *  - A socket's events stop with its `close`: no input for it comes after that call. The world
  *    frees the socket when it can; the core forgets it at once.
  *
  * Codes are HWS_ERR_*: a world translates what its system says. */

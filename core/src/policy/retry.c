@@ -52,16 +52,3 @@ hws_retry_verdict_t hws_retry_admit(const hws_retry_options_t *options,
         verdict.reason = HWS_RETRY_BUDGET;
     return verdict;
 }
-
-hws_retry_verdict_t hws_retry_decide(const hws_retry_options_t *options,
-                                     const hws_retry_try_t *tried, hws_backoff_t *backoff,
-                                     hws_budget_t *budget, hws_random_t *random, hws_time_t now)
-{
-    hws_retry_verdict_t verdict = {.reason = hws_retry_may(options, tried)};
-
-    if (verdict.reason == HWS_RETRY_GO)
-        verdict = hws_retry_propose(options, tried, backoff, random);
-    if (verdict.reason == HWS_RETRY_GO)
-        verdict = hws_retry_admit(options, tried, verdict.delay, budget, now);
-    return verdict;
-}

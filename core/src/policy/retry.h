@@ -57,9 +57,4 @@ hws_retry_verdict_t hws_retry_admit(const hws_retry_options_t *options,
                                     const hws_retry_try_t *tried, hws_time_t delay,
                                     hws_budget_t *budget, hws_time_t now);
 
-/* All three, with the built-in policy. */
-hws_retry_verdict_t hws_retry_decide(const hws_retry_options_t *options,
-                                     const hws_retry_try_t *tried, hws_backoff_t *backoff,
-                                     hws_budget_t *budget, hws_random_t *random, hws_time_t now);
-
 #endif
