@@ -136,7 +136,7 @@ static void a_reset_spends_the_connection(void **state)
 
     (void)state;
     start(&run, 100);
-    run.codec->ops->reset(run.codec, &run.stream, &run.out);
+    run.codec->ops->reset(run.codec, &run.stream, 0, &run.out);
     assert_true(run.codec->is_last);
     assert_int_equal(run.codec->room, 0);
     assert_int_equal(feed(&run, "x"), HWS_ERR_UNEXPECTED);
@@ -152,7 +152,7 @@ static void a_reset_of_an_ended_stream_changes_nothing(void **state)
     (void)state;
     start(&run, 100);
     send(&run, "", true);
-    run.codec->ops->reset(run.codec, &run.stream, &run.out);
+    run.codec->ops->reset(run.codec, &run.stream, 0, &run.out);
     assert_int_equal(run.codec->room, 1);
     stop(&run);
 }

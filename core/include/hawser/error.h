@@ -58,6 +58,8 @@
     X(RESET, RESET, "ECONNRESET", "connection reset by the peer")                                  \
     X(PIPE, RESET, "EPIPE", "the peer no longer reads")                                            \
     X(EOF, RESET, "EOF", "the peer closed the connection early")                                   \
+    X(REFUSED_STREAM, RESET, "REFUSED_STREAM", "the peer refused the stream unseen")               \
+    X(GOAWAY, RESET, "GOAWAY", "the peer was going away and had not seen the stream")              \
     X(CLOSED, CLOSED, "CLOSED", "closed on this side")                                             \
     X(DRAINING, INVALID, "DRAINING", "a drain is under way already")                               \
     X(FORKED, CLOSED, "FORKED", "a manager is dead in a forked process: create a new one")         \

@@ -5,6 +5,10 @@
  * in plain fields, looked at after every call: how many more streams fit (`room`), whether it
  * will never take another one (`is_last`), whether it wants bytes (`wants_bytes`).
  *
+ * What a multiplexing codec has heard of a stream before it said HWS_ERR_REFUSED_STREAM or
+ * HWS_ERR_GOAWAY is nothing: the peer did not look at it, so it may be sent again whatever it is. The
+ * same holds for a stream whose head had not left when the connection broke the protocol.
+ *
  * Inside an event a stream only takes notes: it calls neither the codec nor its connection, which
  * settles everything once the call has returned. So a codec need not be re-entrant. */
 #ifndef HWS_CODEC_CODEC_H
@@ -28,7 +32,9 @@ typedef struct {
      * `credit` when the reader has taken them. */
     size_t (*on_body)(hws_stream_t *stream, const char *data, size_t size);
     void (*on_trailers)(hws_stream_t *stream, const hws_head_t *trailers);
-    /* Once, the last event: HWS_OK after a whole message, else why there will be no more. */
+    /* Once, the last event: HWS_OK after a whole message, else why there will be no more. A stream that
+     * has not sent its own end may go on sending after HWS_OK, and gets another on_end, with a code,
+     * when that becomes impossible. */
     void (*on_end)(hws_stream_t *stream, int status);
     /* After `send` took less than it was given: it would take some now. */
     void (*on_writable)(hws_stream_t *stream);
@@ -42,14 +48,20 @@ typedef struct {
 /* Where a head does not tell how long the body is. */
 #define HWS_BODY_UNKNOWN UINT64_MAX
 
+/* What a stream is reset with whose user gave it up: CANCEL (RFC 9113, 7). */
+#define HWS_CODEC_CANCEL 8
+
 /* One exchange on a connection; it is part of the request or the lease that uses it. */
 struct hws_stream {
     hws_list_t link;              /* in its connection's list */
     hws_connection_t *connection; /* NULL while it has none */
     const hws_stream_events_t *events;
-    uint64_t id;        /* the codec's name for it; h1 and raw do not need one */
-    uint64_t announced; /* from on_head on: bytes of body that will come, or HWS_BODY_UNKNOWN */
-    bool wants_write;   /* its last send was cut short: tell it when there is room */
+    void *part;          /* a multiplexing codec's own of it, from open to on_end or reset */
+    uint64_t id;         /* the codec's name for it on the wire; h1 and raw do not need one */
+    uint64_t announced;  /* from on_head on: bytes of body that will come, or HWS_BODY_UNKNOWN */
+    uint32_t reset_code; /* on_end with a stream's own failure: the code that the peer gave */
+    uint8_t urgency;     /* 0, the most urgent, to 7 (RFC 9218, 4.1); multiplexing codecs only */
+    bool wants_write;    /* its last send was cut short: tell it when there is room */
 };
 
 typedef enum {
@@ -61,6 +73,7 @@ typedef enum {
 /* What a stream begins with. Every part has been checked: no CR, LF or NUL. */
 typedef struct {
     hws_slice_t method;
+    hws_slice_t scheme;    /* "http" or "https" */
     hws_slice_t target;    /* path and query, or "*" */
     hws_slice_t authority; /* for Host; empty when `fields` has one */
     hws_slice_t fields;    /* lines "Name: value\r\n"; framing fields are the codec's own */
@@ -86,10 +99,30 @@ typedef struct {
                 hws_buffer_t *out, size_t *taken);
     /* The reader has consumed `size` more bytes of on_body. After on_end nothing is owed. */
     int (*credit)(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws_buffer_t *out);
-    /* The owner gives an unfinished stream up; no event of it comes any more. */
-    void (*reset)(hws_codec_t *codec, hws_stream_t *stream, hws_buffer_t *out);
+    /* The owner gives an unfinished stream up; no event of it comes any more. `code` is what a
+     * multiplexing codec tells the peer (HTTP/2: an error code of RFC 9113, 7). */
+    void (*reset)(hws_codec_t *codec, hws_stream_t *stream, uint32_t code, hws_buffer_t *out);
     /* Frees the codec; its streams have been ended or reset before. */
     void (*destroy)(hws_codec_t *codec);
+
+    /* The rest is what multiplexing codecs have, and others leave NULL. Their other operations write
+     * nothing to `out`, which may be NULL: what is to be written is asked for with `flush`. */
+
+    /* Appends what is to be written, acknowledgements, windows and GOAWAY included; of body bytes
+     * about `room`, the most urgent streams' first. Called at the end of a turn in which anything
+     * else was called, also when that failed, and when the transport takes bytes again. May call
+     * on_writable, but nothing else. A code: close the connection once this has left; streams are
+     * ended with that code. */
+    int (*flush)(hws_codec_t *codec, size_t room, hws_buffer_t *out);
+    /* Asks the peer for a sign of life: `pongs` will count one more. HWS_AGAIN: one is asked for
+     * already. */
+    int (*ping)(hws_codec_t *codec);
+    /* Opens no more and tells the peer so; what is open goes on. `is_last` turns true. */
+    void (*go_away)(hws_codec_t *codec);
+    /* Gives the stream that the peer opened first, `unaccepted` being above 0, to `stream`, whose
+     * events follow; what has come for it so far is told at the next flush. NULL where a peer opens
+     * none. */
+    int (*accept)(hws_codec_t *codec, hws_stream_t *stream);
 } hws_codec_ops_t;
 
 /* The part that every codec begins with. */
@@ -98,6 +131,10 @@ struct hws_codec {
     uint32_t room;        /* streams that could be opened now */
     bool is_last;         /* none will ever be opened again: close once the open ones have ended */
     bool wants_bytes;     /* false: stop reading, enough is unread */
+    bool is_calmed;       /* the peer has said that it is asked too often (ENHANCE_YOUR_CALM) */
+    uint32_t cap;         /* what `room` was with no stream open: ours and the peer's limit */
+    uint32_t pongs;       /* answers to `ping` so far */
+    uint32_t unaccepted;  /* streams that the peer opened and nobody has accepted */
     hws_time_t idle_hint; /* how long the peer says it keeps an idle connection, or HWS_NEVER */
 };
 
@@ -107,10 +144,35 @@ typedef struct {
     uint32_t capacity;
 } hws_fields_t;
 
+/* What unread bytes of multiplexed streams may cost, of all connections that share it: the sum of the
+ * windows that were opened. */
+typedef struct {
+    uint64_t limit;
+    uint64_t used;
+} hws_window_budget_t;
+
+/* How much a peer may send that nobody has read: at first, and how far that may grow. Bytes. */
+typedef struct {
+    uint32_t stream;         /* 1 MiB */
+    uint32_t connection;     /* 16 MiB */
+    uint32_t stream_max;     /* 16 MiB */
+    uint32_t connection_max; /* 64 MiB */
+} hws_windows_t;
+
 typedef struct {
     size_t header; /* bytes of a head, of a trailer section; a 32nd of it bounds the field count */
     size_t buffer; /* unread body bytes before `wants_bytes` turns false */
     hws_fields_t *fields; /* borrowed; must outlive the codec */
+
+    /* For multiplexing codecs. */
+    uint32_t streams; /* the most that are open at once, whatever the peer would allow */
+    hws_windows_t windows;
+    hws_window_budget_t *budget; /* borrowed; must outlive the codec */
 } hws_codec_options_t;
+
+static inline bool hws_codec_is_multiplexing(const hws_codec_t *codec)
+{
+    return codec->ops->flush != NULL;
+}
 
 #endif

@@ -515,10 +515,11 @@ static int h1_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws_
 }
 
 /* What is still to come of the exchange cannot be told from a next one. */
-static void h1_reset(hws_codec_t *codec, hws_stream_t *stream, hws_buffer_t *out)
+static void h1_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code, hws_buffer_t *out)
 {
     h1_t *h1 = h1_of(codec);
 
+    (void)code;
     (void)out;
     if (h1->stream == stream)
         fail(h1, HWS_ERR_CANCELED);

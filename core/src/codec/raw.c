@@ -101,10 +101,11 @@ static int raw_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws
     return HWS_OK;
 }
 
-static void raw_reset(hws_codec_t *codec, hws_stream_t *stream, hws_buffer_t *out)
+static void raw_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code, hws_buffer_t *out)
 {
     raw_t *raw = raw_of(codec);
 
+    (void)code;
     (void)out;
     if (raw->stream != stream)
         return;

@@ -371,7 +371,7 @@ static void end_streams(hws_connection_t *connection, int code)
     while ((link = hws_list_first(&connection->streams)) != NULL) {
         hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
 
-        connection->codec->ops->reset(connection->codec, stream, out);
+        connection->codec->ops->reset(connection->codec, stream, HWS_CODEC_CANCEL, out);
         stream->events->on_end(stream, code);
         assert(link != hws_list_first(&connection->streams));
     }
@@ -537,7 +537,7 @@ void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool po
     if (pool_it)
         (void)connection->codec->ops->send(connection->codec, stream, "", 0, true, out, &none);
     else
-        connection->codec->ops->reset(connection->codec, stream, out);
+        connection->codec->ops->reset(connection->codec, stream, HWS_CODEC_CANCEL, out);
     (void)hws_outbox_commit(&connection->outbox);
     take_off(stream);
     if (!pool_it && connection->codec->is_last && connection->stream_count == 0 &&

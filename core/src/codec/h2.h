@@ -1,0 +1,15 @@
+/* h2.h - HTTP/2 for a client (RFC 9113), over nghttp2, which frames, compresses and checks.
+ *
+ * What nghttp2 leaves to its user is decided here: windows open as readers consume, and grow with
+ * what the path carries (h2_window.h); DATA leaves by urgency (h2_schedule.h); a malformed message
+ * is refused, never repaired; a connection that broke the protocol ends with the GOAWAY that says
+ * why. Server push is refused. */
+#ifndef HWS_CODEC_H2_H
+#define HWS_CODEC_H2_H
+
+#include "codec/codec.h"
+
+/* HWS_ERR_NOMEM. The preface and SETTINGS leave with the first flush. */
+int hws_h2_create(const hws_codec_options_t *options, hws_codec_t **out);
+
+#endif
