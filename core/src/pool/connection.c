@@ -139,8 +139,9 @@ int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, void *setup, h
 {
     hws_pool_owner_t *owner = pool->owner;
     hws_pools_t *pools = owner->pools;
-    hws_codec_options_t options = {owner->rules.limits.header, owner->rules.limits.buffer,
-                                   &pools->fields};
+    hws_codec_options_t options = {.header = owner->rules.limits.header,
+                                   .buffer = owner->rules.limits.buffer,
+                                   .fields = &pools->fields};
     hws_connection_t *connection = hws_slab_take(&pools->connections);
     int rc;
 
