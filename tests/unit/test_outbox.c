@@ -87,6 +87,14 @@ static void on_failed(hws_outbox_t *outbox, int code)
     note("failed", index_of(outbox->socket), "", 0);
 }
 
+/* Writes what its owner "has", once. */
+static void on_pull(hws_outbox_t *outbox)
+{
+    note("pull", index_of(outbox->socket), "", 0);
+    assert_int_equal(hws_buffer_append(hws_outbox_begin(outbox), "frame", 5), HWS_OK);
+    assert_int_equal(hws_outbox_commit(outbox), HWS_OK);
+}
+
 static int begin(void **state)
 {
     static const hws_io_ops_t ops = {.run = rig_run, .destroy = rig_destroy};
@@ -100,7 +108,7 @@ static int begin(void **state)
     memset(&rig, 0, sizeof(rig));
     rig.io.ops = &ops;
     assert_int_equal(hws_loop_create_on(&rig.io, &rig.loop), HWS_OK);
-    hws_gather_init(&rig.gather, rig.loop, on_failed);
+    hws_gather_init(&rig.gather, rig.loop, on_failed, on_pull);
     for (int i = 0; i < SOCKETS; i++) {
         rig.sockets[i].ops = &socket_ops;
         hws_outbox_init(&rig.outboxes[i], &rig.gather, &rig.sockets[i]);
@@ -175,6 +183,23 @@ static void small_writes_of_a_turn_leave_together_at_its_end(void **state)
     assert_int_equal(hws_outbox_size(&rig.outboxes[0]), 0);
     turn(write_a_little);
     expect_log("send0:abc send1:d ");
+}
+
+static void ask_to_be_pulled(void)
+{
+    hws_outbox_pull(&rig.outboxes[1]);
+    put(0, "a");
+    hws_outbox_pull(&rig.outboxes[1]);
+    expect_log("");
+}
+
+static void who_has_much_to_say_is_asked_once_at_the_end_of_a_turn(void **state)
+{
+    (void)state;
+    turn(ask_to_be_pulled);
+    expect_log("pull1: send0:a send1:frame ");
+    hws_outbox_pull(&rig.outboxes[1]);
+    expect_log("pull1: send1:frame ");
 }
 
 static void write_by_turns(void)
@@ -356,6 +381,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         CASE(outside_of_a_turn_bytes_leave_at_once),
         CASE(small_writes_of_a_turn_leave_together_at_its_end),
+        CASE(who_has_much_to_say_is_asked_once_at_the_end_of_a_turn),
         CASE(bytes_of_one_connection_keep_their_order),
         CASE(much_leaves_within_the_turn),
         CASE(what_is_dropped_takes_nothing_else_along),

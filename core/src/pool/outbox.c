@@ -8,16 +8,18 @@
 static void on_turned(hws_deferred_t *deferred);
 
 void hws_gather_init(hws_gather_t *gather, hws_loop_t *loop,
-                     void (*on_failed)(hws_outbox_t *outbox, int code))
+                     void (*on_failed)(hws_outbox_t *outbox, int code),
+                     void (*on_pull)(hws_outbox_t *outbox))
 {
-    *gather = (hws_gather_t){.loop = loop, .on_failed = on_failed};
+    *gather = (hws_gather_t){.loop = loop, .on_failed = on_failed, .on_pull = on_pull};
     hws_list_init(&gather->outboxes);
+    hws_list_init(&gather->pulled);
     hws_deferred_init(&gather->turned, on_turned);
 }
 
 void hws_gather_dispose(hws_gather_t *gather)
 {
-    assert(hws_list_is_empty(&gather->outboxes));
+    assert(hws_list_is_empty(&gather->outboxes) && hws_list_is_empty(&gather->pulled));
     hws_list_remove(&gather->turned.link);
     hws_buffer_dispose(&gather->bytes);
 }
@@ -26,6 +28,7 @@ void hws_outbox_init(hws_outbox_t *outbox, hws_gather_t *gather, hws_socket_t *s
 {
     *outbox = (hws_outbox_t){.gather = gather, .socket = socket};
     hws_list_init(&outbox->link);
+    hws_list_init(&outbox->pull_link);
 }
 
 static void fail(hws_outbox_t *outbox, int code)
@@ -81,9 +84,32 @@ static void send_all(hws_gather_t *gather)
     hws_buffer_clear(&gather->bytes);
 }
 
+static void pull_all(hws_gather_t *gather)
+{
+    hws_list_t *link;
+
+    while ((link = hws_list_first(&gather->pulled)) != NULL) {
+        hws_list_remove(link);
+        gather->on_pull(HWS_CONTAINER(link, hws_outbox_t, pull_link));
+    }
+}
+
 static void on_turned(hws_deferred_t *deferred)
 {
-    send_all(HWS_CONTAINER(deferred, hws_gather_t, turned));
+    hws_gather_t *gather = HWS_CONTAINER(deferred, hws_gather_t, turned);
+
+    pull_all(gather);
+    send_all(gather);
+}
+
+void hws_outbox_pull(hws_outbox_t *outbox)
+{
+    hws_gather_t *gather = outbox->gather;
+
+    if (!hws_list_is_linked(&outbox->pull_link))
+        hws_list_push_back(&gather->pulled, &outbox->pull_link);
+    if (!hws_loop_defer_to_turn(gather->loop, &gather->turned))
+        pull_all(gather);
 }
 
 void hws_outbox_send(hws_outbox_t *outbox)
@@ -94,6 +120,7 @@ void hws_outbox_send(hws_outbox_t *outbox)
 
 void hws_outbox_dispose(hws_outbox_t *outbox)
 {
+    hws_list_remove(&outbox->pull_link);
     hws_outbox_send(outbox);
     hws_buffer_dispose(&outbox->rest);
 }

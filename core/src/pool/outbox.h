@@ -8,7 +8,10 @@
  * Within a turn of the loop bytes are gathered, connection after connection, and leave when its
  * inputs are done: small writes and frames of many streams leave in one system call, and a peer is
  * not woken for each. Outside of a turn, when nobody knows when the next one comes, they leave at
- * once; so do large ones. What the system does not take waits in the outbox's own `rest`. */
+ * once; so do large ones. What the system does not take waits in the outbox's own `rest`.
+ *
+ * An owner that would rather be asked once for all it has to say (frames of many streams) wants to be
+ * pulled: that comes at the end of the turn, or at once outside of one. */
 #ifndef HWS_POOL_OUTBOX_H
 #define HWS_POOL_OUTBOX_H
 
@@ -22,7 +25,9 @@ typedef struct {
     hws_buffer_t bytes;
     size_t mark;         /* where the present write begins */
     hws_list_t outboxes; /* those with bytes in it, in the order of these */
+    hws_list_t pulled;   /* outboxes whose owners are to be asked what they have to say */
     hws_deferred_t turned;
+    void (*on_pull)(hws_outbox_t *outbox);
     /* An outbox has failed, perhaps long after the write was accepted. */
     void (*on_failed)(hws_outbox_t *outbox, int code);
 } hws_gather_t;
@@ -30,18 +35,20 @@ typedef struct {
 struct hws_outbox {
     hws_gather_t *gather;
     hws_socket_t *socket;
-    hws_list_t link;   /* in gather->outboxes */
-    size_t gathered;   /* bytes of its own there */
-    hws_buffer_t rest; /* written while a flush is under way */
-    size_t flushing;   /* bytes that the flush under way has taken over */
-    uint64_t accepted; /* bytes so far */
-    int error;         /* nothing more can be written */
+    hws_list_t link;      /* in gather->outboxes */
+    hws_list_t pull_link; /* in gather->pulled */
+    size_t gathered;      /* bytes of its own there */
+    hws_buffer_t rest;    /* written while a flush is under way */
+    size_t flushing;      /* bytes that the flush under way has taken over */
+    uint64_t accepted;    /* bytes so far */
+    int error;            /* nothing more can be written */
     bool is_flushing;
     bool is_finishing; /* half-close once all is written */
 };
 
 void hws_gather_init(hws_gather_t *gather, hws_loop_t *loop,
-                     void (*on_failed)(hws_outbox_t *outbox, int code));
+                     void (*on_failed)(hws_outbox_t *outbox, int code),
+                     void (*on_pull)(hws_outbox_t *outbox));
 /* Its outboxes are gone. */
 void hws_gather_dispose(hws_gather_t *gather);
 
@@ -55,6 +62,8 @@ hws_buffer_t *hws_outbox_begin(hws_outbox_t *outbox);
 int hws_outbox_commit(hws_outbox_t *outbox);
 void hws_outbox_drop(hws_outbox_t *outbox);
 
+/* Has gather->on_pull called, which writes what its owner has. */
+void hws_outbox_pull(hws_outbox_t *outbox);
 /* Hands what was gathered over to the system now. */
 void hws_outbox_send(hws_outbox_t *outbox);
 /* Bytes that have been accepted and are not with the system. */
