@@ -101,6 +101,10 @@ static void read_options(lua_State *L, hws_manager_options_t *options, hwl_tls_t
     lua_getfield(L, -1, "metrics");
     options->metrics = lua_isnil(L, -1) || lua_toboolean(L, -1);
     lua_pop(L, 1);
+    lua_getfield(L, -1, "window_memory");
+    if (!lua_isnil(L, -1))
+        options->window_memory = (uint64_t)lua_tonumber(L, -1);
+    lua_pop(L, 1);
     lua_getfield(L, -1, "seed");
     options->has_seed = !lua_isnil(L, -1);
     options->seed = options->has_seed ? (uint64_t)lua_tonumber(L, -1) : 0;

@@ -353,6 +353,7 @@ static int get_connection_limits(lua_State *L)
             {"per_peer", limits.per_peer},
             {"dials", limits.dials},
             {"pending", limits.pending},
+            {"streams", limits.streams},
             {"header", limits.header},
             {"body", limits.body},
             {"buffer", limits.buffer},

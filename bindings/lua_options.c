@@ -61,9 +61,24 @@ void hwl_options_limits(lua_State *L, hws_limits_t *limits)
         get_count(L, "per_peer", &limits->per_peer);
         get_count(L, "dials", &limits->dials);
         get_count(L, "pending", &limits->pending);
+        get_count(L, "streams", &limits->streams);
         get_size(L, "header", &limits->header);
         get_size(L, "body", &limits->body);
         get_size(L, "buffer", &limits->buffer);
+    }
+    lua_pop(L, 1);
+}
+
+void hwl_options_h2(lua_State *L, hws_h2_options_t *h2)
+{
+    lua_getfield(L, -1, "h2");
+    if (!lua_isnil(L, -1)) {
+        get_span(L, "ping_idle", &h2->ping_idle);
+        get_span(L, "ping_timeout", &h2->ping_timeout);
+        get_count(L, "window", &h2->window);
+        get_count(L, "connection_window", &h2->connection_window);
+        get_count(L, "window_max", &h2->window_max);
+        get_count(L, "connection_window_max", &h2->connection_window_max);
     }
     lua_pop(L, 1);
 }

@@ -28,6 +28,7 @@ typedef struct {
 /* Take over what the table on top of the stack has; leave the rest as it is. That of retries raises
  * what the core says of a kind or a status that nothing goes again after. */
 void hwl_options_limits(lua_State *L, hws_limits_t *limits);
+void hwl_options_h2(lua_State *L, hws_h2_options_t *h2);
 void hwl_options_timeouts(lua_State *L, hws_timeouts_t *timeouts);
 void hwl_options_reuse(lua_State *L, hws_reuse_t *reuse);
 void hwl_options_retry(lua_State *L, hws_retry_options_t *retry);

@@ -13,7 +13,8 @@ static hwl_trace_t compact(const hws_trace_t *trace)
                        .verdict = (uint8_t)trace->verdict,
                        .is_judged = trace->is_judged,
                        .is_reused = trace->is_reused,
-                       .is_stale = trace->is_stale};
+                       .is_stale = trace->is_stale,
+                       .is_unseen = trace->is_unseen};
     int phase;
 
     for (phase = 0; phase < HWS_PHASE_COUNT; phase++)
@@ -74,7 +75,7 @@ static const char *class_of(const hwl_trace_t *attempt)
 
 static const char *verdict_of(const hwl_trace_t *attempt, bool is_last)
 {
-    if (attempt->is_stale && !is_last)
+    if ((attempt->is_stale || attempt->is_unseen) && !is_last)
         return "replayed";
     if (attempt->is_judged)
         return hws_retry_reason_name((hws_retry_reason_t)attempt->verdict);

@@ -16,6 +16,7 @@ typedef struct {
     bool is_judged;
     bool is_reused;
     bool is_stale;
+    bool is_unseen;
 } hwl_trace_t;
 
 /* All attempts of one call, with the ids of their peers behind each other, each ended by a zero. */

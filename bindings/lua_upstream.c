@@ -72,15 +72,16 @@ static void read_options(lua_State *L, int checked, hws_upstream_options_t *opti
                          hwl_tls_t *room, hwl_dns_t *dns)
 {
     hws_slice_t protocol;
+    int i;
 
     lua_pushvalue(L, checked);
     protocol = hwl_options_string(L, "protocol");
-    if (protocol.size > 0)
-        options->protocol = strcmp(protocol.data, "http1") == 0 ? HWS_PROTOCOL_HTTP1
-                            : strcmp(protocol.data, "raw") == 0 ? HWS_PROTOCOL_RAW
-                                                                : HWS_PROTOCOL_AUTO;
+    for (i = 0; protocol.size > 0 && i < HWS_PROTOCOL_COUNT; i++)
+        if (strcmp(protocol.data, hws_protocol_name((hws_protocol_t)i)) == 0)
+            options->protocol = (hws_protocol_t)i;
     hwl_options_limits(L, &options->limits);
     hwl_options_timeouts(L, &options->timeouts);
+    hwl_options_h2(L, &options->h2);
     hwl_options_reuse(L, &options->reuse);
     hwl_upstream_read_policies(L, -1, options);
     hwl_options_tls(L, room, &options->tls);

@@ -23,6 +23,7 @@ typedef struct {
     bool had_turn;              /* the balancer knows of it */
     bool is_reused;             /* on a connection that had served before */
     bool is_stale;              /* ... and was dead: what followed was not counted */
+    bool is_unseen;             /* its peer did not look at it: what followed was not counted */
     bool is_reported;           /* its peer's breaker and score know already */
     bool is_over;
 } hws_attempt_t;

@@ -56,6 +56,7 @@ void hws_call_init(hws_call_t *call, const hws_call_ops_t *ops, hws_upstream_t *
     call->queue_until = HWS_NEVER;
     call->again_at = HWS_NEVER;
     hws_list_init(&call->queue_link);
+    hws_list_init(&call->opening_link);
     hws_list_init(&call->stream.link);
     hws_timer_init(&call->timer, on_timer);
     hws_list_push_back(&upstream->calls, &call->link);
@@ -168,7 +169,8 @@ void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t n
         hws_queue_note_pace(&call->upstream->queue, now);
     }
     hws_loop_cancel_timer(loop_of(call), &call->timer);
-    call->opening = NULL;
+    if (opening != NULL)
+        hws_opening_leave(opening, call);
     hws_call_set_peer(call, hws_peer_of(connection->pool));
     call->avoid = NULL;
     call->is_out_of_memory = false;
@@ -191,9 +193,10 @@ void hws_call_leave(hws_call_t *call, hws_time_t now)
     hws_queue_leave(&call->upstream->queue, call);
     stop_clock(call, now);
     hws_loop_cancel_timer(loop_of(call), &call->timer);
-    call->opening = NULL;
+    hws_list_remove(&call->opening_link);
     if (opening == NULL)
         return;
+    hws_opening_leave(opening, call);
     call->error.phase = opening->phase;
     hws_dispatch_adopt(call->upstream, opening, now);
 }
@@ -353,6 +356,7 @@ void hws_call_trace(const hws_call_t *call, uint32_t index, hws_trace_t *out)
                          .verdict = attempt->verdict,
                          .is_judged = attempt->is_judged,
                          .is_reused = attempt->is_reused,
-                         .is_stale = attempt->is_stale};
+                         .is_stale = attempt->is_stale,
+                         .is_unseen = attempt->is_unseen};
     memcpy(out->spans, attempt->spans, sizeof(out->spans));
 }

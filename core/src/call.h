@@ -47,10 +47,12 @@ struct hws_call {
     hws_list_t link;          /* in upstream->calls until it is over */
     hws_list_t queue_link;    /* in its lane of upstream->queue while it waits */
     uint64_t order;           /* there: who came earlier has less */
-    hws_opening_t *opening;   /* under way for it, or NULL */
+    hws_opening_t *opening;   /* under way for it, and perhaps for others as well; or NULL */
+    hws_list_t opening_link;  /* in its calls */
     hws_time_t deadline;      /* of the whole call */
     hws_time_t queue_left;    /* of timeouts.queue */
     hws_time_t queue_until;   /* when that is over; HWS_NEVER while a dial stops the clock */
+    hws_time_t fresh_since;   /* is_fresh_only: nor one with many streams that is older */
     hws_time_t again_at;      /* stays away until then; HWS_NEVER: it does not */
     hws_timer_t timer;
     hws_stream_t stream;

@@ -110,6 +110,23 @@ static bool start_dial(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *c
     return true;
 }
 
+/* The one that the pool had in mind: the first that is not waited for by as many as it would serve. */
+static void join_dial(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call, hws_time_t now)
+{
+    hws_opening_t *opening = NULL;
+
+    HWS_LIST_EACH(link, &peer->openings) {
+        hws_opening_t *one = HWS_CONTAINER(link, hws_opening_t, link);
+
+        if (opening == NULL || one->joined < opening->joined)
+            opening = one;
+    }
+    hws_opening_join(opening, call, now);
+    take_turn(upstream, peer, call);
+    if (hws_list_is_linked(&call->queue_link))
+        hws_call_clock(call, now);
+}
+
 bool hws_dispatch_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now)
 {
     bool may_dial = call->opening == NULL;
@@ -121,6 +138,10 @@ bool hws_dispatch_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now
 
         if (peer == NULL)
             return false;
+        if (answer == HWS_POOL_JOIN) {
+            join_dial(upstream, peer, call, now);
+            return true;
+        }
         if (answer == HWS_POOL_DIAL) {
             if (start_dial(upstream, peer, call, now))
                 return true;
@@ -146,6 +167,7 @@ static bool leaves_room(const hws_upstream_t *upstream, const hws_call_t *call, 
 
     switch (hws_peer_set_ask(call->avoid, call, now)) {
     case HWS_POOL_LEASED:
+    case HWS_POOL_JOIN:
         return true;
     case HWS_POOL_DIAL:
         return upstream->owner.connections < upstream->owner.rules.limits.connections &&
@@ -206,22 +228,22 @@ void hws_dispatch_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_ti
 {
     hws_call_t *call;
 
-    opening->call = NULL;
-    if (upstream->is_cutting ||
+    if (upstream->is_cutting || !hws_list_is_empty(&opening->calls) ||
         (call = hws_queue_first_waiting(&upstream->queue, opening->peer)) == NULL)
         return;
-    opening->call = call;
-    hws_queue_set_opening(&upstream->queue, call, opening);
-    hws_call_set_peer(call, opening->peer);
-    hws_attempt_enter(hws_attempts_last(&call->attempts), opening->phase, now);
+    hws_opening_join(opening, call, now);
     hws_call_clock(call, now);
 }
 
-void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call,
+void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_list_t *calls,
                                int status, hws_phase_t phase, const char *detail, hws_time_t now)
 {
-    if (call != NULL) {
-        hws_queue_set_opening(&upstream->queue, call, NULL);
+    hws_list_t *link;
+
+    while ((link = hws_list_first(calls)) != NULL) {
+        hws_call_t *call = HWS_CONTAINER(link, hws_call_t, opening_link);
+
+        hws_list_remove(link);
         if (status == HWS_OK || (status == HWS_ERR_TOO_MANY_FILES &&
                                  hws_manager_out_of_files(upstream->manager, now))) {
             hws_call_clock(call, now);

@@ -15,7 +15,7 @@ void hws_dispatch_serve(hws_upstream_t *upstream, hws_time_t now);
 /* One dial out of the queue, for upstreams that take turns at the manager's slots. */
 void hws_dispatch_serve_one(hws_upstream_t *upstream, hws_time_t now);
 /* An opening is over; `call` is the one it was for, or NULL. HWS_OK: there is a new connection. */
-void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *call,
+void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_list_t *calls,
                                int status, hws_phase_t phase, const char *detail, hws_time_t now);
 /* The call of an opening has left: the opening goes on for who else waits. */
 void hws_dispatch_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_time_t now);

@@ -557,7 +557,7 @@ int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *optio
     if (upstream->is_closed || upstream->owner.is_draining)
         return hws_explain(why, HWS_ERR_CLOSED, "upstream %.60s gives no new leases: %s",
                            upstream->name, upstream->is_closed ? "closed" : "draining");
-    if (!upstream->owner.rules.is_raw && !options->connect_only)
+    if (!hws_upstream_is_raw(upstream) && !options->connect_only)
         return hws_explain(why, HWS_ERR_UNSUPPORTED, "upstream %.60s speaks http: no raw leases",
                            upstream->name);
     if (options->retry != NULL) {

@@ -4,6 +4,7 @@
 #include "io/process.h"
 #include "lease.h"
 #include "pool/connection.h"
+#include "protocol.h"
 #include "request.h"
 #include "upstream.h"
 
@@ -41,6 +42,7 @@ int hws_limits_check(const hws_limits_t *limits, hws_error_t *why)
         (rc = check_size("limits.per_peer", limits->per_peer, 1, MAX_CONNECTIONS_MAX, why)) ||
         (rc = check_size("limits.dials", limits->dials, 1, MAX_CONNECTIONS_MAX, why)) ||
         (rc = check_size("limits.pending", limits->pending, 0, UINT32_MAX, why)) ||
+        (rc = check_size("limits.streams", limits->streams, 1, MAX_CONNECTIONS_MAX, why)) ||
         (rc = check_size("limits.header", limits->header, 256, 16777216, why)) ||
         (rc = check_size("limits.body", limits->body, 0, SIZE_MAX / 4, why)) ||
         (rc = check_size("limits.buffer", limits->buffer, 4096, 1073741824, why)))
@@ -79,6 +81,7 @@ void hws_manager_options_init(hws_manager_options_t *options)
                                                   .per_peer = 64,
                                                   .dials = 16,
                                                   .pending = 1024,
+                                                  .streams = 100,
                                                   .header = 65536,
                                                   .body = 67108864,
                                                   .buffer = 262144},
@@ -93,6 +96,7 @@ void hws_manager_options_init(hws_manager_options_t *options)
                                                     .lifetime = HWS_S(1800),
                                                     .drain = HWS_S(30)},
                                        .reuse = HWS_REUSE_SAFE,
+                                       .window_memory = 268435456,
                                        .metrics = true};
     hws_breaker_options_init(&options->breaker);
     hws_retry_options_init(&options->retry);
@@ -116,14 +120,14 @@ static uint32_t default_connections(void)
     return half > 0 ? half : 1;
 }
 
-int hws_manager_share_tls(hws_manager_t *manager, bool is_raw, hws_tls_config_t **out,
+int hws_manager_share_tls(hws_manager_t *manager, hws_protocol_t protocol, hws_tls_config_t **out,
                           hws_error_t *why)
 {
-    hws_tls_config_t **shared = &manager->tls[is_raw];
+    hws_tls_config_t **shared = &manager->tls[protocol];
     int rc = HWS_OK;
 
     if (*shared == NULL)
-        rc = hws_tls_config_for(manager->tls_options, is_raw, shared, why);
+        rc = hws_tls_config_for(manager->tls_options, hws_protocol_alpn(protocol), shared, why);
     if (rc != HWS_OK)
         return rc;
     hws_tls_config_hold(*shared);
@@ -136,14 +140,15 @@ static int set_tls(hws_manager_t *manager, const hws_tls_options_t *options, hws
 {
     if ((manager->tls_options = hws_tls_options_copy(options)) == NULL)
         return HWS_ERR_NOMEM;
-    return hws_tls_config_for(manager->tls_options, false, &manager->tls[false], why);
+    return hws_tls_config_for(manager->tls_options, hws_protocol_alpn(HWS_PROTOCOL_AUTO),
+                              &manager->tls[HWS_PROTOCOL_AUTO], why);
 }
 
 static void drop_tls(hws_manager_t *manager)
 {
     size_t i;
 
-    for (i = 0; i < 2; i++)
+    for (i = 0; i < HWS_PROTOCOL_COUNT; i++)
         if (manager->tls[i] != NULL)
             hws_tls_config_release(manager->tls[i]);
     hws_free(manager->tls_options);
@@ -174,6 +179,8 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
         (rc = hws_retry_options_check(&options->retry, why)) != HWS_OK ||
         (rc = check_size("max_connections", options->max_connections, 0, MAX_CONNECTIONS_MAX,
                          why)) != HWS_OK ||
+        (rc = check_size("window_memory", options->window_memory, 65536, UINT64_MAX / 4, why)) !=
+            HWS_OK ||
         (rc = loop->io->ops->entropy(loop->io, &names_seed, sizeof(names_seed))) != HWS_OK)
         return rc;
     if (!options->has_seed &&
@@ -203,6 +210,7 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
     hws_timer_init(&manager->file_timer, files_again);
     hws_timer_init(&manager->trim_timer, trim_now);
     hws_pools_init(&manager->pools, loop, seed);
+    manager->pools.windows.limit = options->window_memory;
     hws_slab_init(&manager->requests, sizeof(hws_request_t),
                   offsetof(hws_request_t, call.error.peer));
     hws_slab_init(&manager->leases, sizeof(hws_lease_t), offsetof(hws_lease_t, call.error.peer));

@@ -37,10 +37,10 @@ struct hws_manager {
     hws_reuse_t reuse;
     hws_breaker_options_t breaker;
     hws_retry_options_t retry;
-    hws_tls_options_t *tls_options; /* NULL: the defaults */
-    hws_tls_config_t *tls[2];       /* made of them for http and for raw, when first needed */
-    hws_dns_options_t *dns_options; /* NULL: the defaults */
-    hws_lookup_t *lookup;           /* NULL while no name was looked up */
+    hws_tls_options_t *tls_options;            /* NULL: the defaults */
+    hws_tls_config_t *tls[HWS_PROTOCOL_COUNT]; /* made of them for each, when first needed */
+    hws_dns_options_t *dns_options;            /* NULL: the defaults */
+    hws_lookup_t *lookup;                      /* NULL while no name was looked up */
     hws_tunnels_t tunnels;
     hws_sessions_t sessions;
     uint32_t in_flight; /* calls that are not over */
@@ -105,7 +105,7 @@ int hws_manager_make_origin(hws_manager_t *manager, hws_slice_t origin, hws_upst
 
 /* Its own configuration of TLS, made when first needed; held for the caller. It outlives upstreams:
  * those made behind the scenes come and go, and what can be resumed is kept by configuration. */
-int hws_manager_share_tls(hws_manager_t *manager, bool is_raw, hws_tls_config_t **out,
+int hws_manager_share_tls(hws_manager_t *manager, hws_protocol_t protocol, hws_tls_config_t **out,
                           hws_error_t *why);
 
 /* Who looks names up, made when first needed; HWS_ERR_NOMEM, HWS_ERR_DNS. */

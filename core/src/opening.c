@@ -4,6 +4,7 @@
 #include "feedback.h"
 #include "lease.h"
 #include "peer.h"
+#include "protocol.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -28,12 +29,35 @@ static void stop_lookup(hws_opening_t *opening)
     opening->lookup = NULL;
 }
 
-/* The next phase, which the call that waits for it is in as well. */
+static hws_call_t *call_of(hws_list_t *link)
+{
+    return HWS_CONTAINER(link, hws_call_t, opening_link);
+}
+
+/* The next phase, which the calls that wait for it are in as well. */
 static void enter(hws_opening_t *opening, hws_phase_t phase, hws_time_t now)
 {
     opening->phase = phase;
-    if (opening->call != NULL)
-        hws_attempt_enter(hws_attempts_last(&opening->call->attempts), phase, now);
+    HWS_LIST_EACH(link, &opening->calls)
+        hws_attempt_enter(hws_attempts_last(&call_of(link)->attempts), phase, now);
+}
+
+void hws_opening_join(hws_opening_t *opening, hws_call_t *call, hws_time_t now)
+{
+    hws_list_push_back(&opening->calls, &call->opening_link);
+    opening->joined++;
+    opening->peer->pool.joined++;
+    hws_attempt_enter(hws_attempts_last(&call->attempts), opening->phase, now);
+    hws_queue_set_opening(&upstream_of(opening)->queue, call, opening);
+    hws_call_set_peer(call, opening->peer);
+}
+
+void hws_opening_leave(hws_opening_t *opening, hws_call_t *call)
+{
+    hws_list_remove(&call->opening_link);
+    opening->joined--;
+    opening->peer->pool.joined--;
+    hws_queue_set_opening(&upstream_of(opening)->queue, call, NULL);
 }
 
 /* The one ending. Its place under the caps belongs to the connection, once there is one. */
@@ -41,19 +65,26 @@ static void over(hws_opening_t *opening, int status, const char *detail, hws_tim
 {
     hws_upstream_t *upstream = upstream_of(opening);
     hws_peer_t *peer = opening->peer;
-    hws_call_t *call = opening->call;
     hws_phase_t phase = opening->phase;
+    hws_list_t calls;
 
     stop_lookup(opening);
     hws_dial_cancel(&opening->dial);
     hws_shaking_cancel(&opening->shaking);
     hws_loop_cancel_timer(loop_of(opening), &opening->timer);
     hws_feedback_dial_ends(peer, &opening->permit, status, phase, now);
-    if (call != NULL && status == HWS_OK)
+    if (status == HWS_OK)
         enter(opening, HWS_PHASE_QUEUE, now);
+    hws_list_init(&calls);
+    while (!hws_list_is_empty(&opening->calls)) {
+        hws_call_t *call = call_of(opening->calls.next);
+
+        hws_opening_leave(opening, call);
+        hws_list_push_back(&calls, &call->opening_link);
+    }
     hws_list_remove(&opening->link);
     hws_free(opening);
-    hws_dispatch_opening_over(upstream, peer, call, status, phase, detail, now);
+    hws_dispatch_opening_over(upstream, peer, &calls, status, phase, detail, now);
 }
 
 static void give_up_dial(hws_opening_t *opening, int status, const char *detail, hws_time_t now)
@@ -76,8 +107,14 @@ static void establish(hws_opening_t *opening, hws_socket_t *socket, bool is_resu
 {
     hws_upstream_t *upstream = upstream_of(opening);
     hws_pool_t *pool = &opening->peer->pool;
-    int rc = hws_connection_create(pool, socket, opening, now, &opening->connection);
+    hws_tls_t *tls = hws_tunnel_tls(socket);
+    hws_protocol_t protocol = opening->peer->protocol;
+    int rc = HWS_OK;
 
+    if (tls != NULL)
+        rc = hws_protocol_agreed(protocol, hws_tls_alpn(tls), &protocol);
+    if (rc == HWS_OK)
+        rc = hws_connection_create(pool, socket, protocol, opening, now, &opening->connection);
     if (rc != HWS_OK) {
         socket->ops->close(socket, false);
         give_up_dial(opening, rc, NULL, now);
@@ -94,7 +131,7 @@ static void establish(hws_opening_t *opening, hws_socket_t *socket, bool is_resu
     pool->dialing--;
     upstream->stats.created++;
     hws_manager_tell_connect(upstream->manager, upstream->name, opening->peer->id, is_resumed, now);
-    if (upstream->setup == NULL || !upstream->owner.rules.is_raw) {
+    if (upstream->setup == NULL || !hws_upstream_is_raw(upstream)) {
         hws_opening_setup_done(opening, HWS_OK, NULL, now);
         return;
     }
@@ -243,10 +280,10 @@ int hws_opening_start(hws_peer_t *peer, hws_call_t *call, hws_time_t now)
     if (opening == NULL)
         return HWS_ERR_NOMEM;
     opening->peer = peer;
-    opening->call = call;
-    enter(opening, HWS_PHASE_CONNECT, now);
+    opening->phase = HWS_PHASE_CONNECT;
+    hws_list_init(&opening->calls);
     hws_feedback_dial_begins(peer, &opening->permit, now);
-    hws_queue_set_opening(&peer->upstream->queue, call, opening);
+    hws_opening_join(opening, call, now);
     hws_timer_init(&opening->timer, on_timer);
     hws_list_push_back(&peer->openings, &opening->link);
     peer->pool.dialing++;

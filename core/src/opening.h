@@ -19,7 +19,8 @@
 struct hws_opening {
     hws_peer_t *peer;
     hws_list_t link;      /* in peer->openings */
-    hws_call_t *call;     /* that it was begun for or has been given to; NULL: nobody waits */
+    hws_list_t calls;     /* that it was begun for or has been given to, or that joined it */
+    uint32_t joined;      /* how many these are */
     hws_permit_t permit;  /* of the peer's breaker */
     hws_phase_t phase;    /* how far it is, for errors */
     hws_lookup_t *lookup; /* held while names are looked up; else NULL */
@@ -32,12 +33,16 @@ struct hws_opening {
     hws_timer_t timer;            /* of RESOLVING, then of TLS, then of SETUP */
 };
 
+/* `call`, which waits, will have whatever room this brings, or its failure. */
+void hws_opening_join(hws_opening_t *opening, hws_call_t *call, hws_time_t now);
+/* `call` does not wait for this any more. */
+void hws_opening_leave(hws_opening_t *opening, hws_call_t *call);
 /* Begins one for `call`. The caller has taken a place under the caps. HWS_ERR_NOMEM only: every
  * other failure comes to the call's dial_failed, later. */
 int hws_opening_start(hws_peer_t *peer, hws_call_t *call, hws_time_t now);
 /* The setup has spoken: the connection joins the pool (HWS_OK), or is closed. */
 void hws_opening_setup_done(hws_opening_t *opening, int status, const char *reason, hws_time_t now);
-/* Ends it with `code`: its call is told. */
+/* Ends it with `code`: its calls are told. */
 void hws_opening_cancel(hws_opening_t *opening, int code, hws_time_t now);
 
 #endif

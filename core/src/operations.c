@@ -3,6 +3,7 @@
 #include "opening.h"
 #include "peer.h"
 #include "pool/connection.h"
+#include "protocol.h"
 #include "upstream.h"
 
 #include <hawser/operations.h>
@@ -52,8 +53,8 @@ static uint32_t count_at(const hws_manager_t *manager, const hws_peer_t *wanted,
 
             if (strcmp(peer->address_text, wanted->address_text) != 0)
                 continue;
-            if (!any_scheme &&
-                (peer->is_secure != wanted->is_secure || peer->speaks_http != wanted->speaks_http))
+            if (!any_scheme && (peer->is_secure != wanted->is_secure ||
+                                peer->is_http != wanted->is_http || peer->is_h2c != wanted->is_h2c))
                 continue;
             *out = peer;
             count++;
@@ -94,7 +95,7 @@ static int find_by_place(hws_manager_t *manager, hws_slice_t url, bool any_schem
         rc = hws_explain(why, HWS_ERR_INVALID, "%.60s: several upstreams have it, say which one's",
                          wanted->address_text);
     else if (count == 0)
-        rc = find_implicit(manager, url, wanted->speaks_http, &found, why);
+        rc = find_implicit(manager, url, wanted->is_http, &found, why);
     hws_peer_destroy(wanted);
     if (rc == HWS_OK)
         *out = found;
@@ -209,19 +210,23 @@ hws_link_t hws_peer_status(const hws_peer_t *peer)
 
 static hws_connection_info_t info_of(const hws_connection_t *connection, hws_time_t now)
 {
+    static const char *const spoken[HWS_PROTOCOL_COUNT] = {[HWS_PROTOCOL_HTTP1] = "http/1.1",
+                                                           [HWS_PROTOCOL_H2] = "h2",
+                                                           [HWS_PROTOCOL_RAW] = "raw",
+                                                           [HWS_PROTOCOL_YAMUX] = "yamux"};
     hws_socket_t *socket = connection->socket;
     hws_tls_t *tls = hws_tunnel_tls(socket);
 
-    return (hws_connection_info_t){
-        .age = now - connection->created_at,
-        .exchanges = connection->served,
-        .bytes_in = connection->bytes_in,
-        .bytes_out = connection->outbox.accepted,
-        .protocol = connection->pool->owner->rules.is_raw ? "raw" : "http/1.1",
-        .tls = tls != NULL ? hws_tls_version(tls) : NULL,
-        .cipher = tls != NULL ? hws_tls_cipher(tls) : NULL,
-        .rtt = socket->ops->rtt != NULL ? socket->ops->rtt(socket) : 0,
-        .is_idle = connection->state == HWS_CONNECTION_READY && connection->stream_count == 0};
+    return (hws_connection_info_t){.age = now - connection->created_at,
+                                   .exchanges = connection->served,
+                                   .bytes_in = connection->bytes_in,
+                                   .bytes_out = connection->outbox.accepted,
+                                   .protocol = spoken[connection->protocol],
+                                   .tls = tls != NULL ? hws_tls_version(tls) : NULL,
+                                   .cipher = tls != NULL ? hws_tls_cipher(tls) : NULL,
+                                   .rtt = socket->ops->rtt != NULL ? socket->ops->rtt(socket) : 0,
+                                   .is_idle = connection->state == HWS_CONNECTION_READY &&
+                                              connection->stream_count == 0};
 }
 
 size_t hws_peer_connections(const hws_peer_t *peer, hws_connection_info_t *out, size_t capacity)
@@ -303,6 +308,7 @@ static hws_limits_t follow(hws_limits_t own, const hws_limits_t *before, const h
     FOLLOW(per_peer);
     FOLLOW(dials);
     FOLLOW(pending);
+    FOLLOW(streams);
     FOLLOW(header);
     FOLLOW(body);
     FOLLOW(buffer);

@@ -17,6 +17,7 @@
 typedef struct {
     bool is_http;
     bool is_secure;
+    bool is_h2c;
     bool is_unix;
     uint16_t usual_port; /* of the scheme; 0: it has none */
     hws_slice_t host;    /* without brackets; or the path */
@@ -92,22 +93,20 @@ static int parse_url(hws_slice_t url, place_t *place, hws_error_t *why)
         place->authority = HWS_SLICE("localhost");
         return HWS_OK;
     }
-    if (has_scheme(url, "http://") || has_scheme(url, "https://")) {
+    if (has_scheme(url, "http://") || has_scheme(url, "https://") || has_scheme(url, "h2c://")) {
         place->is_http = true;
         place->is_secure = has_scheme(url, "https://");
+        place->is_h2c = has_scheme(url, "h2c://");
         place->port = place->usual_port = place->is_secure ? HTTPS_PORT : HTTP_PORT;
-        url = without(url, place->is_secure ? 8 : 7);
+        url = without(url, place->is_secure ? 8 : place->is_h2c ? 6 : 7);
         if (url.size > 0 && url.data[url.size - 1] == '/')
             url.size--;
     } else if (has_scheme(url, "tcp://") || has_scheme(url, "tls://")) {
         place->is_secure = has_scheme(url, "tls://");
         url = without(url, 6);
-    } else if (has_scheme(url, "h2c://")) {
-        return hws_explain(why, HWS_ERR_UNSUPPORTED, "%.*s: this build speaks no HTTP/2",
-                           (int)(url.size < 60 ? url.size : 60), url.data);
     } else {
         return bad(why, url,
-                   "a peer is http://host:port, https:, tcp: or tls: likewise, or "
+                   "a peer is http://host:port, https:, h2c:, tcp: or tls: likewise, or "
                    "unix:/path");
     }
     return parse_authority(url, place, why);
@@ -312,8 +311,9 @@ int hws_peer_create(const hws_peer_options_t *options, hws_peer_t **out, hws_err
     hws_lanes_init(&peer->bound);
     hws_watch_init(&peer->watch, has_connections, on_new_answer);
     hws_timer_init(&peer->breaker_timer, on_breaker_timer);
-    peer->speaks_http = url.is_http;
+    peer->is_http = url.is_http;
     peer->is_secure = url.is_secure;
+    peer->is_h2c = url.is_h2c;
     peer->candidate.weight = options->weight == 0 ? 1 : options->weight;
     peer->candidate.priority = options->priority;
     if ((rc = set_addresses(peer, &target, why)) != HWS_OK)

@@ -32,10 +32,12 @@ struct hws_peer {
     char *locality;
     hws_address_t addresses[HWS_PEER_ADDRESSES];
     uint32_t address_count;
-    hws_winner_t winner; /* of the races between them */
-    bool speaks_http;    /* of the scheme; for `auto` */
-    bool is_secure;      /* https, tls */
-    char *name;          /* to be looked up for addresses, with `port`; NULL: they are known */
+    hws_winner_t winner;     /* of the races between them */
+    bool is_http;            /* http, https, h2c */
+    bool is_secure;          /* https, tls */
+    bool is_h2c;             /* h2c */
+    hws_protocol_t protocol; /* what is spoken with it; AUTO: what ALPN says, each time */
+    char *name;              /* to be looked up for addresses, with `port`; NULL: they are known */
     uint16_t port;
     hws_watch_t watch;         /* of the name, while there are connections */
     struct hws_lookup *lookup; /* held for it */

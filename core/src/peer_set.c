@@ -1,6 +1,7 @@
 #include "peer_set.h"
 
 #include "pool/connection.h"
+#include "protocol.h"
 #include "script.h"
 #include "upstream.h"
 
@@ -52,8 +53,20 @@ static hws_peer_t *find_peer(hws_list_t *peers, const char *id)
     return NULL;
 }
 
-int hws_new_peers_make(const hws_upstream_options_t *options, hws_new_peers_t *peers, bool *is_raw,
-                       hws_error_t *why)
+static int set_protocol(hws_peer_t *peer, hws_protocol_t *wanted, bool is_first, hws_error_t *why)
+{
+    hws_scheme_t scheme = {peer->is_http, peer->is_secure, peer->is_h2c};
+
+    if (!is_first && *wanted == (peer->is_http ? HWS_PROTOCOL_RAW : HWS_PROTOCOL_AUTO))
+        return hws_explain(why, HWS_ERR_INVALID,
+                           "peers: %.60s speaks another protocol than those before it", peer->id);
+    if (is_first && *wanted == HWS_PROTOCOL_AUTO && !peer->is_http)
+        *wanted = HWS_PROTOCOL_RAW;
+    return hws_protocol_of_peer(*wanted, scheme, peer->id, &peer->protocol, why);
+}
+
+int hws_new_peers_make(const hws_upstream_options_t *options, hws_new_peers_t *peers,
+                       hws_protocol_t *protocol, hws_error_t *why)
 {
     size_t i;
     int rc = HWS_OK;
@@ -73,18 +86,11 @@ int hws_new_peers_make(const hws_upstream_options_t *options, hws_new_peers_t *p
             break;
         if (find_peer(&peers->list, peer->id) != NULL)
             rc = hws_explain(why, HWS_ERR_INVALID, "peers: two have the id %.60s", peer->id);
-        else if (peer->speaks_http && options->protocol == HWS_PROTOCOL_RAW)
-            rc = hws_explain(why, HWS_ERR_INVALID, "peers: %.60s is http, the protocol raw",
-                             peer->id);
-        else if (i > 0 && options->protocol == HWS_PROTOCOL_AUTO && *is_raw == peer->speaks_http)
-            rc = hws_explain(why, HWS_ERR_INVALID,
-                             "peers: %.60s speaks another protocol than those before it", peer->id);
-        if (i == 0)
-            *is_raw = options->protocol == HWS_PROTOCOL_RAW ||
-                      (options->protocol == HWS_PROTOCOL_AUTO && !peer->speaks_http);
+        else
+            rc = set_protocol(peer, protocol, i == 0, why);
         hws_list_push_back(&peers->list, &peer->link);
     }
-    if (rc == HWS_OK && options->setup != NULL && !*is_raw)
+    if (rc == HWS_OK && options->setup != NULL && *protocol != HWS_PROTOCOL_RAW)
         rc = hws_explain(why, HWS_ERR_INVALID, "setup: only where the protocol is raw");
     if (rc != HWS_OK)
         hws_new_peers_dispose(peers);
@@ -103,8 +109,8 @@ void hws_new_peers_dispose(hws_new_peers_t *peers)
 static bool same_place(const hws_peer_t *a, const hws_peer_t *b)
 {
     return strcmp(a->address_text, b->address_text) == 0 &&
-           strcmp(a->authority, b->authority) == 0 && a->speaks_http == b->speaks_http &&
-           a->is_secure == b->is_secure;
+           strcmp(a->authority, b->authority) == 0 && a->is_http == b->is_http &&
+           a->is_secure == b->is_secure && a->is_h2c == b->is_h2c;
 }
 
 /* What the user may change of a peer that stays. */
@@ -153,7 +159,8 @@ void hws_peer_set_replace(hws_peer_set_t *set, hws_new_peers_t *fresh, hws_upstr
             hws_breaker_init(&peer->breaker, now);
         }
         peer->upstream = upstream;
-        peer->pool.owner = &upstream->owner;
+        if (peer != known)
+            hws_pool_belongs_to(&peer->pool, &upstream->owner, peer->protocol);
         hws_list_push_back(&set->list, &peer->link);
         set->count++;
     }
@@ -211,6 +218,7 @@ typedef struct {
 static hws_pool_answer_t ask_pool(hws_peer_t *peer, const hws_call_t *call, hws_time_t now)
 {
     hws_pool_want_t want = {.fresh_only = call->is_fresh_only,
+                            .fresh_since = call->fresh_since,
                             .careful = !call->is_replayable,
                             .is_lease = call->is_lease || call->is_connect_only};
 
@@ -230,7 +238,8 @@ static int rank(hws_ask_t *ask, hws_candidate_t *candidate)
     if (question->may_avoid && peer == question->call->avoid)
         return 0;
     peer->answer = ask_pool(peer, question->call, question->now);
-    if (peer->answer == HWS_POOL_NO_ROOM || (peer->answer == HWS_POOL_DIAL && !question->may_dial))
+    if (peer->answer == HWS_POOL_NO_ROOM ||
+        (peer->answer != HWS_POOL_LEASED && !question->may_dial))
         return 0;
     worth = question->waits && peer->answer == HWS_POOL_LEASED ? 2 : 1;
     if (question->call->attempts.count > 1 && hws_attempts_include(&question->call->attempts, peer))

@@ -28,10 +28,11 @@ void hws_peer_set_init(hws_peer_set_t *set);
 /* Destroys all peers, whose work must be finished. */
 void hws_peer_set_dispose(hws_peer_set_t *set);
 
-/* Peers from options; on an error there are none. `*is_raw` is what they speak. HWS_ERR_INVALID and
+/* Peers from options; on an error there are none. `*protocol` is what the
+ * user wants; where that is AUTO and they are raw, it becomes RAW. HWS_ERR_INVALID and
  * what hws_peer_create() returns, with `why->detail`. */
-int hws_new_peers_make(const hws_upstream_options_t *options, hws_new_peers_t *peers, bool *is_raw,
-                       hws_error_t *why);
+int hws_new_peers_make(const hws_upstream_options_t *options, hws_new_peers_t *peers,
+                       hws_protocol_t *protocol, hws_error_t *why);
 void hws_new_peers_dispose(hws_new_peers_t *peers);
 /* Puts the peers of `fresh` in place, as `upstream`'s, whose set it is, and leaves `fresh` disposed
  * of. One that is there already keeps its pool and what is known of it; those that are in the new set

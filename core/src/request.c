@@ -42,11 +42,17 @@ static hws_phase_t phase_of(const hws_request_t *request)
     return request->is_sent ? HWS_PHASE_HEADERS : HWS_PHASE_SEND;
 }
 
+/* Whether the peer says that it did not look at the request. */
+static bool is_unseen(int code)
+{
+    return code == HWS_ERR_GOAWAY || code == HWS_ERR_REFUSED_STREAM;
+}
+
 /* API.md's replay table, but for the causes after which nothing goes again. */
-static bool may_go_again(const hws_request_t *request)
+static bool may_go_again(const hws_request_t *request, int code)
 {
     return !request->producer_asked && !request->is_told &&
-           (!request->call.error.sent || request->call.is_replayable);
+           (!request->call.error.sent || request->call.is_replayable || is_unseen(code));
 }
 
 static void succeed(hws_request_t *request)
@@ -99,7 +105,7 @@ static void fail(hws_request_t *request, int code, const char *detail, hws_time_
     if (call->stream.connection != NULL)
         hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
     hws_call_fail(call, code, detail, now);
-    call->error.retryable = hws_retry_is_retryable(code) && may_go_again(request);
+    call->error.retryable = hws_retry_is_retryable(code) && may_go_again(request, code);
     hws_call_over(call);
     wake(request);
 }
@@ -113,7 +119,7 @@ static void lose_attempt(hws_request_t *request, int code, const char *detail, h
     hws_call_attempt_over(call, code, 0, now);
     if (call->stream.connection != NULL)
         hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
-    if (hws_call_goes_again(call, may_go_again(request), HWS_RETRY_AFTER_NONE, now)) {
+    if (hws_call_goes_again(call, may_go_again(request, code), HWS_RETRY_AFTER_NONE, now)) {
         call->error.phase = phase;
         if (!request->holds_answer)
             drop_answer(request);
@@ -150,7 +156,9 @@ static hws_time_t quiet_until(const hws_request_t *request)
         return HWS_NEVER;
     if (request->is_told && !request->wants_readable)
         return HWS_NEVER;
-    if (connection->used_at > since)
+    /* What comes on a connection with many streams may be for others: those that are for this one
+     * note it. */
+    if (!hws_connection_is_multiplexing(connection) && connection->used_at > since)
         since = connection->used_at;
     return since + span;
 }
@@ -241,6 +249,7 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
     request->body_sent = 0;
     request->is_sent = false;
     request->is_reused = connection->served > 0;
+    request->message.scheme = call->peer->is_secure ? HWS_SLICE("https") : HWS_SLICE("http");
     request->message.authority = (hws_slice_t){NULL, 0};
     if (!request->has_host)
         request->message.authority =
@@ -300,6 +309,7 @@ static void on_head(hws_stream_t *stream, const hws_head_t *head)
         return;
     }
     request->has_head = true;
+    request->quiet_since = stream->connection->used_at;
     hws_attempt_enter(hws_attempts_last(&request->call.attempts), HWS_PHASE_BODY,
                       stream->connection->used_at);
     if (!request->is_streaming && stream->announced != HWS_BODY_UNKNOWN &&
@@ -314,6 +324,7 @@ static size_t on_body(hws_stream_t *stream, const char *data, size_t size)
     hws_request_t *request = of_stream(stream);
 
     request->body_size += size;
+    request->quiet_since = stream->connection->used_at;
     hws_attempts_last(&request->call.attempts)->bytes += size;
     if (!request->is_streaming && request->body_size > request->max_body)
         request->verdict = HWS_ERR_BODY_SIZE;
@@ -337,7 +348,7 @@ static void on_end(hws_stream_t *stream, int status)
     hws_request_t *request = of_stream(stream);
 
     request->end_status = status;
-    request->was_heard = stream->connection->was_heard;
+    request->was_heard = stream->connection->was_heard || request->has_head;
     hws_connection_stream_ended(stream);
 }
 
@@ -365,6 +376,7 @@ static bool replay(hws_request_t *request, int code, hws_time_t now)
     phase = phase_of(request);
     request->was_replayed = true;
     call->is_fresh_only = true;
+    call->fresh_since = now;
     hws_call_attempt_over(call, code, 0, now);
     hws_loop_cancel_timer(loop_of(request), &call->timer);
     if (hws_call_seek(call, now) != HWS_OK) {
@@ -372,6 +384,31 @@ static bool replay(hws_request_t *request, int code, hws_time_t now)
         return false;
     }
     upstream->stats.replayed++;
+    return true;
+}
+
+/* The peer did not look at it, so it goes again elsewhere, whatever it is and whatever the retry policy
+ * says: once for each of the two ways in which a peer says so. */
+static bool go_elsewhere(hws_request_t *request, int code, hws_time_t now)
+{
+    hws_call_t *call = &request->call;
+    bool *was_told = code == HWS_ERR_GOAWAY ? &request->was_goaway : &request->was_refused;
+    hws_phase_t phase = phase_of(request);
+
+    if (!is_unseen(code) || *was_told || request->producer_asked)
+        return false;
+    *was_told = true;
+    hws_attempts_last(&call->attempts)->is_unseen = true;
+    hws_call_attempt_over(call, code, 0, now);
+    hws_loop_cancel_timer(loop_of(request), &call->timer);
+    /* A connection that goes away says nothing about a new one; who refuses may go on refusing. */
+    if (code == HWS_ERR_REFUSED_STREAM && call->bound_to == NULL)
+        call->avoid = call->peer;
+    if (hws_call_seek(call, now) != HWS_OK) {
+        call->error.phase = phase;
+        return false;
+    }
+    call->upstream->stats.replayed++;
     return true;
 }
 
@@ -399,7 +436,7 @@ static bool weigh(hws_request_t *request, hws_time_t now)
     hws_call_t *call = &request->call;
 
     request->is_weighed = true;
-    if (request->head.status < HWS_STATUS_FIRST || !may_go_again(request))
+    if (request->head.status < HWS_STATUS_FIRST || !may_go_again(request, HWS_OK))
         return false;
     hws_attempts_last(&call->attempts)->status = request->head.status;
     if (!hws_call_goes_again(call, true, retry_after(request), now))
@@ -415,7 +452,7 @@ static void on_settled(hws_stream_t *stream, hws_time_t now)
     int status = request->verdict != HWS_OK ? request->verdict : request->end_status;
 
     if (status != HWS_OK) {
-        if (!replay(request, status, now))
+        if (!replay(request, status, now) && !go_elsewhere(request, status, now))
             lose_attempt(request, status, NULL, now);
         return;
     }
@@ -612,7 +649,7 @@ static int check(hws_upstream_t *upstream, const hws_request_options_t *options,
     if (upstream->is_closed || upstream->owner.is_draining)
         return hws_explain(why, HWS_ERR_CLOSED, "upstream %.60s takes no new requests: %s",
                            upstream->name, upstream->is_closed ? "closed" : "draining");
-    if (upstream->owner.rules.is_raw)
+    if (hws_upstream_is_raw(upstream))
         return hws_explain(why, HWS_ERR_UNSUPPORTED,
                            "upstream %.60s is raw: acquire a lease, or set its protocol",
                            upstream->name);

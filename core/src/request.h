@@ -44,7 +44,9 @@ struct hws_request {
     bool is_reused;
     bool was_heard; /* bytes came before the stream ended */
     bool was_replayed;
-    bool is_weighed; /* streaming: whether the head is told or the request goes again is decided */
+    bool was_refused; /* it went elsewhere after REFUSED_STREAM */
+    bool was_goaway;  /* ... after GOAWAY */
+    bool is_weighed;  /* streaming: whether the head is told or the request goes again is decided */
     bool holds_answer; /* of the last attempt; told if there is no other */
     bool has_host;     /* the user gave a Host field */
     hws_call_t call;   /* from its strings on nothing is zeroed */

@@ -24,7 +24,7 @@ static int take_config(hws_shaking_t *shaking, const hws_tls_options_t *options,
 {
     shaking->keeps_session = options == NULL;
     if (options != NULL)
-        return hws_tls_config_for(options, true, &shaking->config, why);
+        return hws_tls_config_for(options, NULL, &shaking->config, why);
     return hws_upstream_tls(shaking->upstream, &shaking->config, why);
 }
 

@@ -3,6 +3,7 @@
 #include "dispatch.h"
 #include "feedback.h"
 #include "opening.h"
+#include "protocol.h"
 
 #include <hawser/operations.h>
 
@@ -67,17 +68,18 @@ static void on_setup_lost(hws_pool_owner_t *owner, void *setup, int code, hws_ti
 /* ---- the peers ---- */
 
 /* Ends what is being opened to a peer that was removed; who waited for it waits for another. */
-static void drop_openings(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
+static void drop_openings(hws_peer_t *peer, hws_time_t now)
 {
     hws_list_t *link;
 
     while ((link = hws_list_first(&peer->openings)) != NULL) {
         hws_opening_t *opening = HWS_CONTAINER(link, hws_opening_t, link);
-        hws_call_t *call = opening->call;
+        hws_list_t *call_link;
 
-        if (call != NULL) {
-            opening->call = NULL;
-            hws_queue_set_opening(&upstream->queue, call, NULL);
+        while ((call_link = hws_list_first(&opening->calls)) != NULL) {
+            hws_call_t *call = HWS_CONTAINER(call_link, hws_call_t, opening_link);
+
+            hws_opening_leave(opening, call);
             hws_attempt_enter(hws_attempts_last(&call->attempts), HWS_PHASE_QUEUE, now);
             hws_call_clock(call, now);
         }
@@ -106,7 +108,7 @@ static void retire_peer(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t n
             hws_connection_drain(connection, HWS_CLOSE_SURPLUS, now);
         }
     }
-    drop_openings(upstream, peer, now);
+    drop_openings(peer, now);
 }
 
 static void replace_peers(hws_upstream_t *upstream, hws_new_peers_t *fresh, hws_time_t now)
@@ -134,10 +136,8 @@ const char *hws_upstream_tls_name(const hws_upstream_t *upstream, const hws_peer
 
 int hws_upstream_tls(hws_upstream_t *upstream, hws_tls_config_t **out, hws_error_t *why)
 {
-    bool is_raw = upstream->owner.rules.is_raw;
-
     if (upstream->tls == NULL)
-        return hws_manager_share_tls(upstream->manager, is_raw, out, why);
+        return hws_manager_share_tls(upstream->manager, upstream->owner.rules.protocol, out, why);
     hws_tls_config_hold(upstream->tls);
     *out = upstream->tls;
     return HWS_OK;
@@ -154,7 +154,7 @@ static bool has_secure(const hws_list_t *peers)
 
 /* Options are looked at as soon as they are given; the defaults cost too much for who never needs
  * them. */
-static int make_tls(hws_manager_t *manager, const hws_tls_options_t *given, bool is_raw,
+static int make_tls(hws_manager_t *manager, const hws_tls_options_t *given, hws_protocol_t protocol,
                     const hws_list_t *peers, hws_tls_options_t **options, hws_tls_config_t **config,
                     hws_error_t *why)
 {
@@ -167,9 +167,9 @@ static int make_tls(hws_manager_t *manager, const hws_tls_options_t *given, bool
     if (given != NULL && (*options = hws_tls_options_copy(given)) == NULL)
         return HWS_ERR_NOMEM;
     if (given != NULL)
-        rc = hws_tls_config_for(*options, is_raw, config, why);
+        rc = hws_tls_config_for(*options, hws_protocol_alpn(protocol), config, why);
     else if (has_secure(peers))
-        rc = hws_manager_share_tls(manager, is_raw, config, why);
+        rc = hws_manager_share_tls(manager, protocol, config, why);
     if (rc != HWS_OK) {
         hws_free(*options);
         *options = NULL;
@@ -210,14 +210,14 @@ static void expire_secure(hws_upstream_t *upstream, hws_time_t now)
 static int renew_tls(hws_upstream_t *upstream, const hws_tls_options_t *given,
                      const hws_list_t *peers, hws_error_t *why)
 {
-    bool is_raw = upstream->owner.rules.is_raw;
     hws_tls_options_t *options;
     hws_tls_config_t *config;
     int rc;
 
     if (given == effective_tls(upstream) && (upstream->tls != NULL || !has_secure(peers)))
         return HWS_OK;
-    rc = make_tls(upstream->manager, given, is_raw, peers, &options, &config, why);
+    rc = make_tls(upstream->manager, given, upstream->owner.rules.protocol, peers, &options,
+                  &config, why);
     if (rc != HWS_OK)
         return rc;
     drop_tls(upstream);
@@ -240,6 +240,7 @@ void hws_upstream_options_init(hws_upstream_options_t *options, const hws_manage
                                         .balancer = HWS_BALANCER_LEAST_REQUEST,
                                         .breaker = manager->breaker,
                                         .retry = manager->retry,
+                                        .h2 = hws_h2_defaults(),
                                         .tls = manager->tls_options,
                                         .dns = manager->dns_options};
 }
@@ -268,6 +269,9 @@ static void apply(hws_upstream_t *upstream, const hws_upstream_options_t *option
     upstream->owner.rules.limits = options->limits;
     upstream->owner.rules.timeouts = bounded(&options->timeouts);
     upstream->owner.rules.reuse = options->reuse;
+    upstream->owner.rules.h2 = options->h2;
+    upstream->owner.rules.h2.ping_idle = hws_span_bounded(options->h2.ping_idle);
+    upstream->owner.rules.h2.ping_timeout = hws_span_bounded(options->h2.ping_timeout);
     upstream->balancer = options->balancer;
     upstream->breaker = options->breaker;
     upstream->retry = options->retry;
@@ -332,7 +336,8 @@ static int check(const hws_upstream_options_t *options, hws_error_t *why)
     if ((rc = hws_limits_check(&options->limits, why)) != HWS_OK ||
         (rc = hws_timeouts_check(&options->timeouts, why)) != HWS_OK ||
         (rc = hws_breaker_options_check(&options->breaker, why)) != HWS_OK ||
-        (rc = hws_retry_options_check(&options->retry, why)) != HWS_OK)
+        (rc = hws_retry_options_check(&options->retry, why)) != HWS_OK ||
+        (rc = hws_h2_options_check(&options->h2, why)) != HWS_OK)
         return rc;
     return HWS_OK;
 }
@@ -342,7 +347,7 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
 {
     hws_upstream_t *upstream;
     hws_new_peers_t peers;
-    bool is_raw = options->protocol == HWS_PROTOCOL_RAW;
+    hws_protocol_t protocol = options->protocol;
     int rc;
 
     if (manager->is_closed || manager->is_draining)
@@ -354,13 +359,13 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
                            (int)(options->name.size < 60 ? options->name.size : 60),
                            options->name.data);
     if ((rc = check(options, why)) != HWS_OK ||
-        (rc = hws_new_peers_make(options, &peers, &is_raw, why)) != HWS_OK)
+        (rc = hws_new_peers_make(options, &peers, &protocol, why)) != HWS_OK)
         return rc;
     if ((upstream = hws_zalloc(sizeof(*upstream))) == NULL) {
         rc = HWS_ERR_NOMEM;
         goto fail;
     }
-    rc = make_tls(manager, options->tls, is_raw, &peers.list, &upstream->tls_options,
+    rc = make_tls(manager, options->tls, protocol, &peers.list, &upstream->tls_options,
                   &upstream->tls, why);
     if (rc != HWS_OK ||
         (rc = make_lookup(manager, options, manager->dns_options, &upstream->dns_options,
@@ -379,7 +384,7 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
     upstream->owner.on_room = on_room;
     upstream->owner.on_closed = on_closed;
     upstream->owner.on_setup_lost = on_setup_lost;
-    upstream->owner.rules.is_raw = is_raw;
+    upstream->owner.rules.protocol = protocol;
     upstream->is_implicit = is_implicit;
     hws_peer_set_init(&upstream->peers);
     hws_list_init(&upstream->calls);
@@ -468,15 +473,14 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
     hws_dns_options_t *dns_options;
     hws_lookup_t *lookup;
     hws_new_peers_t peers;
-    bool is_raw = upstream->owner.rules.is_raw;
     int rc;
 
     if (upstream->is_closed)
         return HWS_ERR_CLOSED;
-    of_same_protocol.protocol =
-        upstream->owner.rules.is_raw ? HWS_PROTOCOL_RAW : HWS_PROTOCOL_HTTP1;
+    of_same_protocol.protocol = upstream->owner.rules.protocol;
     if ((rc = check(options, why)) != HWS_OK ||
-        (rc = hws_new_peers_make(&of_same_protocol, &peers, &is_raw, why)) != HWS_OK)
+        (rc = hws_new_peers_make(&of_same_protocol, &peers, &of_same_protocol.protocol, why)) !=
+            HWS_OK)
         return rc;
     if ((rc = make_lookup(upstream->manager, options, effective_dns(upstream), &dns_options,
                           &lookup, why)) != HWS_OK ||
@@ -714,7 +718,7 @@ const char *hws_upstream_name(const hws_upstream_t *upstream)
 
 bool hws_upstream_is_raw(const hws_upstream_t *upstream)
 {
-    return upstream->owner.rules.is_raw;
+    return hws_protocol_is_raw(upstream->owner.rules.protocol);
 }
 
 hws_manager_t *hws_upstream_manager(const hws_upstream_t *upstream)
@@ -744,14 +748,14 @@ void hws_upstream_stats(const hws_upstream_t *upstream, hws_stats_t *out)
 
 void hws_upstream_settings(const hws_upstream_t *upstream, hws_upstream_options_t *out)
 {
-    *out = (hws_upstream_options_t){.protocol = upstream->owner.rules.is_raw ? HWS_PROTOCOL_RAW
-                                                                             : HWS_PROTOCOL_HTTP1,
+    *out = (hws_upstream_options_t){.protocol = upstream->owner.rules.protocol,
                                     .limits = upstream->owner.rules.limits,
                                     .timeouts = upstream->owner.rules.timeouts,
                                     .reuse = upstream->owner.rules.reuse,
                                     .balancer = upstream->balancer,
                                     .breaker = upstream->breaker,
                                     .retry = upstream->retry,
+                                    .h2 = upstream->owner.rules.h2,
                                     .tls = effective_tls(upstream),
                                     .dns = effective_dns(upstream),
                                     .setup = upstream->setup,

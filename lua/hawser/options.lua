@@ -144,6 +144,7 @@ local limit_fields = {
   per_peer = whole(1, 1000000),
   dials = whole(1, 1000000),
   pending = whole(0, 1000000),
+  streams = whole(1, 1000000),
   header = whole(256, 2 ^ 24),
   body = whole(1, 2 ^ 50),
   buffer = whole(4096, 2 ^ 30),
@@ -344,6 +345,17 @@ local function setup(value, name)
   return value
 end
 
+local WINDOW = whole(65535, 2 ^ 31 - 1)
+
+local h2 = fields({
+  ping_idle = seconds,
+  ping_timeout = positive,
+  window = WINDOW,
+  connection_window = WINDOW,
+  window_max = WINDOW,
+  connection_window_max = WINDOW,
+}, "h2.")
+
 local check_manager = fields {
   retry = retry,
   breaker = breaker,
@@ -356,6 +368,7 @@ local check_manager = fields {
   dns = dns,
   metrics = of_type("boolean", "true or false"),
   seed = whole(0, 2 ^ 53),
+  window_memory = whole(65536, 2 ^ 50),
   log = of_type("function", "a function(level, message, fields)"),
 }
 
@@ -367,6 +380,7 @@ local upstream_checks = {
   limits = limits,
   timeouts = timeouts,
   reuse = reuse,
+  h2 = h2,
   tls = tls,
   dns = dns,
   setup = setup,
@@ -375,7 +389,7 @@ local check_update = fields(upstream_checks)
 
 local check_upstream
 do
-  local checks = { protocol = one_of("auto", "http1", "raw") }
+  local checks = { protocol = one_of("auto", "http1", "h2", "h2c", "raw", "yamux") }
   for name, check in pairs(upstream_checks) do checks[name] = check end
   check_upstream = fields(checks)
 end

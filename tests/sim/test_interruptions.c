@@ -299,6 +299,7 @@ static void lower_all_limits(unsigned turn)
                                     .per_peer = 1,
                                     .dials = 1,
                                     .pending = 1,
+                                    .streams = 1,
                                     .header = 256,
                                     .body = 10,
                                     .buffer = 4096};

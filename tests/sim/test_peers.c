@@ -416,7 +416,6 @@ static void malformed_origins_are_refused(void **state)
         {"http://[]:80/", HWS_ERR_BAD_URL},
         {"http://user:secret@10.0.0.1/", HWS_ERR_BAD_URL},
         {"ftp://10.0.0.1/", HWS_ERR_BAD_URL},
-        {"h2c://10.0.0.1/", HWS_ERR_UNSUPPORTED},
         {"tcp://10.0.0.1:1", HWS_ERR_UNSUPPORTED},
         {"tls://10.0.0.1:1", HWS_ERR_UNSUPPORTED},
         {"http://example..org/", HWS_ERR_BAD_URL},

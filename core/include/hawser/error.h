@@ -35,6 +35,7 @@
     X(SETUP, CONNECT, "SETUP", "the setup function refused the connection")                        \
     X(SYSTEM, CONNECT, "ESYSTEM", "system error")                                                  \
     X(TIMEOUT, TIMEOUT, "TIMEOUT", "deadline passed")                                              \
+    X(NO_PONG, TIMEOUT, "PING_TIMEOUT", "the peer gave no sign of life when it was asked for one") \
     X(TLS, TLS, "HANDSHAKE", "the TLS handshake failed")                                           \
     X(TLS_VERSION, TLS, "PROTOCOL_VERSION", "no version of TLS in common")                         \
     X(TLS_CIPHER, TLS, "NO_CIPHER", "no cipher suite in common")                                   \
@@ -43,6 +44,7 @@
     X(TLS_RECORD, TLS, "RECORD", "a malformed or forged TLS record")                               \
     X(TLS_PLAIN, TLS, "NOT_TLS", "the peer does not speak TLS")                                    \
     X(TLS_EOF, TLS, "HANDSHAKE_EOF", "the peer closed in the midst of the TLS handshake")          \
+    X(NO_ALPN, TLS, "NO_APPLICATION_PROTOCOL", "the peer does not agree to speak h2")              \
     X(TLS_EARLY, TLS, "EARLY_BYTES", "bytes came in the clear before the upgrade to TLS")          \
     X(CERT_NAME, TLS, "CERT_NAME", "the certificate is for another name")                          \
     X(CERT_EXPIRED, TLS, "CERT_EXPIRED", "the certificate has expired")                            \

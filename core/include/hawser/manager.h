@@ -26,6 +26,7 @@ typedef struct {
     uint32_t per_peer;    /* 64 */
     uint32_t dials;       /* 16: of a peer, at once */
     uint32_t pending;     /* 1024: waiting in an upstream's queue; 0 refuses to wait */
+    uint32_t streams;     /* 100: at once on a connection that takes many, if the peer allows it */
     size_t header; /* 65536 bytes: a response's header block, or its trailers; at least 256 */
     size_t body;   /* 67108864 bytes: a response body that is not streamed */
     /* 262144 bytes: per connection and direction; at least 4096. Reading stops when so much is
@@ -132,7 +133,8 @@ typedef struct {
     uint64_t handshakes; /* of TLS, in full */
     uint64_t resumed;    /* of TLS, with the session of an earlier one */
     uint64_t reused;     /* exchanges begun on a connection that had served before */
-    uint64_t replayed;   /* went again, uncounted, because a reused connection was dead */
+    uint64_t replayed;   /* went again, uncounted: a reused connection was dead, or the peer
+                          * had not looked at it */
     uint64_t retried;    /* attempts that followed a failed one, counted ones */
     uint64_t refused[HWS_RETRY_COUNT]; /* failed attempts that none followed, by the reason */
     uint64_t opened;                   /* how often a breaker opened */
@@ -151,7 +153,10 @@ typedef struct {
     hws_retry_options_t retry;
     const hws_tls_options_t *tls; /* NULL: the defaults */
     const hws_dns_options_t *dns; /* NULL: the defaults */
-    bool metrics;                 /* true: gathers what metrics.h gives */
+    /* 268435456 bytes: bounds what may come unread on all connections with many streams; near it new
+     * ones get smaller windows. */
+    uint64_t window_memory;
+    bool metrics; /* true: gathers what metrics.h gives */
     bool has_seed;
     uint64_t seed; /* repeats every decision; without it, the system's entropy */
     /* Told only what hws_manager_listen() asked for; may be NULL. */

@@ -9,7 +9,7 @@
 
 /* One address behind an upstream. Slices are copied. */
 typedef struct {
-    hws_slice_t url;      /* "http://host:port"; https: tcp: tls: likewise; "unix:/path" */
+    hws_slice_t url;      /* "http://host:port"; https: h2c: tcp: tls: likewise; "unix:/path" */
     hws_slice_t id;       /* empty: "host:port", or the path with "/" as "%2F" */
     hws_slice_t address;  /* where to connect instead: "host:port" or "unix:/path"; empty: url */
     hws_slice_t locality; /* carried for balancers; may be empty */
@@ -17,11 +17,35 @@ typedef struct {
     uint32_t priority;    /* peers of a higher number serve only when no lower one can */
 } hws_peer_options_t;
 
-typedef enum {
-    HWS_PROTOCOL_AUTO, /* http1 for http: and https:, raw for tcp:, tls: and unix: */
-    HWS_PROTOCOL_HTTP1,
-    HWS_PROTOCOL_RAW
-} hws_protocol_t;
+/* What is spoken with the peers. X(symbol, word) */
+#define HWS_PROTOCOL_LIST(X)                                                                       \
+    X(AUTO,                                                                                        \
+      "auto") /* http1 for http:, h2 or http1 for https: (ALPN says which), h2 for h2c:, raw \
+                         for tcp:, tls: and unix: */     \
+    X(HTTP1, "http1")                                                                              \
+    X(H2, "h2")   /* over TLS, and nothing else will do */                                         \
+    X(H2C, "h2c") /* in the clear, without asking the peer first */                                \
+    X(RAW, "raw")                                                                                  \
+    X(YAMUX, "yamux") /* leases are its streams */
+
+#define HWS_PROTOCOL_ENUM(symbol, word) HWS_PROTOCOL_##symbol,
+typedef enum { HWS_PROTOCOL_LIST(HWS_PROTOCOL_ENUM) HWS_PROTOCOL_COUNT } hws_protocol_t;
+#undef HWS_PROTOCOL_ENUM
+
+HWS_API const char *hws_protocol_name(hws_protocol_t protocol);
+
+/* Of connections with many streams, yamux's as well. Windows say how many bytes of a stream, and of all
+ * streams of a connection, may come before they are read: at first, and how far that may grow with what
+ * the path carries. Bytes, 65535 to 2147483647; yamux's streams begin with 262144. */
+typedef struct {
+    hws_time_t ping_idle;    /* 30 s: without a byte while streams are open, a sign of life is asked
+                              * for; HWS_NEVER: never */
+    hws_time_t ping_timeout; /* 15 s: then it must have come, or the connection is given up */
+    uint32_t window;         /* 1048576 */
+    uint32_t connection_window;     /* 16777216 */
+    uint32_t window_max;            /* 16777216 */
+    uint32_t connection_window_max; /* 67108864 */
+} hws_h2_options_t;
 
 typedef struct {
     hws_slice_t name; /* not empty, at most 255 bytes, not taken */
@@ -34,6 +58,7 @@ typedef struct {
     hws_balancer_t balancer; /* HWS_BALANCER_LEAST_REQUEST */
     hws_breaker_options_t breaker;
     hws_retry_options_t retry;
+    hws_h2_options_t h2;
     const hws_tls_options_t *tls; /* NULL: the manager's */
     const hws_dns_options_t *dns; /* NULL: the manager's, or what it has from earlier options */
     /* Raw only: prepares each new connection before its first use. Gets a lease of it, which it

@@ -1,7 +1,9 @@
 #include "pool/connection.h"
 
 #include "codec/h1.h"
+#include "codec/h2.h"
 #include "codec/raw.h"
+#include "codec/yamux.h"
 
 #include <assert.h>
 
@@ -96,17 +98,32 @@ static void tell_due(hws_connection_t *connection, hws_time_t now)
     }
 }
 
+/* One with many streams may never be idle; its time is up all the same. */
+static void look_at_busy(hws_connection_t *connection, hws_time_t now)
+{
+    if (!hws_connection_is_multiplexing(connection) || connection->state == HWS_CONNECTION_DRAINING)
+        return;
+    if (now >= connection->expires_at)
+        hws_connection_drain(connection, HWS_CLOSE_LIFETIME, now);
+    else
+        look_at(connection, connection->expires_at);
+}
+
 static void on_timer(hws_timer_t *timer, hws_time_t now)
 {
     hws_connection_t *connection = HWS_CONTAINER(timer, hws_connection_t, timer);
 
-    if (connection->outbox.error == HWS_ERR_NOMEM) {
-        hws_connection_close(connection, HWS_CLOSE_FAILED, HWS_ERR_NOMEM, now);
+    hws_pool_owner_t *owner = connection->pool->owner;
+
+    if (connection->doom != HWS_OK) {
+        hws_connection_close(connection, HWS_CLOSE_FAILED, connection->doom, now);
+        owner->on_room(owner, now);
         return;
     }
     /* A used one's idleness is looked at again when it is handed back. */
     if (connection->state != HWS_CONNECTION_READY || connection->stream_count > 0) {
         tell_due(connection, now);
+        look_at_busy(connection, now);
         return;
     }
     if (now < idle_until(connection, now)) {
@@ -132,27 +149,48 @@ static hws_time_t jittered_lifetime(hws_pool_owner_t *owner, hws_time_t now)
     return span == HWS_NEVER ? HWS_NEVER : now + span / 100 * (hws_time_t)percent;
 }
 
+static int create_codec(const hws_pool_owner_t *owner, hws_protocol_t protocol, hws_codec_t **out)
+{
+    const hws_pool_rules_t *rules = &owner->rules;
+    hws_codec_options_t options = {.header = rules->limits.header,
+                                   .buffer = rules->limits.buffer,
+                                   .fields = &owner->pools->fields,
+                                   .streams = rules->limits.streams,
+                                   .windows = {.stream = rules->h2.window,
+                                               .connection = rules->h2.connection_window,
+                                               .stream_max = rules->h2.window_max,
+                                               .connection_max = rules->h2.connection_window_max},
+                                   .budget = &owner->pools->windows};
+
+    switch (protocol) {
+    case HWS_PROTOCOL_H2:
+        return hws_h2_create(&options, out);
+    case HWS_PROTOCOL_RAW:
+        return hws_raw_create(&options, out);
+    case HWS_PROTOCOL_YAMUX:
+        return hws_yamux_create(&options, HWS_YAMUX_CLIENT, out);
+    default:
+        return hws_h1_create(&options, out);
+    }
+}
+
 static const hws_socket_events_t socket_events;
 
-int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, void *setup, hws_time_t now,
-                          hws_connection_t **out)
+int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, hws_protocol_t protocol,
+                          void *setup, hws_time_t now, hws_connection_t **out)
 {
     hws_pool_owner_t *owner = pool->owner;
     hws_pools_t *pools = owner->pools;
-    hws_codec_options_t options = {.header = owner->rules.limits.header,
-                                   .buffer = owner->rules.limits.buffer,
-                                   .fields = &pools->fields};
     hws_connection_t *connection = hws_slab_take(&pools->connections);
     int rc;
 
     if (connection == NULL)
         return HWS_ERR_NOMEM;
-    rc = owner->rules.is_raw ? hws_raw_create(&options, &connection->codec)
-                             : hws_h1_create(&options, &connection->codec);
-    if (rc != HWS_OK) {
+    if ((rc = create_codec(owner, protocol, &connection->codec)) != HWS_OK) {
         hws_slab_give(&pools->connections, connection);
         return rc;
     }
+    connection->protocol = protocol;
     connection->pool = pool;
     connection->loop = pools->loop;
     connection->socket = socket;
@@ -166,6 +204,11 @@ int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, void *setup, h
     hws_list_init(&connection->ended);
     hws_timer_init(&connection->timer, on_timer);
     pool->open++;
+    pool->is_open_question = false;
+    if (!hws_connection_is_multiplexing(connection))
+        pool->streams = 1;
+    else if (pool->streams == 1)
+        pool->streams = owner->rules.limits.streams;
     connection->is_reading = true;
     socket->ops->give(socket, &socket_events, connection);
     socket->ops->read(socket, true);
@@ -195,10 +238,15 @@ bool hws_connection_suits(const hws_connection_t *connection, const hws_pool_wan
      * moment, when it was found that it may stay. */
     if (idle_for == 0 && (connection->served == 0 || want->is_lease))
         return true;
+    if (connection->stream_count > 0)
+        return now < connection->expires_at &&
+               (!want->fresh_only || connection->created_at >= want->fresh_since);
     if (now >= idle_until(connection, now))
         return false;
     if (want->is_lease)
         return true;
+    if (hws_connection_is_multiplexing(connection))
+        return !want->fresh_only || connection->created_at >= want->fresh_since;
     if (want->fresh_only || reuse == HWS_REUSE_NEVER)
         return connection->served == 0 && idle_for <= SURELY_ALIVE;
     if (!want->careful || reuse == HWS_REUSE_ALWAYS)
@@ -209,10 +257,20 @@ bool hws_connection_suits(const hws_connection_t *connection, const hws_pool_wan
 
 int hws_connection_probe(hws_connection_t *connection)
 {
-    return connection->socket->ops->peek(connection->socket);
+    int rc = connection->socket->ops->peek(connection->socket);
+
+    /* Where there are streams, a peer may say something about the connection at any time. */
+    return rc == HWS_ERR_UNEXPECTED && hws_connection_is_multiplexing(connection) ? HWS_OK : rc;
 }
 
 /* ---- writing ---- */
+
+/* It must be closed, which cannot be done here: the timer does it. */
+static void doom(hws_connection_t *connection, int code)
+{
+    connection->doom = code;
+    hws_loop_set_timer(connection->loop, &connection->timer, hws_loop_now(connection->loop));
+}
 
 /* After an error nothing more is written, but reading goes on: a response that explains it may be
  * waiting, and if none is, the read's own error ends the stream. */
@@ -222,7 +280,7 @@ void hws_connection_write_failed(hws_outbox_t *outbox, int code)
 
     /* What was lost here no peer will ever explain. */
     if (code == HWS_ERR_NOMEM)
-        hws_loop_set_timer(connection->loop, &connection->timer, hws_loop_now(connection->loop));
+        doom(connection, code);
     if (!connection->is_reading && !connection->has_finished) {
         connection->is_reading = true;
         connection->socket->ops->read(connection->socket, true);
@@ -236,6 +294,52 @@ static size_t write_room(const hws_connection_t *connection)
     size_t waiting = hws_outbox_size(&connection->outbox);
 
     return waiting < limit ? limit - waiting : 0;
+}
+
+/* What the codec has to say: all but body bytes, and of these what there is room for. */
+void hws_connection_pull(hws_outbox_t *outbox)
+{
+    hws_connection_t *connection = HWS_CONTAINER(outbox, hws_connection_t, outbox);
+    hws_codec_t *codec = connection->codec;
+    uint64_t accepted = outbox->accepted;
+    uint64_t before;
+    size_t room;
+    int rc;
+
+    do {
+        room = write_room(connection);
+        if (room > PIECE)
+            room = PIECE;
+        before = outbox->accepted;
+        rc = codec->ops->flush(codec, room, hws_outbox_begin(outbox));
+        if (hws_outbox_commit(outbox) != HWS_OK)
+            break;
+        /* There may be more, for which the system may have room. */
+        if (rc == HWS_OK && room > 0 && outbox->accepted - before >= room)
+            hws_outbox_send(outbox);
+    } while (rc == HWS_OK && room > 0 && outbox->accepted - before >= room);
+    if (connection->pool->metrics != NULL && outbox->accepted > accepted)
+        hws_metrics_sent(connection->pool->metrics, 0, outbox->accepted - accepted,
+                         hws_loop_recent(connection->loop));
+    if (rc != HWS_OK)
+        doom(connection, rc);
+}
+
+/* A piece of body for a multiplexing codec, which bounds what it takes itself. */
+static int hand_over(hws_stream_t *stream, hws_slice_t data, bool end, size_t *taken)
+{
+    hws_connection_t *connection = stream->connection;
+    int rc;
+
+    if (stream->part == NULL)
+        return HWS_ERR_PIPE;
+    rc = connection->codec->ops->send(connection->codec, stream, data.data, data.size, end, NULL,
+                                      taken);
+    if (rc != HWS_OK)
+        return rc;
+    stream->wants_write = *taken < data.size;
+    hws_outbox_pull(&connection->outbox);
+    return stream->wants_write ? HWS_AGAIN : HWS_OK;
 }
 
 /* Has the codec append one piece of body to `out`. */
@@ -269,6 +373,8 @@ int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t
     *taken = 0;
     if (outbox->error != HWS_OK)
         return outbox->error;
+    if (hws_connection_is_multiplexing(connection))
+        return hand_over(stream, data, end, taken);
     do {
         hws_slice_t left = {data.data + total, data.size - total};
 
@@ -295,20 +401,9 @@ int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t
     return stream->wants_write ? HWS_AGAIN : HWS_OK;
 }
 
-int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
-                        const hws_message_t *message, hws_slice_t body, bool end, hws_time_t now,
-                        size_t *taken)
+/* The stream has begun. */
+static void put_on(hws_connection_t *connection, hws_stream_t *stream, hws_time_t now)
 {
-    hws_codec_t *codec = connection->codec;
-    hws_buffer_t *out = hws_outbox_begin(&connection->outbox);
-    uint64_t accepted = connection->outbox.accepted;
-    int rc = codec->ops->open(codec, stream, message, out);
-
-    *taken = 0;
-    if (rc != HWS_OK) {
-        hws_outbox_drop(&connection->outbox);
-        return rc;
-    }
     stream->connection = connection;
     stream->wants_write = false;
     hws_list_push_back(&connection->streams, &stream->link);
@@ -319,7 +414,45 @@ int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
     connection->used_at = now;
     connection->was_heard = false;
     if (connection->state == HWS_CONNECTION_READY)
-        enter(connection, codec->room > 0 ? HWS_CONNECTION_READY : HWS_CONNECTION_BUSY);
+        enter(connection, connection->codec->room > 0 ? HWS_CONNECTION_READY : HWS_CONNECTION_BUSY);
+}
+
+/* Many streams' heads leave together. */
+static int open_one_of_many(hws_connection_t *connection, hws_stream_t *stream,
+                            const hws_message_t *message, hws_slice_t body, bool end,
+                            hws_time_t now, size_t *taken)
+{
+    hws_codec_t *codec = connection->codec;
+    int rc = codec->ops->open(codec, stream, message, NULL);
+
+    if (rc != HWS_OK)
+        return rc;
+    put_on(connection, stream, now);
+    if (body.size > 0 && codec->ops->send(codec, stream, body.data, body.size, end, NULL, taken))
+        *taken = 0;
+    hws_outbox_pull(&connection->outbox);
+    hws_metrics_sent(connection->pool->metrics, 1, 0, now);
+    return HWS_OK;
+}
+
+int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
+                        const hws_message_t *message, hws_slice_t body, bool end, hws_time_t now,
+                        size_t *taken)
+{
+    hws_codec_t *codec = connection->codec;
+    uint64_t accepted = connection->outbox.accepted;
+    hws_buffer_t *out;
+    int rc;
+
+    *taken = 0;
+    if (hws_connection_is_multiplexing(connection))
+        return open_one_of_many(connection, stream, message, body, end, now, taken);
+    out = hws_outbox_begin(&connection->outbox);
+    if ((rc = codec->ops->open(codec, stream, message, out)) != HWS_OK) {
+        hws_outbox_drop(&connection->outbox);
+        return rc;
+    }
+    put_on(connection, stream, now);
     /* Head and first piece leave in one system call. A write that fails is no failure to open. */
     if (body.size > 0 && append_piece(stream, body, end, out, taken) != HWS_OK)
         *taken = 0;
@@ -331,7 +464,12 @@ int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
 
 void hws_connection_finish(hws_stream_t *stream)
 {
-    hws_outbox_finish(&stream->connection->outbox);
+    size_t none;
+
+    if (hws_connection_is_multiplexing(stream->connection))
+        (void)hand_over(stream, (hws_slice_t){NULL, 0}, true, &none);
+    else
+        hws_outbox_finish(&stream->connection->outbox);
 }
 
 bool hws_connection_is_clean(hws_connection_t *connection)
@@ -363,20 +501,29 @@ void hws_connection_stream_ended(hws_stream_t *stream)
     hws_list_push_back(&stream->connection->ended, &stream->link);
 }
 
+static void reset(hws_connection_t *connection, hws_stream_t *stream)
+{
+    hws_buffer_t *out = NULL;
+
+    if (!hws_connection_is_multiplexing(connection))
+        out = hws_outbox_begin(&connection->outbox);
+    else if (stream->part == NULL)
+        return;
+    connection->codec->ops->reset(connection->codec, stream, HWS_CODEC_CANCEL, out);
+}
+
 /* Ends the streams that have had no end yet. */
 static void end_streams(hws_connection_t *connection, int code)
 {
-    hws_buffer_t *out = hws_outbox_begin(&connection->outbox);
     hws_list_t *link;
 
     while ((link = hws_list_first(&connection->streams)) != NULL) {
         hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
 
-        connection->codec->ops->reset(connection->codec, stream, HWS_CODEC_CANCEL, out);
+        reset(connection, stream);
         stream->events->on_end(stream, code);
         assert(link != hws_list_first(&connection->streams));
     }
-    hws_outbox_drop(&connection->outbox);
 }
 
 /* Moves the ended streams off the connection onto `ended`, to be told once it is in order. */
@@ -388,6 +535,9 @@ static void collect_ended(hws_connection_t *connection, hws_list_t *ended)
     while ((link = hws_list_first(&connection->ended)) != NULL) {
         hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
 
+        /* Its response came before all of it was sent, and the rest is not wanted. */
+        if (stream->part != NULL)
+            reset(connection, stream);
         take_off(stream);
         hws_list_push_back(ended, &stream->link);
     }
@@ -405,6 +555,14 @@ static void tell_settled(hws_list_t *ended, hws_time_t now)
     }
 }
 
+/* A peer is told that a connection ends, and why. */
+static void say_goodbye(hws_connection_t *connection, hws_close_reason_t why)
+{
+    if (why != HWS_CLOSE_FAILED && why != HWS_CLOSE_STALE)
+        connection->codec->ops->go_away(connection->codec);
+    hws_connection_pull(&connection->outbox);
+}
+
 /* Closes and frees; its streams have been taken off. */
 static void destroy(hws_connection_t *connection, hws_close_reason_t why, hws_time_t now)
 {
@@ -413,10 +571,14 @@ static void destroy(hws_connection_t *connection, hws_close_reason_t why, hws_ti
     hws_time_t idle_for = connection->state == HWS_CONNECTION_READY ? now - connection->used_at : 0;
 
     enter(connection, HWS_CONNECTION_CLOSED);
+    if (hws_connection_is_multiplexing(connection))
+        say_goodbye(connection, why);
     hws_outbox_dispose(&connection->outbox); /* which may fail, and that sets the timer */
     hws_loop_cancel_timer(connection->loop, &connection->timer);
     /* What was abandoned in the midst must not be mistaken for a regular end. */
-    connection->socket->ops->close(connection->socket, why == HWS_CLOSE_ABANDONED);
+    connection->socket->ops->close(connection->socket,
+                                   why == HWS_CLOSE_ABANDONED &&
+                                       !hws_codec_is_multiplexing(connection->codec));
     connection->codec->ops->destroy(connection->codec);
     if (connection->data != NULL)
         owner->rules.free_data(connection->data);
@@ -493,6 +655,8 @@ static bool find_place(hws_connection_t *connection, hws_time_t now)
         look_at(connection, until);
     } else if (connection->state == HWS_CONNECTION_BUSY && connection->codec->room > 0) {
         enter(connection, HWS_CONNECTION_READY);
+    } else if (connection->state == HWS_CONNECTION_READY && connection->codec->room == 0) {
+        enter(connection, HWS_CONNECTION_BUSY);
     }
     return true;
 }
@@ -511,12 +675,21 @@ static void settle(hws_connection_t *connection, int rc, hws_time_t now)
     hws_list_t ended;
 
     if (rc != HWS_OK) {
+        /* The last word says what was wrong, and ends what never left as not looked at. */
+        if (hws_connection_is_multiplexing(connection))
+            hws_connection_pull(&connection->outbox);
         hws_connection_close(
             connection, is_stale(connection, rc) ? HWS_CLOSE_STALE : HWS_CLOSE_FAILED, rc, now);
     } else if (!hws_list_is_empty(&connection->ended)) {
         collect_ended(connection, &ended);
-        (void)find_place(connection, now);
+        if (find_place(connection, now) && hws_connection_is_multiplexing(connection))
+            hws_outbox_pull(&connection->outbox);
         tell_settled(&ended, now);
+    } else if (hws_connection_is_multiplexing(connection)) {
+        /* A peer may have changed its mind about how many streams it takes, or go away. */
+        if ((connection->stream_count == 0 && !connection->codec->is_last) ||
+            find_place(connection, now))
+            hws_outbox_pull(&connection->outbox);
     } else {
         if (connection->is_reading != connection->codec->wants_bytes && !connection->has_finished) {
             connection->is_reading = connection->codec->wants_bytes;
@@ -532,14 +705,19 @@ void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool po
 {
     hws_connection_t *connection = stream->connection;
     hws_pool_owner_t *owner = connection->pool->owner;
-    hws_buffer_t *out = hws_outbox_begin(&connection->outbox);
+    hws_codec_t *codec = connection->codec;
     size_t none;
 
-    if (pool_it)
-        (void)connection->codec->ops->send(connection->codec, stream, "", 0, true, out, &none);
-    else
-        connection->codec->ops->reset(connection->codec, stream, HWS_CODEC_CANCEL, out);
-    (void)hws_outbox_commit(&connection->outbox);
+    if (hws_connection_is_multiplexing(connection)) {
+        reset(connection, stream);
+        hws_outbox_pull(&connection->outbox);
+    } else if (pool_it) {
+        (void)codec->ops->send(codec, stream, "", 0, true, hws_outbox_begin(&connection->outbox),
+                               &none);
+        (void)hws_outbox_commit(&connection->outbox);
+    } else {
+        reset(connection, stream);
+    }
     take_off(stream);
     if (!pool_it && connection->codec->is_last && connection->stream_count == 0 &&
         connection->state != HWS_CONNECTION_SETUP)
@@ -560,8 +738,13 @@ void hws_connection_drain(hws_connection_t *connection, hws_close_reason_t why, 
         return;
     }
     connection->why = why;
-    if (connection->state != HWS_CONNECTION_DRAINING)
-        enter(connection, HWS_CONNECTION_DRAINING);
+    if (connection->state == HWS_CONNECTION_DRAINING)
+        return;
+    enter(connection, HWS_CONNECTION_DRAINING);
+    if (hws_connection_is_multiplexing(connection)) {
+        connection->codec->ops->go_away(connection->codec);
+        hws_outbox_pull(&connection->outbox);
+    }
 }
 
 void hws_connection_credit(hws_stream_t *stream, size_t size)
@@ -570,6 +753,12 @@ void hws_connection_credit(hws_stream_t *stream, size_t size)
 
     if (connection == NULL || size == 0)
         return;
+    if (hws_connection_is_multiplexing(connection)) {
+        if (stream->part != NULL &&
+            connection->codec->ops->credit(connection->codec, stream, size, NULL) == HWS_OK)
+            hws_outbox_pull(&connection->outbox);
+        return;
+    }
     if (connection->codec->ops->credit(connection->codec, stream, size,
                                        hws_outbox_begin(&connection->outbox)) == HWS_OK)
         (void)hws_outbox_commit(&connection->outbox);
@@ -583,6 +772,19 @@ void hws_connection_credit(hws_stream_t *stream, size_t size)
 
 /* ---- inputs ---- */
 
+/* What a peer says while no stream is open is no use of the connection. */
+static void feed_many(hws_connection_t *connection, const char *bytes, size_t size, hws_time_t now)
+{
+    int rc;
+
+    if (connection->stream_count > 0)
+        connection->used_at = now;
+    connection->was_heard = true;
+    rc = connection->codec->ops->feed(connection->codec, bytes, size);
+    connection->pool->streams = connection->codec->cap > 0 ? connection->codec->cap : 1;
+    settle(connection, rc, now);
+}
+
 static void on_bytes(void *user, const char *bytes, size_t size, hws_time_t now)
 {
     hws_connection_t *connection = user;
@@ -591,6 +793,10 @@ static void on_bytes(void *user, const char *bytes, size_t size, hws_time_t now)
     hws_loop_enter(connection->loop);
     connection->bytes_in += size;
     hws_metrics_took(connection->pool->metrics, size, now);
+    if (hws_connection_is_multiplexing(connection)) {
+        feed_many(connection, bytes, size, now);
+        return;
+    }
     if (connection->stream_count == 0) {
         hws_connection_close(connection, HWS_CLOSE_UNEXPECTED, HWS_ERR_UNEXPECTED, now);
         return;
@@ -629,6 +835,10 @@ static void on_flush(void *user, int status, hws_time_t now)
     if (status == HWS_AGAIN)
         return;
     hws_outbox_flushed(&connection->outbox, status);
+    if (hws_connection_is_multiplexing(connection) && connection->outbox.error == HWS_OK) {
+        hws_outbox_pull(&connection->outbox);
+        return;
+    }
     if (write_room(connection) == 0)
         return;
     HWS_LIST_EACH(link, &connection->streams) {

@@ -27,7 +27,8 @@ typedef enum {
 
 struct hws_connection {
     hws_connection_state_t state;
-    hws_close_reason_t why; /* a DRAINING one is closed */
+    hws_close_reason_t why;  /* a DRAINING one is closed */
+    hws_protocol_t protocol; /* that is spoken: HTTP1, H2, RAW or YAMUX */
     hws_pool_t *pool;
     hws_loop_t *loop;
     hws_socket_t *socket;
@@ -46,6 +47,7 @@ struct hws_connection {
     hws_time_t created_at;
     uint64_t bytes_in; /* so far; those that were written the outbox counts */
     hws_outbox_t outbox;
+    int doom;    /* why it must be closed, found where that could not be done; HWS_OK */
     void *data;  /* the user's, kept from lease to lease */
     hws_ip_t ip; /* where it leads, when that came from a name; else all zeros */
     bool is_reading;
@@ -53,11 +55,11 @@ struct hws_connection {
     bool was_heard;    /* bytes came since the present stream began */
 };
 
-/* Takes the socket, connected and not read yet, into the pool; on failure the caller keeps it. With
- * `setup` it begins in SETUP, and should it end there the owner's on_setup_lost is told; with NULL
- * it is READY. */
-int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, void *setup, hws_time_t now,
-                          hws_connection_t **out);
+/* Takes the socket, connected and not read yet, into the pool; on failure the caller keeps it. What is
+ * spoken on it is `protocol`: HTTP1, H2, RAW or YAMUX. With `setup` it begins in SETUP, and should
+ * it end there the owner's on_setup_lost is told; with NULL it is READY. */
+int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, hws_protocol_t protocol,
+                          void *setup, hws_time_t now, hws_connection_t **out);
 /* Whether it may be in its pool without a stream, and if not, why. */
 bool hws_connection_may_stay(hws_connection_t *connection, hws_time_t now, hws_close_reason_t *why);
 /* SETUP -> READY. */
@@ -94,8 +96,14 @@ void hws_connection_take_over(hws_connection_t *connection);
 /* Has the stream's on_due called at `at`; it may be called earlier. The connection's own timer does
  * that, which moves seldom: a stream need not set one of its own and cancel it again. */
 void hws_connection_watch(hws_stream_t *stream, hws_time_t at);
-/* For pool.c: hws_gather_t.on_failed. */
+/* For pool.c: hws_gather_t.on_failed and on_pull. */
 void hws_connection_write_failed(hws_outbox_t *outbox, int code);
+void hws_connection_pull(hws_outbox_t *outbox);
+/* Whether many streams may be on it at once. */
+static inline bool hws_connection_is_multiplexing(const hws_connection_t *connection)
+{
+    return hws_codec_is_multiplexing(connection->codec);
+}
 /* For on_end handlers: the stream waits to be settled. */
 void hws_connection_stream_ended(hws_stream_t *stream);
 

@@ -15,7 +15,7 @@ void hws_pools_init(hws_pools_t *pools, hws_loop_t *loop, uint64_t seed)
     *pools = (hws_pools_t){.loop = loop};
     hws_list_init(&pools->idle);
     hws_slab_init(&pools->connections, sizeof(hws_connection_t), sizeof(hws_connection_t));
-    hws_gather_init(&pools->gather, loop, hws_connection_write_failed);
+    hws_gather_init(&pools->gather, loop, hws_connection_write_failed, hws_connection_pull);
     hws_random_init(&pools->random, seed);
 }
 
@@ -31,6 +31,15 @@ void hws_pool_init(hws_pool_t *pool)
     *pool = (hws_pool_t){.idle_limit = HWS_NEVER};
     hws_list_init(&pool->ready);
     hws_list_init(&pool->others);
+}
+
+void hws_pool_belongs_to(hws_pool_t *pool, hws_pool_owner_t *owner, hws_protocol_t protocol)
+{
+    bool takes_one = protocol == HWS_PROTOCOL_HTTP1 || protocol == HWS_PROTOCOL_RAW;
+
+    pool->owner = owner;
+    pool->streams = takes_one ? 1 : owner->rules.limits.streams;
+    pool->is_open_question = protocol == HWS_PROTOCOL_AUTO;
 }
 
 void hws_pool_dispose(hws_pool_t *pool)
@@ -53,11 +62,13 @@ hws_pool_answer_t hws_pool_ask(const hws_pool_t *pool, const hws_pool_want_t *wa
             return HWS_POOL_LEASED;
         }
         /* Those behind it were used longer ago: what time forbids here it forbids there. Only who
-         * wants a connection that never served looks on. */
-        if (!want->fresh_only && rules->reuse != HWS_REUSE_NEVER)
+         * wants a connection that never served looks on, and who may find one with many streams. */
+        if (!want->fresh_only && rules->reuse != HWS_REUSE_NEVER && pool->streams == 1)
             break;
     }
-    if (pool->dialing >= rules->limits.dials)
+    if (pool->dialing > 0 && pool->streams > 1 && pool->joined / pool->streams < pool->dialing)
+        return HWS_POOL_JOIN;
+    if (pool->dialing >= (pool->is_open_question ? 1 : rules->limits.dials))
         return HWS_POOL_NO_ROOM;
     /* At the cap an idle connection that was refused above can make way. */
     return pool->open + pool->dialing < rules->limits.per_peer || pool->idle > 0 ? HWS_POOL_DIAL

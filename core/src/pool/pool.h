@@ -11,7 +11,7 @@
 #include "observe/metrics.h"
 #include "pool/outbox.h"
 
-#include <hawser/manager.h>
+#include <hawser/upstream.h>
 
 typedef struct hws_pool hws_pool_t;
 typedef struct hws_pool_owner hws_pool_owner_t;
@@ -24,6 +24,7 @@ typedef struct {
     hws_gather_t gather;    /* what the connections write in one turn of the loop */
     hws_fields_t fields;    /* where heads are parsed, one at a time */
     hws_random_t random;
+    hws_window_budget_t windows;
     bool is_crowded; /* there are more connections than may be: what is handed back is closed */
 } hws_pools_t;
 
@@ -36,7 +37,8 @@ typedef struct {
     hws_limits_t limits;
     hws_timeouts_t timeouts;
     hws_reuse_t reuse;
-    bool is_raw;
+    hws_protocol_t protocol; /* as the user wants it */
+    hws_h2_options_t h2;
     void (*free_data)(void *data);
 } hws_pool_rules_t;
 
@@ -63,6 +65,9 @@ struct hws_pool {
     uint32_t open;         /* established */
     uint32_t idle;         /* of them ready and without a stream */
     uint32_t dialing;      /* not established yet */
+    uint32_t joined;       /* calls that wait for these, of which each may serve many */
+    uint32_t streams;      /* that a new connection would take: 1, or as many as one took of late */
+    bool is_open_question; /* whether a connection takes one stream or many only ALPN tells */
     uint32_t in_flight;    /* streams */
     bool is_retired;       /* its peer was removed: what is handed back is closed */
     hws_time_t idle_limit; /* learned from a connection found dead, HWS_NEVER while unknown */
@@ -72,18 +77,22 @@ struct hws_pool {
 
 typedef enum {
     HWS_POOL_LEASED, /* a connection is there */
+    HWS_POOL_JOIN,   /* a dial is under way that will do for one more */
     HWS_POOL_DIAL,   /* the pool's own limits allow a dial */
     HWS_POOL_NO_ROOM
 } hws_pool_answer_t;
 
 /* What the one who asks accepts. */
 typedef struct {
-    bool fresh_only; /* no connection that has served before */
-    bool careful;    /* may not be sent twice: only what is surely alive */
+    bool fresh_only;        /* no connection that has served before... */
+    hws_time_t fresh_since; /* ... or, of those with many streams, that is older */
+    bool careful;           /* may not be sent twice: only what is surely alive */
     bool is_lease;
 } hws_pool_want_t;
 
 void hws_pool_init(hws_pool_t *pool);
+/* Before its first use. `protocol` is what is spoken with its peer, AUTO where ALPN says it. */
+void hws_pool_belongs_to(hws_pool_t *pool, hws_pool_owner_t *owner, hws_protocol_t protocol);
 void hws_pool_dispose(hws_pool_t *pool);
 /* Fills `*out` only for LEASED. Changes nothing: taking room is hws_connection_open()'s. */
 hws_pool_answer_t hws_pool_ask(const hws_pool_t *pool, const hws_pool_want_t *want, hws_time_t now,

@@ -21,10 +21,10 @@ typedef struct hws_tls hws_tls_t;                 /* one connection */
 /* In a block of its own, to be freed with hws_free(); NULL when out of memory. */
 hws_tls_options_t *hws_tls_options_copy(const hws_tls_options_t *options);
 
-/* A configuration of `options` (NULL: the defaults), which offers http/1.1 unless they say what, or
- * nothing where what is spoken is raw. As hws_tls_config_create(). */
-int hws_tls_config_for(const hws_tls_options_t *options, bool is_raw, hws_tls_config_t **out,
-                       hws_error_t *why);
+/* A configuration of `options` (NULL: the defaults), which offers what they say, else `alpn`: names
+ * for ALPN that end with NULL, or NULL for none. As hws_tls_config_create(). */
+int hws_tls_config_for(const hws_tls_options_t *options, const char *const *alpn,
+                       hws_tls_config_t **out, hws_error_t *why);
 
 /* `options->server_name` is not looked at. On a code `why->detail` says which option was wrong and how (hws_explain). */
 int hws_tls_config_create(const hws_tls_options_t *options, hws_tls_config_t **out,

@@ -54,13 +54,12 @@ hws_tls_options_t *hws_tls_options_copy(const hws_tls_options_t *options)
     return copy;
 }
 
-int hws_tls_config_for(const hws_tls_options_t *options, bool is_raw, hws_tls_config_t **out,
-                       hws_error_t *why)
+int hws_tls_config_for(const hws_tls_options_t *options, const char *const *alpn,
+                       hws_tls_config_t **out, hws_error_t *why)
 {
-    static const char *const http[] = {"http/1.1", NULL};
     hws_tls_options_t effective = options != NULL ? *options : (hws_tls_options_t){.verify = true};
 
-    if (effective.alpn == NULL && !is_raw)
-        effective.alpn = http;
+    if (effective.alpn == NULL)
+        effective.alpn = alpn;
     return hws_tls_config_create(&effective, out, why);
 }
