@@ -2,12 +2,13 @@
  *
  * The most urgent class first (RFC 9218, 4.1: 0 to 7), and within a class each in turn. So that the
  * least urgent is late and not starved, every HWS_SCHEDULE_SPAN-th of the turns taken while less
- * urgent classes wait goes to one of those, and they have these turns one after the other.
+ * urgent classes wait goes to one of these, and they have such turns one after the other.
  *
- * What follows: a class that has something to send has a turn within HWS_SCHEDULE_SPAN times the
- * number of less urgent classes that wait (7 at most, itself included), and a stream of it, m such
- * equals waiting, within m times that. What that costs the most urgent is one turn in
- * HWS_SCHEDULE_SPAN. Turns are counted, not bytes.
+ * What follows: the most urgent loses one turn in HWS_SCHEDULE_SPAN. Of k less urgent classes each
+ * has one in k times HWS_SCHEDULE_SPAN; and whatever comes and goes beside it, a class that waits
+ * has a turn within HWS_SCHEDULE_CLASSES times HWS_SCHEDULE_SPAN, and its m-th stream within m times
+ * that. (A turn out of order goes to the next class that waits, in a circle which leaves out just
+ * the one that had the turn in order before.) Turns are counted, not bytes.
  *
  * Owns no memory and calls nobody; each function takes the same time however many wait. */
 #ifndef HWS_CODEC_SCHEDULE_H
@@ -29,8 +30,9 @@ typedef struct {
 typedef struct {
     hws_list_t classes[HWS_SCHEDULE_CLASSES]; /* hws_turn_t, the next one in front */
     uint8_t waiting;                          /* bit u: class u is not empty */
-    uint8_t aged;                             /* the class that had the last turn out of order */
-    uint8_t passed; /* turns since then that passed less urgent classes over */
+    uint8_t ordered; /* the class that had the last turn in order of urgency */
+    uint8_t aged;    /* the class that had the last turn out of order */
+    uint8_t passed;  /* turns since then that passed less urgent classes over */
 } hws_schedule_t;
 
 void hws_schedule_init(hws_schedule_t *schedule);
