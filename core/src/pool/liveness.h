@@ -71,8 +71,9 @@ static inline bool hws_liveness_is_suspect(const hws_liveness_t *liveness)
 
 /* What has to be done at `now`. PING is answered once, and counts as sent. */
 hws_liveness_verdict_t hws_liveness_due(hws_liveness_t *liveness, bool has_streams, hws_time_t now);
-/* When to ask again, unless something happens: HWS_NEVER when there is nothing to wait for. Bytes only
- * ever put it off, so a timer need not be moved then. */
+/* When to ask again: HWS_NEVER when there is nothing to wait for. Bytes put it off, so a timer need not
+ * be moved for them. (Save where they answer a PING and `ping_idle` is the shorter of the two: then
+ * the next PING is late by less than `ping_timeout`.) */
 hws_time_t hws_liveness_next(const hws_liveness_t *liveness, bool has_streams);
 
 /* A request on it timed out. True: send a PING now; false: one is out already, or bytes came at this
