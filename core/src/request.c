@@ -85,6 +85,15 @@ static void drop_answer(hws_request_t *request)
     request->has_head = request->was_heard = request->is_weighed = request->holds_answer = false;
 }
 
+static void leave_connection(hws_call_t *call, int code, hws_time_t now)
+{
+    if (call->stream.connection == NULL)
+        return;
+    if (code == HWS_ERR_TIMEOUT)
+        hws_connection_suspect(&call->stream, now);
+    hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
+}
+
 /* The one ending that is a failure. Whatever it held goes back first. */
 static void fail(hws_request_t *request, int code, const char *detail, hws_time_t now)
 {
@@ -102,8 +111,7 @@ static void fail(hws_request_t *request, int code, const char *detail, hws_time_
     call->error.phase = phase_of(request);
     /* Its peer is free of it before others look for room there. */
     hws_call_attempt_over(call, code, 0, now);
-    if (call->stream.connection != NULL)
-        hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
+    leave_connection(call, code, now);
     hws_call_fail(call, code, detail, now);
     call->error.retryable = hws_retry_is_retryable(code) && may_go_again(request, code);
     hws_call_over(call);
@@ -117,8 +125,7 @@ static void lose_attempt(hws_request_t *request, int code, const char *detail, h
     hws_phase_t phase = phase_of(request);
 
     hws_call_attempt_over(call, code, 0, now);
-    if (call->stream.connection != NULL)
-        hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
+    leave_connection(call, code, now);
     if (hws_call_goes_again(call, may_go_again(request, code), HWS_RETRY_AFTER_NONE, now)) {
         call->error.phase = phase;
         if (!request->holds_answer)

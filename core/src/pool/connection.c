@@ -46,6 +46,17 @@ static void enter(hws_connection_t *connection, hws_connection_state_t next)
     }
 }
 
+static bool is_suspect(const hws_connection_t *connection)
+{
+    return hws_connection_is_multiplexing(connection) &&
+           hws_liveness_is_suspect(&connection->liveness);
+}
+
+static bool takes_more(const hws_connection_t *connection)
+{
+    return connection->codec->room > 0 && !is_suspect(connection);
+}
+
 static hws_time_t hint_limit(const hws_connection_t *connection)
 {
     hws_time_t hint = connection->codec->idle_hint;
@@ -98,10 +109,71 @@ static void tell_due(hws_connection_t *connection, hws_time_t now)
     }
 }
 
+/* It must be closed, which cannot be done here: the timer does it. */
+static void doom(hws_connection_t *connection, int code)
+{
+    connection->doom = code;
+    hws_loop_set_timer(connection->loop, &connection->timer, hws_loop_now(connection->loop));
+}
+
+/* ---- signs of life ---- */
+
+static void ask_for_life(hws_connection_t *connection)
+{
+    if (connection->codec->ops->ping(connection->codec) != HWS_ERR_NOMEM)
+        hws_outbox_pull(&connection->outbox);
+}
+
+static void watch_life(hws_connection_t *connection)
+{
+    hws_time_t at = hws_liveness_next(&connection->liveness, connection->stream_count > 0);
+
+    if (at != HWS_NEVER)
+        look_at(connection, at);
+}
+
+/* False: it has been closed. */
+static bool is_alive(hws_connection_t *connection, hws_time_t now)
+{
+    switch (hws_liveness_due(&connection->liveness, connection->stream_count > 0, now)) {
+    case HWS_LIVENESS_DEAD:
+        doom(connection, HWS_ERR_NO_PONG);
+        return false;
+    case HWS_LIVENESS_PING:
+        ask_for_life(connection);
+        break;
+    case HWS_LIVENESS_NOTHING:
+        break;
+    }
+    watch_life(connection);
+    return true;
+}
+
+void hws_connection_suspect(hws_stream_t *stream, hws_time_t now)
+{
+    hws_connection_t *connection = stream->connection;
+
+    if (!hws_connection_is_multiplexing(connection))
+        return;
+    if (hws_liveness_suspect(&connection->liveness, now))
+        ask_for_life(connection);
+    if (hws_liveness_is_suspect(&connection->liveness) && connection->state == HWS_CONNECTION_READY)
+        enter(connection, HWS_CONNECTION_BUSY);
+    watch_life(connection);
+}
+
+/* The peer thinks that it is asked too often; so will it think of the next connection. */
+static void calm_down(hws_connection_t *connection)
+{
+    connection->codec->is_calmed = false;
+    hws_liveness_calm(&connection->liveness);
+    connection->pool->ping_idle = connection->liveness.ping_idle;
+}
+
 /* One with many streams may never be idle; its time is up all the same. */
 static void look_at_busy(hws_connection_t *connection, hws_time_t now)
 {
-    if (!hws_connection_is_multiplexing(connection) || connection->state == HWS_CONNECTION_DRAINING)
+    if (!is_alive(connection, now) || connection->state == HWS_CONNECTION_DRAINING)
         return;
     if (now >= connection->expires_at)
         hws_connection_drain(connection, HWS_CLOSE_LIFETIME, now);
@@ -123,7 +195,8 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
     /* A used one's idleness is looked at again when it is handed back. */
     if (connection->state != HWS_CONNECTION_READY || connection->stream_count > 0) {
         tell_due(connection, now);
-        look_at_busy(connection, now);
+        if (hws_connection_is_multiplexing(connection))
+            look_at_busy(connection, now);
         return;
     }
     if (now < idle_until(connection, now)) {
@@ -174,6 +247,18 @@ static int create_codec(const hws_pool_owner_t *owner, hws_protocol_t protocol, 
     }
 }
 
+/* What only those have that take many streams. */
+static void set_out(hws_connection_t *connection, hws_time_t now)
+{
+    hws_pool_t *pool = connection->pool;
+    const hws_h2_options_t *h2 = &rules_of(connection)->h2;
+    hws_time_t ping_idle = pool->ping_idle > h2->ping_idle ? pool->ping_idle : h2->ping_idle;
+
+    if (pool->streams == 1)
+        pool->streams = rules_of(connection)->limits.streams;
+    hws_liveness_init(&connection->liveness, ping_idle, h2->ping_timeout, now);
+}
+
 static const hws_socket_events_t socket_events;
 
 int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, hws_protocol_t protocol,
@@ -205,10 +290,10 @@ int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, hws_protocol_t
     hws_timer_init(&connection->timer, on_timer);
     pool->open++;
     pool->is_open_question = false;
-    if (!hws_connection_is_multiplexing(connection))
+    if (hws_connection_is_multiplexing(connection))
+        set_out(connection, now);
+    else
         pool->streams = 1;
-    else if (pool->streams == 1)
-        pool->streams = owner->rules.limits.streams;
     connection->is_reading = true;
     socket->ops->give(socket, &socket_events, connection);
     socket->ops->read(socket, true);
@@ -264,13 +349,6 @@ int hws_connection_probe(hws_connection_t *connection)
 }
 
 /* ---- writing ---- */
-
-/* It must be closed, which cannot be done here: the timer does it. */
-static void doom(hws_connection_t *connection, int code)
-{
-    connection->doom = code;
-    hws_loop_set_timer(connection->loop, &connection->timer, hws_loop_now(connection->loop));
-}
 
 /* After an error nothing more is written, but reading goes on: a response that explains it may be
  * waiting, and if none is, the read's own error ends the stream. */
@@ -414,7 +492,7 @@ static void put_on(hws_connection_t *connection, hws_stream_t *stream, hws_time_
     connection->used_at = now;
     connection->was_heard = false;
     if (connection->state == HWS_CONNECTION_READY)
-        enter(connection, connection->codec->room > 0 ? HWS_CONNECTION_READY : HWS_CONNECTION_BUSY);
+        enter(connection, takes_more(connection) ? HWS_CONNECTION_READY : HWS_CONNECTION_BUSY);
 }
 
 /* Many streams' heads leave together. */
@@ -428,6 +506,9 @@ static int open_one_of_many(hws_connection_t *connection, hws_stream_t *stream,
     if (rc != HWS_OK)
         return rc;
     put_on(connection, stream, now);
+    /* After a long silence the first one goes out together with a question. */
+    if (connection->stream_count == 1)
+        (void)is_alive(connection, now);
     if (body.size > 0 && codec->ops->send(codec, stream, body.data, body.size, end, NULL, taken))
         *taken = 0;
     hws_outbox_pull(&connection->outbox);
@@ -651,11 +732,11 @@ static bool find_place(hws_connection_t *connection, hws_time_t now)
             destroy(connection, why, now);
             return false;
         }
-        enter(connection, HWS_CONNECTION_READY);
+        enter(connection, is_suspect(connection) ? HWS_CONNECTION_BUSY : HWS_CONNECTION_READY);
         look_at(connection, until);
-    } else if (connection->state == HWS_CONNECTION_BUSY && connection->codec->room > 0) {
+    } else if (connection->state == HWS_CONNECTION_BUSY && takes_more(connection)) {
         enter(connection, HWS_CONNECTION_READY);
-    } else if (connection->state == HWS_CONNECTION_READY && connection->codec->room == 0) {
+    } else if (connection->state == HWS_CONNECTION_READY && !takes_more(connection)) {
         enter(connection, HWS_CONNECTION_BUSY);
     }
     return true;
@@ -777,11 +858,19 @@ static void feed_many(hws_connection_t *connection, const char *bytes, size_t si
 {
     int rc;
 
+    bool was_suspect = is_suspect(connection);
+
     if (connection->stream_count > 0)
         connection->used_at = now;
     connection->was_heard = true;
+    hws_liveness_heard(&connection->liveness, now);
     rc = connection->codec->ops->feed(connection->codec, bytes, size);
     connection->pool->streams = connection->codec->cap > 0 ? connection->codec->cap : 1;
+    if (connection->codec->is_calmed)
+        calm_down(connection);
+    if (rc == HWS_OK && was_suspect && connection->stream_count == 0 &&
+        !find_place(connection, now))
+        return;
     settle(connection, rc, now);
 }
 

@@ -15,6 +15,7 @@
 #define HWS_POOL_CONNECTION_H
 
 #include "io/address.h"
+#include "pool/liveness.h"
 #include "pool/pool.h"
 
 typedef enum {
@@ -47,9 +48,10 @@ struct hws_connection {
     hws_time_t created_at;
     uint64_t bytes_in; /* so far; those that were written the outbox counts */
     hws_outbox_t outbox;
-    int doom;    /* why it must be closed, found where that could not be done; HWS_OK */
-    void *data;  /* the user's, kept from lease to lease */
-    hws_ip_t ip; /* where it leads, when that came from a name; else all zeros */
+    hws_liveness_t liveness; /* where there are many streams */
+    int doom;                /* why it must be closed, found where that could not be done; HWS_OK */
+    void *data;              /* the user's, kept from lease to lease */
+    hws_ip_t ip;             /* where it leads, when that came from a name; else all zeros */
     bool is_reading;
     bool has_finished; /* the peer sent its FIN */
     bool was_heard;    /* bytes came since the present stream began */
@@ -93,6 +95,9 @@ void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool po
  * somebody else's until hws_connection_take_over(). */
 void hws_connection_set_socket(hws_connection_t *connection, hws_socket_t *socket);
 void hws_connection_take_over(hws_connection_t *connection);
+/* The stream's user waited for it in vain. Where there are many streams the peer is asked for a sign of
+ * life, and nothing new begins there until one comes. */
+void hws_connection_suspect(hws_stream_t *stream, hws_time_t now);
 /* Has the stream's on_due called at `at`; it may be called earlier. The connection's own timer does
  * that, which moves seldom: a stream need not set one of its own and cancel it again. */
 void hws_connection_watch(hws_stream_t *stream, hws_time_t at);

@@ -72,6 +72,8 @@ struct hws_pool {
     bool is_retired;       /* its peer was removed: what is handed back is closed */
     hws_time_t idle_limit; /* learned from a connection found dead, HWS_NEVER while unknown */
     hws_time_t learned_at;
+    hws_time_t
+        ping_idle; /* what the peer, which called for calm, made of h2.ping_idle; 0: nothing */
     hws_metrics_t *metrics; /* its own; NULL: nothing is measured, or was used yet */
 };
 
