@@ -13,6 +13,8 @@
 #define HWS_ERROR_LIST(X)                                                                          \
     X(NOMEM, NOMEM, "NOMEM", "out of memory")                                                      \
     X(INVALID, INVALID, "INVALID", "data that cannot be sent")                                     \
+    X(CONNECTION_FIELD, INVALID, "CONNECTION_HEADER",                                              \
+      "a connection-specific header field, which HTTP/2 has not")                                  \
     X(BAD_URL, INVALID, "BAD_URL", "malformed URL or address")                                     \
     X(UNSUPPORTED, UNSUPPORTED, "UNSUPPORTED", "not supported on this protocol")                   \
     X(UPGRADE, UNSUPPORTED, "UPGRADE",                                                             \
@@ -62,6 +64,23 @@
     X(EOF, RESET, "EOF", "the peer closed the connection early")                                   \
     X(REFUSED_STREAM, RESET, "REFUSED_STREAM", "the peer refused the stream unseen")               \
     X(GOAWAY, RESET, "GOAWAY", "the peer was going away and had not seen the stream")              \
+    X(RST_NO_ERROR, RESET, "NO_ERROR", "the peer reset the stream early, without an error")        \
+    X(RST_PROTOCOL, RESET, "PROTOCOL_ERROR", "the peer reset the stream: PROTOCOL_ERROR")          \
+    X(RST_INTERNAL, RESET, "INTERNAL_ERROR", "the peer reset the stream: INTERNAL_ERROR")          \
+    X(RST_FLOW_CONTROL, RESET, "FLOW_CONTROL_ERROR",                                               \
+      "the peer reset the stream: FLOW_CONTROL_ERROR")                                             \
+    X(RST_SETTINGS_TIMEOUT, RESET, "SETTINGS_TIMEOUT",                                             \
+      "the peer reset the stream: SETTINGS_TIMEOUT")                                               \
+    X(RST_STREAM_CLOSED, RESET, "STREAM_CLOSED", "the peer reset the stream: STREAM_CLOSED")       \
+    X(RST_FRAME_SIZE, RESET, "FRAME_SIZE_ERROR", "the peer reset the stream: FRAME_SIZE_ERROR")    \
+    X(RST_CANCEL, RESET, "CANCEL", "the peer reset the stream: CANCEL")                            \
+    X(RST_COMPRESSION, RESET, "COMPRESSION_ERROR", "the peer reset the stream: COMPRESSION_ERROR") \
+    X(RST_CONNECT, RESET, "CONNECT_ERROR", "the peer reset the stream: CONNECT_ERROR")             \
+    X(RST_CALM, RESET, "ENHANCE_YOUR_CALM", "the peer reset the stream: ENHANCE_YOUR_CALM")        \
+    X(RST_SECURITY, RESET, "INADEQUATE_SECURITY",                                                  \
+      "the peer reset the stream: INADEQUATE_SECURITY")                                            \
+    X(RST_HTTP_1_1, RESET, "HTTP_1_1_REQUIRED", "the peer reset the stream: it wants HTTP/1.1")    \
+    X(RST_UNKNOWN, RESET, "RST_STREAM", "the peer reset the stream with an unknown code")          \
     X(CLOSED, CLOSED, "CLOSED", "closed on this side")                                             \
     X(DRAINING, INVALID, "DRAINING", "a drain is under way already")                               \
     X(FORKED, CLOSED, "FORKED", "a manager is dead in a forked process: create a new one")         \
@@ -86,6 +105,14 @@
     X(CHUNK, PROTOCOL, "CHUNK", "malformed chunk")                                                 \
     X(INFORMATIONAL, PROTOCOL, "TOO_MANY_1XX", "too many informational responses")                 \
     X(UNEXPECTED, PROTOCOL, "UNEXPECTED_BYTES", "bytes that nothing asked for")                    \
+    X(H2_PROTOCOL, PROTOCOL, "H2_PROTOCOL", "frames that HTTP/2 does not allow there")             \
+    X(H2_FLOW_CONTROL, PROTOCOL, "H2_FLOW_CONTROL",                                                \
+      "more data than the flow-control window allows")                                             \
+    X(H2_STREAM_CLOSED, PROTOCOL, "H2_STREAM_CLOSED", "frames on a stream that had ended")         \
+    X(H2_FRAME_SIZE, PROTOCOL, "H2_FRAME_SIZE", "a frame of a wrong size")                         \
+    X(H2_COMPRESSION, PROTOCOL, "H2_COMPRESSION", "malformed header compression")                  \
+    X(H2_FLOOD, PROTOCOL, "H2_FLOOD", "too many frames that carry nothing")                        \
+    X(H2_MESSAGE, PROTOCOL, "H2_MESSAGE", "a malformed HTTP/2 message")                            \
     X(VERSION, PROTOCOL, "VERSION", "an HTTP version that is not 1.0 or 1.1")
 
 #define HWS_ERROR_ENUM(symbol, kind, code, text) HWS_ERRNO_##symbol,
