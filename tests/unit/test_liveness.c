@@ -93,7 +93,6 @@ static void a_suspect_is_asked_at_once(void **state)
 {
     static const step_t steps[] = {
         {HWS_S(110), HEARD, true, NO, HWS_S(140), false},
-        {HWS_S(110), SUSPECT, true, NO, HWS_S(140), false}, /* not of what speaks just now */
         {HWS_S(120), SUSPECT, true, PING, HWS_S(125), true},
         {HWS_S(121), SUSPECT, true, NO, HWS_S(125), true}, /* once, and no longer for that */
         {HWS_S(121), DUE, true, NO, HWS_S(125), true},
@@ -114,6 +113,20 @@ static void a_suspect_is_asked_at_once(void **state)
     (void)state;
     PLAY(steps, IDLE, TIMEOUT);
     PLAY(quick, IDLE, HWS_S(2)); /* the shorter of the two */
+}
+
+static void what_spoke_just_before_is_asked_and_no_suspect(void **state)
+{
+    static const step_t steps[] = {
+        {HWS_S(110), HEARD, true, NO, HWS_S(140), false},
+        {HWS_S(110), SUSPECT, true, PING, HWS_S(115), false},
+        {HWS_S(111) - 1, SUSPECT, true, NO, HWS_S(115), false},
+        {HWS_S(111), SUSPECT, true, NO, HWS_S(115), true}, /* silent since */
+        {HWS_S(115), DUE, true, DEAD, HWS_S(115), true},
+    };
+
+    (void)state;
+    PLAY(steps, IDLE, TIMEOUT);
 }
 
 static void what_is_switched_off_is_not_asked(void **state)
@@ -238,6 +251,7 @@ int main(void)
         cmocka_unit_test(silence_with_streams_open_is_asked_about),
         cmocka_unit_test(without_streams_nothing_is_asked),
         cmocka_unit_test(a_suspect_is_asked_at_once),
+        cmocka_unit_test(what_spoke_just_before_is_asked_and_no_suspect),
         cmocka_unit_test(what_is_switched_off_is_not_asked),
         cmocka_unit_test(calm_doubles_the_silence_for_good),
         cmocka_unit_test(a_late_verdict_is_put_off_once),

@@ -20,9 +20,9 @@ void hws_liveness_init(hws_liveness_t *liveness, hws_time_t ping_idle, hws_time_
                                  .state = HWS_LIVENESS_SURE};
 }
 
-static void ask(hws_liveness_t *liveness, hws_liveness_state_t state, hws_time_t verdict_at)
+static void ask(hws_liveness_t *liveness, hws_time_t verdict_at)
 {
-    liveness->state = (uint8_t)state;
+    liveness->state = HWS_LIVENESS_ASKED;
     liveness->verdict_at = verdict_at;
     liveness->was_late = false;
 }
@@ -43,7 +43,7 @@ hws_liveness_verdict_t hws_liveness_due(hws_liveness_t *liveness, bool has_strea
     if (now < at || at == HWS_NEVER)
         return HWS_LIVENESS_NOTHING;
     if (liveness->state == HWS_LIVENESS_SURE) {
-        ask(liveness, HWS_LIVENESS_ASKED, after(now, liveness->ping_timeout));
+        ask(liveness, after(now, liveness->ping_timeout));
         return HWS_LIVENESS_PING;
     }
     if (!liveness->was_late && now - at >= HWS_LIVENESS_LATE) {
@@ -57,16 +57,17 @@ hws_liveness_verdict_t hws_liveness_due(hws_liveness_t *liveness, bool has_strea
 bool hws_liveness_suspect(hws_liveness_t *liveness, hws_time_t now)
 {
     hws_time_t until = after(now, shorter(liveness->ping_timeout, HWS_LIVENESS_SUSPECT_SPAN));
+    bool is_asked = liveness->state != HWS_LIVENESS_SURE;
 
-    if (liveness->ping_timeout == HWS_NEVER || liveness->heard_at == now)
+    if (liveness->ping_timeout == HWS_NEVER)
         return false;
-    if (liveness->state == HWS_LIVENESS_SURE) {
-        ask(liveness, HWS_LIVENESS_SUSPECT, until);
-        return true;
-    }
-    liveness->state = HWS_LIVENESS_SUSPECT;
-    liveness->verdict_at = shorter(liveness->verdict_at, until);
-    return false;
+    if (is_asked)
+        liveness->verdict_at = shorter(liveness->verdict_at, until);
+    else
+        ask(liveness, until);
+    if (now - liveness->heard_at >= HWS_LIVENESS_FRESH)
+        liveness->state = HWS_LIVENESS_SUSPECT;
+    return !is_asked;
 }
 
 void hws_liveness_calm(hws_liveness_t *liveness)

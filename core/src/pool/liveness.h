@@ -10,7 +10,8 @@
  * gRPC's keepalive (A8, "Client-side Keepalive"): silence is measured from the last bytes received,
  * not from when streams were opened, so the first stream after a long idle time goes out together
  * with a PING; without streams nothing is asked. Any bytes are an answer. Where a request timed out
- * the connection is SUSPECT: it gets a PING at once, no new streams, and an earlier verdict.
+ * a PING goes out at once, with an earlier verdict; and unless bytes have come just before, which
+ * says that it was the request that was slow, the connection is SUSPECT and gets no new streams.
  *
  * Whoever holds it asks `due` at the time that `next` gives, and when the first stream begins. A
  * verdict that is looked at late, because the loop was held up, is put off once: the answer may lie
@@ -26,6 +27,8 @@
 
 /* How long a suspect has at most, `ping_timeout` being longer: its request has waited already. */
 #define HWS_LIVENESS_SUSPECT_SPAN HWS_S(5)
+/* Bytes that came this lately tell that a connection was alive when its request timed out. */
+#define HWS_LIVENESS_FRESH HWS_S(1)
 /* Asking a peer that has called for calm (A8: no keepalive time below ten seconds). */
 #define HWS_LIVENESS_CALM_FLOOR HWS_S(10)
 /* A verdict that is looked at this much too late is put off, by as much. */
@@ -34,7 +37,7 @@
 typedef enum {
     HWS_LIVENESS_SURE,
     HWS_LIVENESS_ASKED,  /* a PING is out */
-    HWS_LIVENESS_SUSPECT /* a PING is out, and a request timed out */
+    HWS_LIVENESS_SUSPECT /* a PING is out, and a request timed out after a silence */
 } hws_liveness_state_t;
 
 typedef enum {
@@ -76,8 +79,8 @@ hws_liveness_verdict_t hws_liveness_due(hws_liveness_t *liveness, bool has_strea
  * the next PING is late by less than `ping_timeout`.) */
 hws_time_t hws_liveness_next(const hws_liveness_t *liveness, bool has_streams);
 
-/* A request on it timed out. True: send a PING now; false: one is out already, or bytes came at this
- * moment, or it is switched off. `next` may have moved to an earlier time. */
+/* A request on it timed out. True: send a PING now; false: one is out already, or it is switched off.
+ * `next` may have moved to an earlier time. */
 bool hws_liveness_suspect(hws_liveness_t *liveness, hws_time_t now);
 /* The peer says that it is asked too often (ENHANCE_YOUR_CALM): half as often from now on. A8 has
  * that hold for the connections that follow; `ping_idle` is what to begin them with. */
