@@ -162,10 +162,19 @@ static void calm_doubles_the_silence_for_good(void **state)
         {HWS_S(100), CALM, true, NO, HWS_S(110), false}, /* ten seconds at least */
         {HWS_S(100), CALM, true, NO, HWS_S(120), false},
     };
+    static const step_t slow[] = {
+        {HWS_S(100), CALM, true, NO, HWS_S(7300), false}, /* two hours at most */
+        {HWS_S(100), CALM, true, NO, HWS_S(7300), false},
+    };
+    static const step_t slower[] = {
+        {HWS_S(100), CALM, true, NO, HWS_S(7301), false}, /* unless that was wanted */
+    };
 
     (void)state;
     PLAY(steps, IDLE, TIMEOUT);
     PLAY(quick, HWS_S(2), TIMEOUT);
+    PLAY(slow, HWS_S(3601), TIMEOUT);
+    PLAY(slower, HWS_S(7201), TIMEOUT);
 }
 
 static void a_late_verdict_is_put_off_once(void **state)

@@ -72,7 +72,12 @@ bool hws_liveness_suspect(hws_liveness_t *liveness, hws_time_t now)
 
 void hws_liveness_calm(hws_liveness_t *liveness)
 {
-    hws_time_t doubled = after(liveness->ping_idle, liveness->ping_idle);
+    hws_time_t span;
 
-    liveness->ping_idle = doubled > HWS_LIVENESS_CALM_FLOOR ? doubled : HWS_LIVENESS_CALM_FLOOR;
+    if (liveness->ping_idle >= HWS_LIVENESS_CALM_MOST)
+        return;
+    span = 2 * liveness->ping_idle;
+    if (span < HWS_LIVENESS_CALM_LEAST)
+        span = HWS_LIVENESS_CALM_LEAST;
+    liveness->ping_idle = shorter(span, HWS_LIVENESS_CALM_MOST);
 }

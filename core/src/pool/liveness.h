@@ -29,8 +29,10 @@
 #define HWS_LIVENESS_SUSPECT_SPAN HWS_S(5)
 /* Bytes that came this lately tell that a connection was alive when its request timed out. */
 #define HWS_LIVENESS_FRESH HWS_S(1)
-/* Asking a peer that has called for calm (A8: no keepalive time below ten seconds). */
-#define HWS_LIVENESS_CALM_FLOOR HWS_S(10)
+/* How often a peer is asked that has called for calm. A8 knows no keepalive time below ten seconds, and
+ * no server so strict that it forbids one PING in two hours. */
+#define HWS_LIVENESS_CALM_LEAST HWS_S(10)
+#define HWS_LIVENESS_CALM_MOST HWS_S(7200)
 /* A verdict that is looked at this much too late is put off, by as much. */
 #define HWS_LIVENESS_LATE HWS_MS(100)
 
@@ -82,8 +84,9 @@ hws_time_t hws_liveness_next(const hws_liveness_t *liveness, bool has_streams);
 /* A request on it timed out. True: send a PING now; false: one is out already, or it is switched off.
  * `next` may have moved to an earlier time. */
 bool hws_liveness_suspect(hws_liveness_t *liveness, hws_time_t now);
-/* The peer says that it is asked too often (ENHANCE_YOUR_CALM): half as often from now on. A8 has
- * that hold for the connections that follow; `ping_idle` is what to begin them with. */
+/* The peer says that it is asked too often (ENHANCE_YOUR_CALM): half as often from now on, within the
+ * bounds above. A8 has that hold for the connections that follow; `ping_idle` is what to begin them
+ * with. */
 void hws_liveness_calm(hws_liveness_t *liveness);
 
 #endif
