@@ -95,6 +95,10 @@
     X(BODY_SIZE, LIMIT, "BODY_SIZE", "the body is larger than the limit (max_body, limits.body)")  \
     X(CHUNK_SIZE, LIMIT, "CHUNK_LINE", "a chunk's size line is too long")                          \
     X(LINE_SIZE, LIMIT, "LINE_SIZE", "no delimiter within the given maximum")                      \
+    X(YAMUX_FRAME, PROTOCOL, "YAMUX_FRAME", "a malformed yamux frame, or one out of place")        \
+    X(YAMUX_WINDOW, PROTOCOL, "YAMUX_FLOW_CONTROL", "more data than the yamux window allows")      \
+    X(YAMUX_FLOOD, PROTOCOL, "YAMUX_FLOOD", "more yamux frames than can be answered")              \
+    X(YAMUX_GOAWAY, PROTOCOL, "YAMUX_GOAWAY", "the peer ended the yamux session for an error")     \
     X(STATUS_LINE, PROTOCOL, "STATUS_LINE", "malformed status line")                               \
     X(FIELD, PROTOCOL, "HEADER", "malformed header field")                                         \
     X(FOLD, PROTOCOL, "OBS_FOLD", "folded header line")                                            \

@@ -1,5 +1,21 @@
 /* yamux.h - many byte streams over one connection, opened by either side: hashicorp's yamux, version
- * 0, as its specification and its Go implementation have it. */
+ * 0, as its specification and its Go implementation have it.
+ *
+ * A stream has no head: it begins with nothing and is usable at once. `send` with `end` half-closes
+ * it; on_end(HWS_OK) is the peer's half-close. Windows are per stream only: nobody's unread bytes hold
+ * up another, and nothing is owed for a stream that is over.
+ *
+ * Peers refuse what they have not accepted when 256 streams wait for that, so `room` counts those that
+ * the peer has not acknowledged as well. A reset before the acknowledgement is HWS_ERR_REFUSED_STREAM,
+ * a later one HWS_ERR_RESET. The codes of `reset` have no place in the protocol.
+ *
+ * `flush` with no room writes nothing but the GOAWAY of a connection that has failed, which bounds all
+ * that can wait to be written.
+ *
+ * A codec has no clock. Whoever has one keeps the times that the Go implementation keeps:
+ * - a `ping` every 30 s, also while no stream is open, and the connection's end when no answer came;
+ * - 75 s for the peer to acknowledge a stream (hws_yamux_is_acknowledged), then the connection's end;
+ * - 5 min from `end` to the peer's half-close, with what still comes thrown away, then `reset`. */
 #ifndef HWS_CODEC_YAMUX_H
 #define HWS_CODEC_YAMUX_H
 
@@ -7,7 +23,13 @@
 
 typedef enum { HWS_YAMUX_CLIENT, HWS_YAMUX_SERVER } hws_yamux_role_t; /* odd ids, even ids */
 
-/* HWS_ERR_NOMEM. Both roles open streams and accept the peer's. */
+/* HWS_ERR_NOMEM. Both roles open streams and accept the peer's. Of `options` it takes `buffer`: the
+ * unsent bytes of all streams above which one may have no more than 16 KiB of them; `streams`: of our
+ * own; `windows.stream_max` and `budget`. All windows begin with 256 KiB. */
 int hws_yamux_create(const hws_codec_options_t *options, hws_yamux_role_t role, hws_codec_t **out);
+
+/* Whether the peer has said that it accepts this stream, which is open. True for those that the peer
+ * opened. */
+bool hws_yamux_is_acknowledged(const hws_stream_t *stream);
 
 #endif
