@@ -61,7 +61,7 @@ int hwl_error_fail_code(lua_State *L, const hwl_t *lua, int code, const char *de
 
 bool hwl_is_alive(lua_State *L, const void *self)
 {
-    const hwl_t *lua = hwl_of(L);
+    const hwl_t *lua = hwl_of_self(self);
 
     if (*(void *const *)self != NULL && !lua->is_closed)
         return true;

@@ -198,7 +198,7 @@ static int start(lua_State *L, hwl_manager_t *manager, hws_upstream_t *core,
     };
     hwl_t *lua = manager->lua;
     hws_lease_t *lease;
-    hws_error_t why;
+    hws_error_t why; /* large: filled in by whoever finds a fault */
     hwl_wait_t local;
     hwl_wait_t *wait = hwl_wait_begin(L, lua, callback, &local);
     int rc = HWS_OK;
@@ -208,7 +208,7 @@ static int start(lua_State *L, hwl_manager_t *manager, hws_upstream_t *core,
     hwl_wait_anchor(L, wait, 1);
     options->on_done = on_done;
     options->user = wait;
-    why = hwl_error_make(HWS_OK, HWL_NO_PHASE, NULL);
+    why.code = HWS_OK;
     if (peer != NULL &&
         (rc = hws_manager_find_peer(manager->core, *peer, &options->peer, &why)) == HWS_OK)
         core = hws_peer_upstream(options->peer);

@@ -20,8 +20,7 @@ static const char *const breakers[] = {HWL_PEER_BREAKER_LIST};
 
 _Static_assert(HWL_PEER_FIELD_COUNT == HWL_PEER_FIELDS, "room in hwl_t");
 
-hwl_peer_view_t *hwl_peer_view_new(lua_State *L, const hwl_t *lua, const void *peer,
-                                   hwl_peer_read_t read)
+hwl_peer_view_t *hwl_peer_view_new(lua_State *L, hwl_t *lua, const void *peer, hwl_peer_read_t read)
 {
     hwl_peer_view_t *view = hwl_new(L, lua, HWL_PEER, sizeof(*view), 1);
 

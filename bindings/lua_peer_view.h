@@ -46,7 +46,7 @@ typedef struct {
 
 /* Replaces the table on top of the stack, which has the FIXED fields by their names and is kept, by a
  * view of `peer`. */
-hwl_peer_view_t *hwl_peer_view_new(lua_State *L, const hwl_t *lua, const void *peer,
+hwl_peer_view_t *hwl_peer_view_new(lua_State *L, hwl_t *lua, const void *peer,
                                    hwl_peer_read_t read);
 /* The peer has gone. */
 static inline void hwl_peer_view_forget(hwl_peer_view_t *view)

@@ -18,7 +18,7 @@ static const char *find_peer(const hwl_traces_t *traces, const char *id)
 }
 
 /* A block of its own: head, fields, traces, bytes. */
-static void push_head(lua_State *L, const hwl_t *lua, const hws_request_t *request, hwl_type_t type,
+static void push_head(lua_State *L, hwl_t *lua, const hws_request_t *request, hwl_type_t type,
                       int values)
 {
     const hws_response_t *response = hws_request_response(request);

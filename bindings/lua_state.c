@@ -226,17 +226,12 @@ static const char *type_of(lua_State *L, int index)
     return luaL_typename(L, index);
 }
 
-/* What a userdata of ours begins with. A method looks at this word alone: a metatable would have to be
- * fetched and compared, and that of a lease changes when it ends. */
-typedef struct {
-    const char *const *type; /* in type_names: nobody else's userdata begins with such an address */
-} header_t;
-
-void *hwl_new(lua_State *L, const hwl_t *lua, hwl_type_t type, size_t size, int values)
+void *hwl_new(lua_State *L, hwl_t *lua, hwl_type_t type, size_t size, int values)
 {
-    header_t *header = hwl_new_userdata(L, sizeof(*header) + size, values);
+    hwl_header_t *header = hwl_new_userdata(L, sizeof(*header) + size, values);
 
     header->type = &type_names[type];
+    header->lua = lua;
     hwl_push_type(L, lua, type);
     lua_setmetatable(L, -2);
     return header + 1;
@@ -244,7 +239,7 @@ void *hwl_new(lua_State *L, const hwl_t *lua, hwl_type_t type, size_t size, int 
 
 void *hwl_test(lua_State *L, int index, hwl_type_t type)
 {
-    header_t *header = lua_touserdata(L, index);
+    hwl_header_t *header = lua_touserdata(L, index);
 
     /* A light userdata, which may point anywhere, has the length 0. */
     if (header == NULL || lua_rawlen(L, index) < sizeof(*header) ||
@@ -273,7 +268,7 @@ void *hwl_self(lua_State *L, hwl_type_t type)
 
     if (self == NULL)
         refuse_self(L, type);
-    if (hwl_guard_is_running(hwl_of(L)) && !is_for_policies(type))
+    if (hwl_guard_is_running(hwl_of_self(self)) && !is_for_policies(type))
         luaL_error(L, "not in a policy: it answers at once, from its arguments alone");
     return self;
 }

@@ -163,6 +163,19 @@ static inline hwl_t *hwl_of(lua_State *L)
     return lua_touserdata(L, lua_upvalueindex(1));
 }
 
+/* What a userdata of ours begins with. A method looks at the first word alone: a metatable would have
+ * to be fetched and compared, and that of a lease changes when it ends. */
+typedef struct {
+    const char *const *type; /* a name: nobody else's userdata begins with such an address */
+    hwl_t *lua;
+} hwl_header_t;
+
+/* The same of what hwl_self() returned, without asking Lua. */
+static inline hwl_t *hwl_of_self(const void *self)
+{
+    return ((const hwl_header_t *)self)[-1].lua;
+}
+
 /* The same where there are no upvalues. */
 hwl_t *hwl_find(lua_State *L);
 
@@ -194,7 +207,7 @@ void hwl_add_methods(lua_State *L, hwl_t *lua, hwl_type_t type, const luaL_Reg *
 
 /* Pushes a userdata of that type and returns its `size` bytes, which must be fit for the type's
  * finalizer before anything can raise. `values` as for hwl_new_userdata(). */
-void *hwl_new(lua_State *L, const hwl_t *lua, hwl_type_t type, size_t size, int values);
+void *hwl_new(lua_State *L, hwl_t *lua, hwl_type_t type, size_t size, int values);
 /* The bytes of the value at `index`; NULL when it is anything but a userdata that hwl_new() made for
  * this type. Never raises: for finalizers, too. */
 void *hwl_test(lua_State *L, int index, hwl_type_t type);

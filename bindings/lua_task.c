@@ -472,7 +472,7 @@ static int join(lua_State *L)
 {
     hwl_task_t **self = hwl_self(L, HWL_TASK);
     hwl_task_t *task = *self;
-    hwl_t *lua = hwl_of(L);
+    hwl_t *lua = hwl_of_self(self);
     int callback = hwl_check_callback(L, 2);
     hwl_wait_t local;
     hwl_wait_t *wait;

@@ -147,7 +147,7 @@ static int wait_for_read(lua_State *L, hwl_conn_t *const *handle, const hws_read
         .leave = leave_read,
         .phase = HWS_PHASE_BODY,
     };
-    hwl_t *lua = hwl_of(L);
+    hwl_t *lua = hwl_of_self(handle);
     hwl_conn_t *conn;
     hws_error_t why;
     hwl_wait_t local;
@@ -250,7 +250,7 @@ int hwl_conn_write(lua_State *L)
         .phase = HWS_PHASE_SEND,
     };
     hwl_conn_t *const *handle = hwl_self(L, HWL_CONN);
-    hwl_t *lua = hwl_of(L);
+    hwl_t *lua = hwl_of_self(handle);
     int callback = hwl_check_callback(L, 3);
     hwl_conn_t *conn;
     hws_error_t why;
@@ -338,7 +338,7 @@ int hwl_conn_starttls(lua_State *L)
         .phase = HWS_PHASE_TLS,
     };
     hwl_conn_t *const *handle = hwl_self(L, HWL_CONN);
-    hwl_t *lua = hwl_of(L);
+    hwl_t *lua = hwl_of_self(handle);
     int callback = hwl_check_callback(L, lua_isfunction(L, 2) ? 2 : 3);
     hwl_conn_t *conn;
     hws_error_t why;
