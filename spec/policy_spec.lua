@@ -792,7 +792,7 @@ describe("api:set_policy", function()
   end)
 
   it("swaps a thousand times under load, and each is closed", function()
-    local open, swaps, served_by = 0, 0, 0
+    local open, swaps, served_by, answers = 0, 0, 0, 0
     local function fresh()
       return { kind = "balancer", name = "fresh", new = function()
         open = open + 1
@@ -804,13 +804,16 @@ describe("api:set_policy", function()
     end
     local api = upstream { balancer = fresh() }
     local function load()
-      while swaps < 1000 do assert.equal("ok", get(api).body) end
+      while swaps < 1000 do
+        assert.equal("ok", get(api).body)
+        answers = answers + 1
+      end
     end
     local calls = { function()
       repeat
         swaps = swaps + 1
         assert(api:set_policy("balancer", swaps % 7 == 0 and "random" or fresh()))
-        if swaps % 10 == 0 then hawser.sleep(0) end
+        while answers < swaps / 10 do hawser.sleep(0) end
       until swaps == 1000
     end }
     for _ = 1, 8 do calls[#calls + 1] = load end
@@ -863,6 +866,7 @@ describe("a policy that fails", function()
     get(api)
     assert.equal(10, asked)
     api:set_policy("balancer", bad)
+    hawser.run(hawser.sleep, 0) -- a change asks anew for all who wait, so also for who waits for a dial
     get(api)
     assert.equal(11, asked)
     assert.equal(1, #told())
