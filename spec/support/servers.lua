@@ -1,174 +1,20 @@
 --- Real servers for specs: each on free ports of the loopback, in a folder of its own under /tmp.
--- Every one runs under a shell that ends it when this process closes the pipe or dies, so a spec that
--- crashes leaves no server behind. Ready means that it can be used; nothing here sleeps.
 local hawser = require "hawser"
 local Postgres = require "examples.postgres"
+local server = require "spec.support.server"
 
-local servers = {}
+local Server = server.Server
+local output, read_file, write_file = server.output, server.read_file, server.write_file
+local find_program, is_root = server.find_program, server.is_root
+local create, start_on_port, run_until_ready = server.create, server.start_on_port, server.run_until_ready
+local ports_of, probe_tcp = server.ports_of, server.probe_tcp
 
--- How long a server may take until it listens or answers, on a machine busy with sanitizers.
-local PATIENCE = 10
-
--- Shells ---------------------------------------------------------------------------------------------
-
-local function quote(word)
-  return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
-end
-
--- The interpreter may run with a sanitizer preloaded; that is for it alone.
-local function command(...)
-  local words = {}
-  for i, word in ipairs { ... } do words[i] = quote(word) end
-  return "unset LD_PRELOAD; exec " .. table.concat(words, " ")
-end
-
-local function output(...)
-  local pipe = assert(io.popen(command(...), "r"))
-  local text = pipe:read "*a"
-  pipe:close()
-  return (text:gsub("%s+$", ""))
-end
-
-local function write_file(path, text)
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-end
-
-local function read_file(path)
-  local file = io.open(path)
-  local text = file and file:read "*a" or ""
-  if file then file:close() end
-  return text
-end
-
--- Finds a program, also where Debian hides PostgreSQL's. A spec without its server fails: a test that
--- was not run looks like one that passed.
-local function find_program(name)
-  local places = ("PATH=$PATH:/usr/sbin; command -v %s || ls /usr/lib/postgresql/*/bin/%s 2>/dev/null | tail -n 1")
-    :format(name, name)
-  local path = output("sh", "-c", places)
-  if path == "" then error(name .. " is not installed: run scripts/setup", 0) end
-  return path
-end
-
-local function is_root()
-  return output("id", "-u") == "0"
-end
-
--- The build tree that core.so is loaded from has the test programs, too; and for which Lua it is.
-local function find_build()
-  for template in package.cpath:gmatch "[^;]+" do
-    local build, version = template:match "^(.*)/lua/([^/]+)/%?%.so$"
-    if build and not build:find "^/usr/" then return build, version end
-  end
-  error("LUA_CPATH names no build tree: run scripts/spec", 0)
-end
-
-function servers.program(name)
-  local build = find_build()
-  return build .. "/tests/" .. name
-end
-
---- A file of tests/support/certificates: "root.pem", "leaf.key".
-function servers.certificate(name)
-  return servers.program("certificates/" .. name)
-end
-
---- A Lua module from tests/modules.
-function servers.module(name)
-  local build, version = find_build()
-  local path = ("%s/tests/lua/%s/%s.so"):format(build, version, name)
-  local open, message = package.loadlib(path, "luaopen_" .. name)
-  return assert(open, message)()
-end
-
-function servers.free_port()
-  return assert(tonumber(output(servers.program "faultd", "port")), "faultd is not built: run scripts/spec")
-end
-
--- A server's life ------------------------------------------------------------------------------------
-
-local Server = {}
-Server.__index = Server
-
-local function create(class, fields)
-  fields.dir = output("mktemp", "-d", "/tmp/hawser.XXXXXX")
-  return setmetatable(fields, class)
-end
-
--- Runs the command until the pipe to the shell closes; then it gets the signal and is waited for. A
--- Ctrl-C is for the test runner alone: its end closes the pipe.
-local guard = [[
-signal=$1 dir=$2 && shift 2
-"$@" >"$dir/log" 2>&1 & pid=$!
-trap '' HUP INT TERM
-cat >/dev/null
-kill -"$signal" "$pid" 2>/dev/null
-wait "$pid" 2>/dev/null
-rm -rf "$dir"
-]]
-
-function Server:run(signal, ...)
-  self.pipe = assert(io.popen(command("sh", "-c", guard, "guard", signal, self.dir, ...), "w"))
-end
-
-function Server:log()
-  return read_file(self.dir .. "/log")
-end
-
--- An upstream whose connections are ready when the server is: most are when they take connections.
-local function probe_tcp(manager, port)
-  return manager:upstream("probe", { peers = { "tcp://127.0.0.1:" .. port } })
-end
-
-local function becomes_ready(server, probe)
-  local manager = hawser.new { breaker = false }
-  local ready = probe(manager, server.port, server):ready(PATIENCE)
-  manager:close()
-  return ready
-end
-
---- Ends the server, whose shell then removes its folder. Harmless when it was stopped before.
-function Server:stop()
-  if self.pipe then self.pipe:close() end
-  self.pipe = nil
-end
-
--- What the program prints until it says that it is ready: a line goes to `note`. Opening the pipe waits until the
--- shell has opened its end; a program that does not start closes it again.
-local function run_until_ready(self, note, ...)
-  output("mkfifo", self.dir .. "/ports")
-  local run = [[trap '' HUP INT TERM; dir=$1; shift; "$@" >"$dir/ports"; rm -rf "$dir"]]
-  self.pipe = assert(io.popen(command("sh", "-c", run, "run", self.dir, ...), "w"))
-  for line in io.lines(self.dir .. "/ports") do
-    if line == "ready" then return self end
-    note(line)
-  end
-  self:stop()
-  error((...) .. " does not start: run scripts/spec", 0)
-end
-
--- Notes lines "NAME PORT" in the fields of that name.
-local function ports_of(self)
-  return function(line)
-    local name, port = line:match "^(%w+) (%d+)$"
-    self[name] = tonumber(port)
-  end
-end
-
--- Between asking for a free port and listening on it somebody else may take it, hence the second try.
-local function start_on_port(class, start, probe)
-  local log
-  for _ = 1, 2 do
-    local server = create(class, { port = servers.free_port() })
-    start(server)
-    if becomes_ready(server, probe or probe_tcp) then return server end
-    log = server:log()
-    server:stop()
-  end
-  error("the server does not get ready:\n" .. log, 0)
-end
+local servers = {
+  program = server.program,
+  certificate = server.certificate,
+  module = server.module,
+  free_port = server.free_port,
+}
 
 -- faultd ---------------------------------------------------------------------------------------------
 
@@ -188,7 +34,7 @@ end
 function Faultd:ask(question)
   self.asking = self.asking or hawser.new()
   local url = ("http://127.0.0.1:%d/%s"):format(self.control, question)
-  local res = assert(self.asking:get(url, { timeout = PATIENCE }))
+  local res = assert(self.asking:get(url, { timeout = server.PATIENCE }))
   return assert(tonumber(res.body), res.body)
 end
 
@@ -287,6 +133,8 @@ http {
     @LISTEN6@
     listen unix:@DIR@/socket;
     listen 127.0.0.1:@TLS@ ssl;
+    listen 127.0.0.1:@H2@ ssl http2;
+    listen 127.0.0.1:@H2C@ http2;
     ssl_certificate @CERTIFICATES@/good.pem;
     ssl_certificate_key @CERTIFICATES@/leaf.key;
     @MORE@
@@ -324,18 +172,20 @@ local function has_ipv6()
   return read_file "/proc/net/if_inet6":find("%S") ~= nil
 end
 
--- Its ports are opened one after the other, that of TLS last.
-local function probe_nginx(manager, _, server)
-  return probe_tcp(manager, server.tls)
+-- Its ports are opened one after the other.
+local function probe_nginx(manager, _, self)
+  return probe_tcp(manager, self.h2c)
 end
 
 --- Debian's nginx: `port` on 127.0.0.1 and, when `has_ipv6`, on ::1; `unix` is its socket; `tls` the port where it
--- speaks TLS as good.pem, with the directives of `more`, a string that may be left out. /1k and /1m are files of 1 KiB
+-- speaks TLS as good.pem, `h2` where it also offers HTTP/2 there, `h2c` where it speaks that in the clear; all with the
+-- directives of `more`, a string that may be left out. /1k and /1m are files of 1 KiB
 -- and 1 MiB; PUT and DELETE work below /upload/; POST /echo answers with the body; /tls says what was agreed on.
 function servers.nginx(more)
   local program = find_program "nginx"
   return start_on_port(Server, function(self)
-    self.unix, self.has_ipv6, self.tls = self.dir .. "/socket", has_ipv6(), servers.free_port()
+    self.unix, self.has_ipv6 = self.dir .. "/socket", has_ipv6()
+    self.tls, self.h2, self.h2c = servers.free_port(), servers.free_port(), servers.free_port()
     output("mkdir", "-p", self.dir .. "/www/upload")
     output("chmod", "-R", "755", self.dir)
     write_file(self.dir .. "/www/1k", ("x"):rep(1024))
@@ -344,12 +194,14 @@ function servers.nginx(more)
       DIR = self.dir,
       PORT = self.port,
       TLS = self.tls,
+      H2 = self.h2,
+      H2C = self.h2c,
       CERTIFICATES = servers.certificate "",
       MORE = more or "",
       USER = is_root() and "user root;" or "",
       LISTEN6 = self.has_ipv6 and ("listen [::1]:%d;"):format(self.port) or "",
     }
-    write_file(self.dir .. "/nginx.conf", (nginx_configuration:gsub("@(%u+6?)@", values)))
+    write_file(self.dir .. "/nginx.conf", (nginx_configuration:gsub("@(%u[%u%d]*)@", values)))
     self:run("TERM", program, "-p", self.dir, "-c", self.dir .. "/nginx.conf", "-e", "stderr")
   end, probe_nginx)
 end
