@@ -1,7 +1,7 @@
 /* h2.h - HTTP/2 for a client (RFC 9113), over nghttp2, which frames, compresses and checks.
  *
  * What nghttp2 leaves to its user is decided here: windows open as readers consume, and grow with
- * what the path carries (h2_window.h); DATA leaves by urgency (h2_schedule.h); a malformed message
+ * what the path carries (window.h); DATA leaves by urgency (schedule.h); a malformed message
  * is refused, never repaired; a connection that broke the protocol ends with the GOAWAY that says
  * why. Server push is refused. */
 #ifndef HWS_CODEC_H2_H
