@@ -98,13 +98,13 @@ static double bench_pool(long n)
 
     hws_manager_options_init(&defaults);
     owner.rules = (hws_pool_rules_t){
-        .limits = defaults.limits, .timeouts = defaults.timeouts, .is_raw = true};
+        .limits = defaults.limits, .timeouts = defaults.timeouts, .protocol = HWS_PROTOCOL_RAW};
     hws_list_init(&loop.deferred);
     hws_pools_init(&pools, &loop, 1);
     hws_pool_init(&pool);
-    pool.owner = &owner;
+    hws_pool_belongs_to(&pool, &owner, HWS_PROTOCOL_RAW);
     for (i = 0; i < 64; i++)
-        if (hws_connection_create(&pool, &socket, NULL, 1, &connection) != HWS_OK)
+        if (hws_connection_create(&pool, &socket, HWS_PROTOCOL_RAW, NULL, 1, &connection) != HWS_OK)
             exit(1);
     begin = now_ns();
     for (i = 0; i < n; i++) {

@@ -132,7 +132,7 @@ static void watch_life(hws_connection_t *connection)
         look_at(connection, at);
 }
 
-/* False: it has been closed. */
+/* False: it is about to be closed. */
 static bool is_alive(hws_connection_t *connection, hws_time_t now)
 {
     switch (hws_liveness_due(&connection->liveness, connection->stream_count > 0, now)) {
@@ -173,7 +173,7 @@ static void calm_down(hws_connection_t *connection)
 /* One with many streams may never be idle; its time is up all the same. */
 static void look_at_busy(hws_connection_t *connection, hws_time_t now)
 {
-    if (!is_alive(connection, now) || connection->state == HWS_CONNECTION_DRAINING)
+    if (connection->state == HWS_CONNECTION_DRAINING)
         return;
     if (now >= connection->expires_at)
         hws_connection_drain(connection, HWS_CLOSE_LIFETIME, now);
@@ -192,6 +192,8 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
         owner->on_room(owner, now);
         return;
     }
+    if (hws_connection_is_multiplexing(connection) && !is_alive(connection, now))
+        return;
     /* A used one's idleness is looked at again when it is handed back. */
     if (connection->state != HWS_CONNECTION_READY || connection->stream_count > 0) {
         tell_due(connection, now);
@@ -921,6 +923,8 @@ static void on_flush(void *user, int status, hws_time_t now)
 
     hws_loop_enter(connection->loop);
     connection->used_at = now; /* a peer that takes bytes is not silent */
+    if (hws_connection_is_multiplexing(connection) && !is_suspect(connection))
+        hws_liveness_heard(&connection->liveness, now);
     if (status == HWS_AGAIN)
         return;
     hws_outbox_flushed(&connection->outbox, status);
