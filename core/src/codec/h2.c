@@ -16,15 +16,15 @@ static hws_h2_t *h2_of(hws_codec_t *codec)
 
 /* Bytes --------------------------------------------------------------------------------------- */
 
-/* The peer's bytes were too much: what nghttp2 has no GOAWAY for. */
+/* What nghttp2_session_mem_recv said. It bounds some floods itself, without a GOAWAY. */
 static void settle(hws_h2_t *h2, ssize_t rv)
 {
     if (rv >= 0)
         return;
-    if (rv == NGHTTP2_ERR_FLOODED)
-        (void)hws_h2_fail(h2, HWS_ERR_H2_FLOOD);
-    else
+    if (rv == NGHTTP2_ERR_NOMEM)
         (void)hws_h2_fail(h2, HWS_ERR_NOMEM);
+    else /* also what on_begin_frame() has refused */
+        (void)hws_h2_fail(h2, HWS_ERR_H2_FLOOD);
     if (h2->failure == HWS_ERR_H2_FLOOD)
         hws_h2_check(h2, nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM));
 }

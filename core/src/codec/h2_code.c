@@ -37,6 +37,8 @@ int hws_h2_breach_code(uint32_t number)
         return HWS_ERR_H2_COMPRESSION;
     case NGHTTP2_ENHANCE_YOUR_CALM:
         return HWS_ERR_H2_FLOOD;
+    case NGHTTP2_INTERNAL_ERROR: /* it could not compress a head */
+        return HWS_ERR_NOMEM;
     default:
         return HWS_ERR_H2_PROTOCOL;
     }

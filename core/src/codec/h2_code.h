@@ -6,7 +6,8 @@
 
 /* The peer reset a stream: of kind RESET, with the RFC's name. */
 int hws_h2_reset_code(uint32_t number);
-/* We end the connection because the peer broke the protocol: of kind PROTOCOL. */
+/* We end the connection because the peer broke the protocol: of kind PROTOCOL; or, with
+ * INTERNAL_ERROR, for want of memory. */
 int hws_h2_breach_code(uint32_t number);
 
 #endif

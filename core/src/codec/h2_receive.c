@@ -250,31 +250,52 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
+/* The peer wants nothing more of a request whose response is complete (RFC 9113, 8.1). Who waits to
+ * send finds that out by trying. */
+static void let_go(hws_h2_t *h2, hws_h2_part_t *part)
+{
+    hws_stream_t *stream = part->stream;
+
+    hws_h2_give_part(h2, part);
+    if (stream == NULL || !stream->wants_write)
+        return;
+    stream->wants_write = false;
+    stream->events->on_writable(stream);
+}
+
+/* nghttp2 resets what it finds malformed; of most of that on_invalid_frame() knew before. */
+static int own_code(uint32_t number)
+{
+    switch (number) {
+    case NGHTTP2_REFUSED_STREAM: /* its head stood behind a GOAWAY of ours */
+        return HWS_ERR_GOAWAY;
+    case NGHTTP2_PROTOCOL_ERROR:
+        return HWS_ERR_LENGTH;
+    default:
+        return hws_h2_breach_code(number);
+    }
+}
+
 /* The wire has done with a stream: by its two ends, by RST_STREAM from either side, or by GOAWAY. */
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t number, void *user)
 {
     hws_h2_t *h2 = user;
     hws_h2_part_t *part = hws_h2_part_of(h2, id);
+    bool is_ours = h2->out != NULL;
 
     (void)session;
+    if (!is_ours && number == NGHTTP2_ENHANCE_YOUR_CALM)
+        h2->base.is_calmed = true;
     if (part == NULL)
         return 0;
-    if (part->stream == NULL) {
-        hws_h2_give_part(h2, part);
-    } else if (h2->out != NULL && number == NGHTTP2_REFUSED_STREAM) {
-        hws_h2_end(h2, part, HWS_ERR_GOAWAY, number); /* its head, behind a GOAWAY of ours */
-    } else if (h2->out != NULL) {
-        /* nghttp2 resets what it finds malformed; all but these on_invalid_frame() knows of. */
-        hws_h2_end(h2, part,
-                   number == NGHTTP2_PROTOCOL_ERROR ? HWS_ERR_LENGTH : hws_h2_breach_code(number),
-                   number);
-    } else if (h2->has_goaway && id > h2->last) {
+    if (part->stream == NULL || (part->has_ended && number == NGHTTP2_NO_ERROR))
+        let_go(h2, part);
+    else if (is_ours)
+        hws_h2_end(h2, part, own_code(number), number);
+    else if (h2->has_goaway && id > h2->last)
         hws_h2_end(h2, part, HWS_ERR_GOAWAY, number);
-    } else {
-        if (number == NGHTTP2_ENHANCE_YOUR_CALM)
-            h2->base.is_calmed = true;
+    else
         hws_h2_end(h2, part, hws_h2_reset_code(number), number);
-    }
     return 0;
 }
 
