@@ -47,18 +47,18 @@ struct hwl_wait {
     hwl_t *lua;
     const hwl_operation_t *operation; /* NULL: nothing is waited for */
     void *subject;                    /* what is waited for */
-    hws_list_t link;                  /* among others who wait for the same; for the operation */
-    hws_timer_t timer;                /* for the operation */
-    hws_deferred_t deferred;          /* ends it at the next rest */
-    void *extra;                      /* for the operation, as `place` is */
-    hwl_place_t place;
-    hws_error_t error; /* what it was settled with; code HWS_OK: ask the operation */
     hwl_form_t form;
     bool is_ready; /* BLOCK: it has ended, results may be pushed */
     /* Its results are being made. A finalizer that runs meanwhile may end nothing that they are made
      * of: what it asks for is put off until the wait is left, or goes on. */
     bool is_giving;
-    bool is_cancel_due; /* put off */
+    bool is_cancel_due;      /* put off */
+    hws_deferred_t deferred; /* ends it at the next rest */
+    hws_error_t error;       /* what it was settled with; code HWS_OK: ask the operation */
+    void *extra;             /* for the operation, as all that follows is */
+    hws_list_t link;         /* among others who wait for the same */
+    hws_timer_t timer;
+    hwl_place_t place;
 };
 
 /* A wait of no form yet. */

@@ -9,15 +9,12 @@
 #include <hawser/script.h>
 
 typedef struct {
-    hws_peer_t *peer;                  /* held; NULL: it came to none */
-    hws_time_t spans[HWS_PHASE_COUNT]; /* spent so far in each phase */
-    hws_time_t since;                  /* when the present phase began */
-    hws_time_t age;                    /* how long its connection had been idle */
-    hws_permit_t permit;               /* of the peer's breaker */
+    hws_peer_t *peer;    /* held; NULL: it came to none */
+    hws_time_t since;    /* when the present phase began */
+    hws_permit_t permit; /* of the peer's breaker */
     hws_phase_t phase;
     int code;                   /* how it ended; HWS_OK: well, or with a response */
     uint32_t status;            /* of the response; 0: none */
-    uint64_t bytes;             /* of its body */
     hws_retry_reason_t verdict; /* whether another followed, and if not, why */
     bool is_judged;             /* whether another follows was asked */
     bool had_turn;              /* the balancer knows of it */
@@ -26,6 +23,9 @@ typedef struct {
     bool is_unseen;             /* its peer did not look at it: what followed was not counted */
     bool is_reported;           /* its peer's breaker and score know already */
     bool is_over;
+    hws_time_t age;                    /* how long its connection had been idle */
+    hws_time_t spans[HWS_PHASE_COUNT]; /* spent so far in each phase */
+    uint64_t bytes;                    /* of the response's body */
 } hws_attempt_t;
 
 /* Zeroed is valid: none yet. */

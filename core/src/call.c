@@ -48,7 +48,6 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
 void hws_call_init(hws_call_t *call, const hws_call_ops_t *ops, hws_upstream_t *upstream,
                    hws_time_t deadline, hws_time_t now)
 {
-    call->error.peer[0] = call->error.detail[0] = '\0';
     call->ops = ops;
     call->upstream = upstream;
     call->deadline = deadline;
@@ -330,10 +329,10 @@ void hws_call_fail(hws_call_t *call, int code, const char *detail, hws_time_t no
     hws_error_t *error = &call->error;
     const char *peer = call->peer != NULL ? call->peer->id : "";
 
-    error->code = code;
+    if (detail != NULL || error->code == HWS_OK)
+        snprintf(error->detail, sizeof(error->detail), "%s", detail != NULL ? detail : "");
     snprintf(error->peer, sizeof(error->peer), "%s", peer);
-    if (detail != NULL)
-        snprintf(error->detail, sizeof(error->detail), "%s", detail);
+    error->code = code;
     if (hws_error_kind(code) == HWS_KIND_OVERLOAD) {
         error->has_retry_in = true;
         error->retry_in = hws_queue_expected_wait(&call->upstream->queue);

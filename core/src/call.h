@@ -38,35 +38,36 @@ typedef struct {
     void (*describe)(const hws_call_t *call, hws_decision_t *about);
 } hws_call_ops_t;
 
+/* What a call needs while it runs comes before what it waits with. */
 struct hws_call {
     const hws_call_ops_t *ops;
     hws_upstream_t *upstream; /* held */
     hws_peer_t *peer;         /* held: of the present or last attempt; NULL before the first */
-    hws_peer_t *avoid;        /* of the last attempt, which failed; NULL unless it waits */
-    hws_peer_t *bound_to;     /* held: wants no other; NULL: any */
-    hws_list_t link;          /* in upstream->calls until it is over */
-    hws_list_t queue_link;    /* in its lane of upstream->queue while it waits */
-    uint64_t order;           /* there: who came earlier has less */
-    hws_opening_t *opening;   /* under way for it, and perhaps for others as well; or NULL */
-    hws_list_t opening_link;  /* in its calls */
-    hws_time_t deadline;      /* of the whole call */
-    hws_time_t queue_left;    /* of timeouts.queue */
-    hws_time_t queue_until;   /* when that is over; HWS_NEVER while a dial stops the clock */
-    hws_time_t fresh_since;   /* is_fresh_only: nor one with many streams that is older */
-    hws_time_t again_at;      /* stays away until then; HWS_NEVER: it does not */
-    hws_timer_t timer;
-    hws_stream_t stream;
-    hws_deferred_t deferred;
     hws_call_state_t state;
-    bool is_replayable;         /* may be sent twice */
-    bool is_fresh_only;         /* takes no connection that has served before */
-    bool is_lease;              /* any idle connection will do that passes the stale check */
-    bool is_setup;              /* prepares a connection: no call that a user made */
-    bool is_out_of_memory;      /* no dial could be begun for it */
-    bool is_connect_only;       /* needs a connection to be there, not to use it */
-    bool is_counted;            /* in the load of its peer */
-    hws_retry_options_t *retry; /* its own, owned; NULL: the upstream's */
+    bool is_replayable;    /* may be sent twice */
+    bool is_fresh_only;    /* takes no connection that has served before */
+    bool is_lease;         /* any idle connection will do that passes the stale check */
+    bool is_setup;         /* prepares a connection: no call that a user made */
+    bool is_out_of_memory; /* no dial could be begun for it */
+    bool is_connect_only;  /* needs a connection to be there, not to use it */
+    bool is_counted;       /* in the load of its peer */
+    hws_deferred_t deferred;
+    hws_stream_t stream;
+    hws_list_t link; /* in upstream->calls until it is over */
     hws_attempts_t attempts;
+    hws_timer_t timer;
+    hws_list_t queue_link;      /* in its lane of upstream->queue while it waits */
+    hws_peer_t *bound_to;       /* held: wants no other; NULL: any */
+    hws_retry_options_t *retry; /* its own, owned; NULL: the upstream's */
+    hws_opening_t *opening;     /* under way for it, and perhaps for others as well; or NULL */
+    hws_list_t opening_link;    /* in its calls */
+    hws_peer_t *avoid;          /* of the last attempt, which failed; NULL unless it waits */
+    uint64_t order;             /* in the queue: who came earlier has less */
+    hws_time_t deadline;        /* of the whole call */
+    hws_time_t queue_left;      /* of timeouts.queue */
+    hws_time_t queue_until;     /* when that is over; HWS_NEVER while a dial stops the clock */
+    hws_time_t fresh_since;     /* is_fresh_only: nor one with many streams that is older */
+    hws_time_t again_at;        /* stays away until then; HWS_NEVER: it does not */
     /* error.code is HWS_OK until it failed; phase, attempts, sent kept true. Its strings are large
      * and seldom needed, so they come last, and who embeds a call need not zero them. */
     hws_error_t error;

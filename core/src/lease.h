@@ -8,24 +8,18 @@
 
 #include <hawser/lease.h>
 
+/* What moving bytes asks for comes first, so that it is few cache lines. */
 struct hws_lease {
-    hws_lease_options_t options; /* the callbacks */
     hws_inbox_t inbox;
-    hws_read_t want;        /* that on_readable is waited with */
-    size_t taken;           /* of the inbox, given out by the last read */
-    size_t credited;        /* of the inbox, given back to the peer's room because a read waits */
-    size_t scanned;         /* of the inbox, known not to hold the delimiter */
-    hws_opening_t *opening; /* whose connection it prepares; NULL when it is no setup, or over */
-    hws_time_t span;        /* of silent waits */
-    hws_time_t read_since;  /* when the waiting read began; HWS_NEVER: none waits */
+    size_t taken;          /* of the inbox, given out by the last read */
+    hws_time_t read_since; /* when the waiting read began; HWS_NEVER: none waits */
+    hws_read_t want;       /* that on_readable is waited with */
     hws_time_t write_since;
-    int verdict;            /* HWS_OK, or what ended the connection for this lease */
+    hws_time_t span;        /* of silent waits */
     hws_shaking_t *shaking; /* while TLS is being started; else NULL */
-    hws_time_t shaking_until;
-    int tls_status;  /* HWS_AGAIN while it is; then how that ended, until has_tls_ended is told */
-    int read_status; /* how a waiting read ended without bytes: timeout, cancel */
+    int verdict;            /* HWS_OK, or what ended the connection for this lease */
+    int read_status;        /* how a waiting read ended without bytes: timeout, cancel */
     int write_status;
-    bool *destroyed;
     bool is_read_due; /* on_readable is to be called */
     bool is_write_due;
     bool is_out_of_memory;
@@ -39,6 +33,13 @@ struct hws_lease {
     bool has_tls_ended;
     bool is_tls_late;
     bool is_owed;    /* a read was given up: what it waited for may still come; or a write */
+    size_t credited; /* of the inbox, given back to the peer's room because a read waits */
+    size_t scanned;  /* of the inbox, known not to hold the delimiter */
+    bool *destroyed;
+    hws_lease_options_t options; /* the callbacks */
+    hws_opening_t *opening; /* whose connection it prepares; NULL when it is no setup, or over */
+    hws_time_t shaking_until;
+    int tls_status;  /* HWS_AGAIN while it is; then how that ended, until has_tls_ended is told */
     hws_call_t call; /* last, for its strings */
 };
 

@@ -100,7 +100,8 @@ typedef struct chunk {
     uint32_t fresh; /* places never handed out begin here */
 } chunk_t;
 
-#define HEADER_SIZE ((sizeof(chunk_t) + 15) & ~(size_t)15)
+/* Objects begin with a cache line of their own where their size is a multiple of one. */
+#define HEADER_SIZE ((sizeof(chunk_t) + 63) & ~(size_t)63)
 
 static chunk_t *chunk_of(void *object)
 {
