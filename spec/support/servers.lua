@@ -21,7 +21,7 @@ local servers = {
 local Faultd = setmetatable({}, { __index = Server })
 Faultd.__index = Faultd
 
---- tests/programs/faultd.c: fields http, http6, raw, control, blackhole and closed are its ports,
+--- tests/programs/faultd.c: fields http, http6, raw, h2, control, blackhole and closed are its ports,
 -- `unix` and `unix_raw` the paths of its sockets.
 function servers.faultd()
   local program = servers.program "faultd"

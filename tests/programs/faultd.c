@@ -8,6 +8,7 @@
  *     http PORT         HTTP/1.1 on 127.0.0.1 (and on the unix socket PATH, when asked)
  *     http6 PORT        the same on ::1; 0 where there is no IPv6
  *     raw PORT          lines, for leases, on 127.0.0.1 (and on the unix socket PATH.raw)
+ *     h2 PORT           HTTP/2 in the clear, by prior knowledge, on 127.0.0.1
  *     control PORT      HTTP/1.1: counters, barriers and switches for tests
  *     blackhole PORT    its backlog is full: a dial neither succeeds nor fails
  *     closed PORT       taken, but nobody listens: a dial is refused
@@ -79,9 +80,36 @@
  *
  * When the client half-closes, what is under way is finished, then "bye" and FIN.
  *
- * control. SERVICE is http or raw, COUNTER one of accepted, open, most (the most that were open at
- * once), requests (HTTP heads or raw lines), in and out (bytes). The body is a number unless something else is
- * said here.
+ * h2. The path is a list of steps, /play/STEP+STEP+STEP, which are played once the request is there whole; those of
+ * /at-head/STEP+STEP begin at its head, and the window of its body stays closed until a step `read`. A key counts a
+ * request as for HTTP. Every head has X-Connection and X-Stream (its id). A connection begins with the steps `limit.100`
+ * unless control says otherwise.
+ *
+ *     ok                   200, "ok"              status.N    that status, without a body
+ *     head                 200 and its head alone
+ *     body.N               200, a body of N bytes 'x' as windows allow, Content-Length
+ *     sink                 200, "BYTES SUM" of the request's body, once that is whole
+ *     first.N.KEY          the first N requests under KEY go on to the next step, the others get `ok`
+ *     hold.KEY             waits until KEY is released
+ *     frame.TYPE.FLAGS.ID.PAYLOAD     exactly this frame. ID is a number, m: this stream, p: the one before, or n: the
+ *                          newest. PAYLOAD may be missing, or is HEX,HEX*N,HEX, of which the second comes N times
+ *     bytes.PAYLOAD        these bytes
+ *     rst.CODE             RST_STREAM
+ *     goaway.ID.CODE       GOAWAY; streams above ID get no answer
+ *     limit.N              SETTINGS_MAX_CONCURRENT_STREAMS. Streams beyond it are refused once it was acknowledged
+ *     read                 opens the window of an /at-head
+ *     deaf                 PING gets no answer from now on
+ *     calm                 PING gets a GOAWAY with ENHANCE_YOUR_CALM from now on, and FIN
+ *     silent               nothing is said or looked at any more
+ *     fin, crash           FIN, RST of the connection
+ *     none                 nothing
+ *     N*STEP               the step N times
+ *
+ * control. SERVICE is http, raw or h2, COUNTER one of accepted, open, most (the most that were open at
+ * once), requests (HTTP heads or raw lines), in and out (bytes); of h2 also streams, open-streams, most-streams (on one
+ * connection), over (opened beyond an acknowledged limit), push (connections that did not refuse pushes), and of the
+ * frames that came pings, windows, resets, reset-code (of the last one), goaways, code (of the last one). The body is a
+ * number unless something else is said here.
  *
  *     /get/SERVICE/COUNTER
  *     /await/SERVICE/COUNTER/N    answers once the counter is N: the way to wait for an event
@@ -95,6 +123,8 @@
  *     /down                       http on 127.0.0.1 is as after a crash: nobody listens there, and
  *                                 all connections of http are reset
  *     /up                         ... listens there again
+ *     /h2/STEP+STEP               plays steps on every connection of h2; how many
+ *     /h2-greeting/STEP+STEP      what its new connections begin with; none: as before
  *     /zero                       forgets what was seen; `most` becomes what is open now */
 #include "faultd/faultd.h"
 
@@ -339,6 +369,7 @@ int main(int argc, char **argv)
     http_listener = serve_tcp("http", &http_service);
     serve_tcp6("http6", &http_service);
     serve_tcp("raw", &raw_service);
+    serve_tcp("h2", &h2_service);
     serve_tcp("control", &control_service);
     open_blackhole();
     reserve_port("closed ");

@@ -121,6 +121,17 @@ static void poke(client_t *client, const request_t *request)
     answer(client, count);
 }
 
+static void tell(client_t *client, const request_t *request)
+{
+    answer(client, h2_tell(request->arguments[0]));
+}
+
+static void greet(client_t *client, const request_t *request)
+{
+    h2_greet_with(request->arguments[0]);
+    answer(client, 0);
+}
+
 static void zero(client_t *client, const request_t *request)
 {
     (void)request;
@@ -129,16 +140,10 @@ static void zero(client_t *client, const request_t *request)
 }
 
 const behaviour_t controls[] = {
-    {"/get", get, AT_END},
-    {"/await", await_counter, AT_END},
-    {"/seen", seen, AT_END},
-    {"/held", held, AT_END},
-    {"/seen-twice", repeated, AT_END},
-    {"/down", down, AT_END},
-    {"/up", up, AT_END},
-    {"/release", release, AT_END},
-    {"/poke", poke, AT_END},
-    {"/zero", zero, AT_END},
+    {"/get", get, AT_END},   {"/await", await_counter, AT_END}, {"/seen", seen, AT_END},
+    {"/held", held, AT_END}, {"/seen-twice", repeated, AT_END}, {"/down", down, AT_END},
+    {"/up", up, AT_END},     {"/release", release, AT_END},     {"/poke", poke, AT_END},
+    {"/h2", tell, AT_END},   {"/h2-greeting", greet, AT_END},   {"/zero", zero, AT_END},
     {NULL, NULL, AT_END},
 };
 

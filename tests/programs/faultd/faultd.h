@@ -2,7 +2,8 @@
  *
  *     faultd.c    listens                     http.c     parses requests
  *     client.c    one connection's script     paths.c    what each path does
- *     service.c   counters and barriers       raw.c, control.c  the other two services
+ *     service.c   counters and barriers       raw.c, control.c  two more services
+ *     h2.c        HTTP/2's frames             h2_steps.c        what each of its steps does
  *
  * A service answers by writing a script of steps (say this, wait, reset), which the client then
  * plays. Nothing else sends, so every behaviour is the list of its steps. */
@@ -40,7 +41,7 @@ typedef struct {
     client_t *clients;
 } service_t;
 
-extern service_t http_service, raw_service, control_service;
+extern service_t http_service, raw_service, h2_service, control_service;
 
 /* service.c ------------------------------------------------------------------------------------ */
 
@@ -117,6 +118,18 @@ void client_play(client_t *client);
 bool client_is_held(const client_t *client, const char *key);
 void client_go_on(client_t *client);
 void client_recheck(client_t *client); /* goes on if what it awaits is there */
+
+/* h2.c ----------------------------------------------------------------------------------------- */
+
+/* The counter of HTTP/2 alone that has that name, or NULL. */
+const uint64_t *h2_counter(const char *name);
+void h2_zero(void);
+uint64_t h2_held(const char *key);
+uint64_t h2_release(const char *key);
+/* Steps for the connections that come from now on in place of SETTINGS; "": SETTINGS again. */
+void h2_greet_with(const char *steps);
+/* Plays steps on every open connection; how many those are. */
+uint64_t h2_tell(const char *steps);
 
 /* http.c --------------------------------------------------------------------------------------- */
 

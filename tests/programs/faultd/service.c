@@ -1,4 +1,4 @@
-/* service.c - what the three services have counted, and who waits for a count. */
+/* service.c - what the services have counted, and who waits for a count. */
 #include "faultd.h"
 
 #include <ctype.h>
@@ -12,7 +12,7 @@ typedef struct seen {
     uint64_t count;
 } seen_t;
 
-static service_t *const services[] = {&http_service, &raw_service, &control_service};
+static service_t *const services[] = {&http_service, &raw_service, &h2_service, &control_service};
 enum { SERVICE_COUNT = sizeof(services) / sizeof(services[0]) };
 
 enum { BUCKETS = 4096 };
@@ -97,7 +97,7 @@ const uint64_t *service_counter(const service_t *service, const char *name)
         return &service->in;
     if (strcmp(name, "out") == 0)
         return &service->out;
-    return NULL;
+    return service == &h2_service ? h2_counter(name) : NULL;
 }
 
 /* Only clients of the control service wait for counts. Going on may close one, so look anew from
@@ -127,6 +127,7 @@ void counters_zero(void)
     seen_again = 0;
     for (size_t i = 0; i < SERVICE_COUNT; i++)
         services[i]->most = services[i]->open;
+    h2_zero();
 }
 
 /* FNV-1a */
@@ -184,7 +185,7 @@ uint64_t seen_twice(void)
 
 uint64_t held_count(const char *key)
 {
-    uint64_t count = 0;
+    uint64_t count = h2_held(key);
 
     for (size_t i = 0; i < SERVICE_COUNT; i++)
         for (client_t *client = services[i]->clients; client != NULL; client = client->next)
@@ -194,7 +195,7 @@ uint64_t held_count(const char *key)
 
 uint64_t held_release(const char *key)
 {
-    uint64_t count = 0;
+    uint64_t count = h2_release(key);
 
     for (size_t i = 0; i < SERVICE_COUNT; i++) {
         client_t *client = services[i]->clients;
