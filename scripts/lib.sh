@@ -81,6 +81,11 @@ build()
 (
     preset=$1
     shift
+    mkdir -p "$builds"
+    if command -v flock >/dev/null; then # two suites may run side by side
+        exec 9>"$builds/$preset.lock"
+        flock 9
+    fi
     quietly configure "$preset" || exit # each time: a Lua may have been installed since
     jobs=${CMAKE_BUILD_PARALLEL_LEVEL:-$(cores)}
     quietly cmake --build "$builds/$preset" --parallel "$jobs" ${1:+--target "$@"}
