@@ -1156,8 +1156,28 @@ static void begin_raw(bool has_head)
         FRAME(NGHTTP2_HEADERS, HEAD_FLAGS, 1, STATUS_200);
 }
 
+/* Where the seeds of the fuzz target go, when they are asked for. */
+static const char *corpus;
+
+static void write_seed(void)
+{
+    static const char two_gets[] = {2, 0, 0, 0};
+    static unsigned count;
+    char path[512];
+    FILE *file;
+
+    if (corpus == NULL || way != WHOLE || raw_size > 1000)
+        return;
+    snprintf(path, sizeof(path), "%s/%03u", corpus, count++);
+    assert_non_null(file = fopen(path, "wb"));
+    assert_int_equal(fwrite(two_gets, 1, sizeof(two_gets), file), sizeof(two_gets));
+    assert_int_equal(fwrite(raw, 1, raw_size, file), raw_size);
+    assert_int_equal(fclose(file), 0);
+}
+
 static void feed_raw(void)
 {
+    write_seed();
     feed(raw, raw_size);
     raw_size = 0;
     (void)h2_run_flush(&client, 65536);
@@ -1868,7 +1888,8 @@ static void a_request_allocates_little(void **state)
 #define PLAIN(test) ANY_WAY(test, begin)
 #define SETTLED(test) ANY_WAY(test, begin_settled)
 
-int main(void)
+/* With a folder as its argument it also writes the corpus of fuzz_h2 there. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         PLAIN(says_what_it_takes),
@@ -1931,5 +1952,6 @@ int main(void)
         SETTLED(a_request_allocates_little),
     };
 
+    corpus = argc > 1 ? argv[1] : NULL;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
