@@ -61,11 +61,13 @@ static int h2_feed_end(hws_codec_t *codec)
 static int h2_flush(hws_codec_t *codec, size_t room, hws_buffer_t *out)
 {
     hws_h2_t *h2 = h2_of(codec);
+    hws_buffer_t *pending = &h2->pending;
 
-    if (hws_buffer_append(out, hws_buffer_bytes(&h2->pending), hws_buffer_size(&h2->pending)) !=
-        HWS_OK)
-        return hws_h2_fail(h2, HWS_ERR_NOMEM);
-    hws_buffer_dispose(&h2->pending);
+    if (!hws_buffer_is_empty(pending)) {
+        if (hws_buffer_append(out, hws_buffer_bytes(pending), hws_buffer_size(pending)) != HWS_OK)
+            return hws_h2_fail(h2, HWS_ERR_NOMEM);
+        hws_buffer_dispose(pending);
+    }
     if (h2->failure != HWS_OK || hws_h2_drain(h2, out) != HWS_OK)
         return h2->failure;
     return hws_h2_drain_bodies(h2, room, out);

@@ -78,9 +78,11 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     (void)hws_buffer_append(h2->out, head, FRAME_HEAD);
-    (void)hws_buffer_append(h2->out, hws_buffer_bytes(&part->unsent), size);
-    hws_buffer_consume(&part->unsent, size);
-    h2->unsent -= size;
+    if (size > 0) {
+        (void)hws_buffer_append(h2->out, hws_buffer_bytes(&part->unsent), size);
+        hws_buffer_consume(&part->unsent, size);
+        h2->unsent -= size;
+    }
     h2->noise = 0;
     if (hws_buffer_is_empty(&part->unsent)) {
         hws_buffer_dispose(&part->unsent);
