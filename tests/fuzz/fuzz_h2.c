@@ -3,7 +3,7 @@
  * The first four bytes say what is open (GETs and uploads), the limits, how much of a body is
  * consumed at once, and where the cuts are. The bytes are then fed whole and in pieces, and what the
  * streams were told must come to the same; h2_run.h watches the order of events.
- * tests/unit/test_h2.c writes the seed corpus. */
+ * tests/unit/test_h2_bytes.c writes the seed corpus. */
 #include "support/h2_run.h"
 
 #include <stdint.h>

@@ -140,7 +140,7 @@ static inline void h2_run_check(const h2_run_t *run)
 {
     const hws_codec_t *codec = run->codec;
 
-    H2_MUST(codec->wants_bytes);
+    H2_MUST(codec != NULL && codec->wants_bytes);
     H2_MUST(codec->room <= codec->cap && codec->cap <= run->options.streams);
     H2_MUST(codec->room == 0 || !codec->is_last);
     H2_MUST(run->failure == HWS_OK || codec->is_last);
@@ -159,6 +159,7 @@ static inline int h2_run_open(h2_run_t *run, size_t index, const hws_message_t *
     uint8_t urgency = told->stream.urgency;
     int rc;
 
+    H2_MUST(run->codec != NULL);
     *told = (h2_told_t){.takes = SIZE_MAX};
     told->stream.events = &events;
     told->stream.urgency = urgency;
@@ -171,8 +172,10 @@ static inline int h2_run_open(h2_run_t *run, size_t index, const hws_message_t *
 
 static inline int h2_run_flush(h2_run_t *run, size_t room)
 {
-    int rc = run->codec->ops->flush(run->codec, room, &run->out);
+    int rc;
 
+    H2_MUST(run->codec != NULL);
+    rc = run->codec->ops->flush(run->codec, room, &run->out);
     H2_MUST(run->failure == HWS_OK || rc == run->failure);
     run->failure = rc;
     h2_run_check(run);
