@@ -239,6 +239,8 @@ static void frames_after_a_streams_end(void **state)
 /* As RFC 9113, 8.1, has it: who waits to send the rest finds out. */
 static void a_reset_without_error_after_the_response_is_no_failure(void **state)
 {
+    size_t taken;
+
     (void)state;
     begin_raw(false);
     open_post(2, HWS_BODY_CHUNKED, 0);
@@ -254,6 +256,9 @@ static void a_reset_without_error_after_the_response_is_no_failure(void **state)
     expect_end(2, HWS_OK);
     assert_null(client.told[2].stream.part);
     assert_int_equal(client.told[2].writable, 1);
+    assert_int_equal(
+        client.codec->ops->send(client.codec, &client.told[2].stream, "x", 1, false, NULL, &taken),
+        HWS_ERR_PIPE);
     expect_end(3, HWS_ERR_RST_NO_ERROR);
     assert_int_equal(client.codec->room, 98);
 }

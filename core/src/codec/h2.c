@@ -122,13 +122,17 @@ static int h2_send(hws_codec_t *codec, hws_stream_t *stream, const char *data, s
     hws_h2_t *h2 = h2_of(codec);
     hws_h2_part_t *part = stream->part;
     size_t most = hws_h2_bound(h2);
-    size_t held = hws_buffer_size(&part->unsent);
-    size_t piece = held < most ? most - held : 0;
+    size_t held;
+    size_t piece;
     int rc;
 
     (void)out;
+    if (part == NULL) /* the peer has its answer out, and wants no more */
+        return HWS_ERR_PIPE;
     assert(!part->is_finished);
     assert(!part->is_sized || size <= part->to_send);
+    held = hws_buffer_size(&part->unsent);
+    piece = held < most ? most - held : 0;
     if (piece > size)
         piece = size;
     if ((rc = hws_buffer_append(&part->unsent, data, piece)) != HWS_OK)
