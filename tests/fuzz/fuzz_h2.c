@@ -112,6 +112,12 @@ static bool has_reset(const h2_run_t *run)
     return false;
 }
 
+/* After a GOAWAY and the last stream nghttp2 looks at nothing more, beginning with the next piece. */
+static bool is_over(const h2_run_t *run)
+{
+    return run->failure == HWS_OK && run->codec->is_last;
+}
+
 static void compare(const h2_run_t *a, const h2_run_t *b)
 {
     size_t i;
@@ -120,7 +126,7 @@ static void compare(const h2_run_t *a, const h2_run_t *b)
         return; /* nghttp2 counts pieces of CONTINUATION */
     if (has_reset(a) || has_reset(b))
         return;
-    H2_MUST(a->failure == b->failure);
+    H2_MUST(a->failure == b->failure || is_over(a) || is_over(b));
     for (i = 0; i < H2_STREAMS; i++) {
         const h2_told_t *one = &a->told[i];
         const h2_told_t *other = &b->told[i];
