@@ -302,6 +302,7 @@ static inline void yamux_check_frame(yamux_run_t *run, uint8_t type, uint16_t fl
     YAMUX_MUST(is_ours || said->has_greeted || (flags & 10) != 0);
     YAMUX_MUST(type == 1 || (length > 0 && length <= 65536 && !said->has_fin && flags <= 2));
     YAMUX_MUST((flags & 4) == 0 || !said->has_fin);
+    YAMUX_MUST(type == 0 || length <= 16777216);
     if ((flags & 3) != 0)
         said->has_greeted = true;
     if ((flags & 4) != 0)

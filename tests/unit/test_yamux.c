@@ -461,6 +461,29 @@ static void the_budget_bounds_what_windows_grow(void **state)
     yamux_run_dispose(&run);
 }
 
+/* What a header announces has not come yet: the window is opened by what has. */
+static void a_window_is_opened_in_the_midst_of_a_frame(void **state)
+{
+    hws_codec_options_t options = yamux_options();
+    size_t size = yamux_frames("D A 1 262144", frames, sizeof(frames));
+    yamux_run_t run;
+
+    (void)state;
+    options.windows.stream_max = 0;
+    assert_int_equal(yamux_run_create_with(&run, HWS_YAMUX_CLIENT, options), HWS_OK);
+    (void)yamux_run_open(&run);
+    must_say(&run, "W S 1 0");
+    assert_int_equal(yamux_run_feed(&run, frames, 12 + 131071), HWS_OK);
+    must_say(&run, "P S 0 1");
+    assert_int_equal(yamux_run_feed(&run, frames + 12 + 131071, 1), HWS_OK);
+    must_say(&run, "W - 1 131072");
+    assert_int_equal(yamux_run_feed(&run, frames + 12 + 131072, size - 12 - 131072), HWS_OK);
+    must_say(&run, "W - 1 131072");
+    assert_int_equal(hear(&run, "D - 1 262144"), HWS_OK);
+    assert_int_equal(hear(&run, "D - 1 1"), HWS_ERR_YAMUX_WINDOW);
+    yamux_run_dispose(&run);
+}
+
 static void a_window_is_not_opened_to_who_has_ended(void **state)
 {
     yamux_run_t run;
@@ -766,6 +789,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(answers_that_cannot_leave_are_bounded),
         cmocka_unit_test(streams_opened_and_reset_leave_nothing_behind),
         cmocka_unit_test(a_window_is_opened_again_when_half_of_it_was_consumed),
+        cmocka_unit_test(a_window_is_opened_in_the_midst_of_a_frame),
         cmocka_unit_test(a_window_grows_with_what_is_consumed_in_a_round_trip),
         cmocka_unit_test(the_budget_bounds_what_windows_grow),
         cmocka_unit_test(a_window_is_not_opened_to_who_has_ended),

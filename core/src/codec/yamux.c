@@ -331,6 +331,13 @@ static bool is_over(const part_t *part)
     return part->has_sent_fin && part->has_told_end;
 }
 
+/* By how much the peer's window could be opened. */
+static uint32_t consumed(const part_t *part)
+{
+    assert(part->window.size - part->unread >= part->may_come);
+    return part->window.size - part->unread - part->may_come;
+}
+
 /* A FIN is never put on data: the Go implementation heeds it before the data, and a reader who comes
  * in between takes the stream for ended. */
 static int put_notice(yamux_t *yamux, part_t *part, hws_buffer_t *out)
@@ -343,7 +350,7 @@ static int put_notice(yamux_t *yamux, part_t *part, hws_buffer_t *out)
         return put_frame(out, &frame, NULL, 0);
     }
     if (part->is_due && !part->has_fin) {
-        frame.length = part->window.size - part->unread - part->may_come;
+        frame.length = consumed(part);
         part->may_come += frame.length;
     }
     part->is_due = false;
@@ -476,7 +483,7 @@ static void consume(yamux_t *yamux, part_t *part, size_t size)
     if (hws_trip_carry(&yamux->trip, (uint32_t)size))
         start_ping(yamux);
     grown = hws_window_consume(&part->window, (uint32_t)size, &yamux->trip, yamux->budget);
-    if (grown == 0 && part->window.size - part->unread - part->may_come < part->window.size / 2)
+    if (grown == 0 && consumed(part) < part->window.size / 2)
         return;
     part->is_due = true;
     notify(yamux, part);
@@ -492,11 +499,11 @@ static int keep_early(yamux_t *yamux, part_t *part, const char *data, size_t siz
 
 static void deliver(yamux_t *yamux, part_t *part, const char *data, size_t size)
 {
-    size_t consumed = part->stream->events->on_body(part->stream, data, size);
+    size_t taken = part->stream->events->on_body(part->stream, data, size);
 
-    assert(consumed <= size);
+    assert(taken <= size);
     part->unread += (uint32_t)size;
-    consume(yamux, part, consumed);
+    consume(yamux, part, taken);
 }
 
 static int on_data(yamux_t *yamux, part_t *part, const char *data, size_t size)
@@ -614,7 +621,6 @@ static int on_data_header(yamux_t *yamux, part_t *part, const frame_t *frame)
         return on_violation(yamux, HWS_ERR_YAMUX_FRAME);
     if (frame->length > part->may_come)
         return on_violation(yamux, HWS_ERR_YAMUX_WINDOW);
-    part->may_come -= frame->length;
     part->is_heard = true;
     yamux->current = part;
     yamux->is_fin_behind = (frame->flags & FIN) != 0;
@@ -730,6 +736,7 @@ static int take_data(yamux_t *yamux, const char **at, const char *end)
     yamux->left -= size;
     if (part == NULL)
         return HWS_OK;
+    part->may_come -= size;
     if (yamux->left == 0)
         yamux->current = NULL;
     if ((rc = on_data(yamux, part, data, size)) != HWS_OK)
