@@ -30,7 +30,8 @@
 enum {
     YAMUX_HEADER = 12,
     YAMUX_STREAMS = 600, /* of one run, over all its time */
-    YAMUX_TEXT = 8192,
+    YAMUX_SAID = 4096,   /* ids, likewise */
+    YAMUX_TEXT = 2048,
     YAMUX_WINDOW = 256 * 1024
 };
 
@@ -69,6 +70,9 @@ typedef struct {
     uint32_t count;
     yamux_said_t *said; /* as many as there were ids */
     uint32_t said_count;
+    char header[YAMUX_HEADER]; /* of what it is fed, to know the windows that it is given */
+    size_t header_size;
+    uint32_t left; /* of the data behind */
     bool is_client;
     int failure;
 } yamux_run_t;
@@ -166,7 +170,7 @@ static inline int yamux_run_create_with(yamux_run_t *run, hws_yamux_role_t role,
     *run = (yamux_run_t){.budget.limit = 268435456, .is_client = role == HWS_YAMUX_CLIENT};
     options.budget = &run->budget;
     run->peers = calloc(YAMUX_STREAMS, sizeof(*run->peers));
-    run->said = calloc(YAMUX_STREAMS, sizeof(*run->said));
+    run->said = calloc(YAMUX_SAID, sizeof(*run->said));
     YAMUX_MUST(run->peers != NULL && run->said != NULL);
     return hws_yamux_create(&options, role, &run->codec);
 }
@@ -274,15 +278,30 @@ static inline yamux_said_t *yamux_said(yamux_run_t *run, uint32_t id)
     for (uint32_t i = run->said_count; i > 0; i--)
         if (run->said[i - 1].id == id && !run->said[i - 1].has_rst)
             return &run->said[i - 1];
-    YAMUX_MUST(run->said_count < YAMUX_STREAMS);
+    YAMUX_MUST(run->said_count < YAMUX_SAID);
     run->said[run->said_count] = (yamux_said_t){.id = id, .window = YAMUX_WINDOW};
     return &run->said[run->said_count++];
 }
 
-/* The peer opens its window. */
-static inline void yamux_run_grant(yamux_run_t *run, uint32_t id, uint32_t size)
+/* Notes what windows the bytes open. */
+static inline void yamux_run_hear(yamux_run_t *run, const char *bytes, size_t size)
 {
-    yamux_said(run, id)->window += size;
+    while (size > 0) {
+        size_t piece = run->left < size ? run->left : size;
+
+        run->left -= (uint32_t)piece;
+        for (; piece < size && run->header_size < YAMUX_HEADER; piece++)
+            run->header[run->header_size++] = bytes[piece];
+        bytes += piece;
+        size -= piece;
+        if (run->header_size < YAMUX_HEADER)
+            return;
+        run->header_size = 0;
+        if (run->header[1] == 0)
+            run->left = yamux_get(run->header + 8);
+        else if (run->header[1] == 1)
+            yamux_said(run, yamux_get(run->header + 4))->window += yamux_get(run->header + 8);
+    }
 }
 
 static inline void yamux_check_frame(yamux_run_t *run, uint8_t type, uint16_t flags, uint32_t id,
@@ -318,8 +337,8 @@ static inline void yamux_check_frame(yamux_run_t *run, uint8_t type, uint16_t fl
 /* Checks what `out` has from `at` on, and tells it, where `text` is no NULL. */
 static inline void yamux_run_check(yamux_run_t *run, size_t at, yamux_text_t *text)
 {
-    const char *bytes = hws_buffer_bytes(&run->out);
     size_t size = hws_buffer_size(&run->out);
+    const char *bytes = size > 0 ? hws_buffer_bytes(&run->out) : "";
 
     while (at < size) {
         const char *header = bytes + at;
@@ -379,6 +398,7 @@ static inline int yamux_run_feed(yamux_run_t *run, const char *bytes, size_t siz
     YAMUX_MUST(copy != NULL);
     if (size > 0)
         memcpy(copy, bytes, size);
+    yamux_run_hear(run, bytes, size);
     rc = run->codec->ops->feed(run->codec, copy, size);
     free(copy);
     if (rc != HWS_OK)

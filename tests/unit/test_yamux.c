@@ -531,17 +531,14 @@ static void what_is_sent_keeps_to_the_window_and_goes_on_when_it_opens(void **st
     assert_int_equal(sent, 262144 + 65536);
     assert_int_equal(yamux_said(&run, 1)->window, 0);
     assert_int_equal(stream->writables, 4);
-    yamux_run_grant(&run, 1, 50000);
     assert_int_equal(hear(&run, "W A 1 50000"), HWS_OK);
     must_say(&run, "D - 1 16384; D - 1 16384; D - 1 16384; D - 1 848");
     assert_int_equal(stream->writables, 4);
-    yamux_run_grant(&run, 1, 10000);
     assert_int_equal(hear(&run, "W - 1 10000"), HWS_OK);
     must_say(&run, "D - 1 10000");
     assert_int_equal(stream->writables, 5);
     assert_int_equal(yamux_run_send(&run, stream, big, 100, true), 100);
     must_say(&run, "");
-    yamux_run_grant(&run, 1, UINT32_MAX);
     assert_int_equal(hear(&run, "W - 1 4294967295"), HWS_OK);
     must_say(&run, "D - 1 5636; W F 1 0");
     yamux_run_dispose(&run);
@@ -633,13 +630,6 @@ static bool pump(yamux_run_t *from, yamux_run_t *to, size_t room)
 
     assert_int_equal(yamux_run_flush(from, room, NULL), HWS_OK);
     size = hws_buffer_size(&from->out);
-    for (size_t at = 0; at < size;) {
-        const char *header = hws_buffer_bytes(&from->out) + at;
-
-        if (header[1] == 1)
-            yamux_run_grant(to, yamux_get(header + 4), yamux_get(header + 8));
-        at += 12 + (header[1] == 0 ? yamux_get(header + 8) : 0);
-    }
     assert_int_equal(yamux_run_feed(to, hws_buffer_bytes(&from->out), size), HWS_OK);
     hws_buffer_clear(&from->out);
     return size > 0;
@@ -763,7 +753,7 @@ static int write_corpus(const char *folder)
         snprintf(path, sizeof(path), "%s/%s", folder, yamux_vectors[i].name);
         if ((file = fopen(path, "wb")) == NULL)
             return 1;
-        fputc(yamux_vectors[i].role == 'c' ? 0 : 1, file);
+        fputc(yamux_vectors[i].role == 'c' ? 0 : 1, file); /* fed as it is */
         fwrite(frames, 1, size, file);
         fclose(file);
     }

@@ -445,20 +445,36 @@ static int put_go_away(yamux_t *yamux, hws_buffer_t *out)
     return put_frame(out, &frame, NULL, 0);
 }
 
+static int put_answers(yamux_t *yamux, hws_buffer_t *out)
+{
+    hws_buffer_t *answers = &yamux->answers;
+    int rc;
+
+    if (hws_buffer_is_empty(answers))
+        return HWS_OK;
+    rc = hws_buffer_append(out, hws_buffer_bytes(answers), hws_buffer_size(answers));
+    hws_buffer_dispose(answers);
+    return rc;
+}
+
+static int put_ping(yamux_t *yamux, hws_buffer_t *out)
+{
+    frame_t frame = {.type = PING, .flags = SYN, .length = yamux->ping};
+
+    yamux->is_ping_due = false;
+    return put_frame(out, &frame, NULL, 0);
+}
+
 /* What belongs to no stream. */
 static int put_own(yamux_t *yamux, hws_buffer_t *out)
 {
-    frame_t ping = {.type = PING, .flags = SYN, .length = yamux->ping};
-    int rc =
-        hws_buffer_append(out, hws_buffer_bytes(&yamux->answers), hws_buffer_size(&yamux->answers));
+    int rc = put_answers(yamux, out);
 
-    if (rc != HWS_OK)
-        return rc;
-    hws_buffer_dispose(&yamux->answers);
-    if (yamux->is_ping_due && (rc = put_frame(out, &ping, NULL, 0)) != HWS_OK)
-        return rc;
-    yamux->is_ping_due = false;
-    return yamux->is_go_away_due ? put_go_away(yamux, out) : HWS_OK;
+    if (rc == HWS_OK && yamux->is_ping_due)
+        rc = put_ping(yamux, out);
+    if (rc == HWS_OK && yamux->is_go_away_due)
+        rc = put_go_away(yamux, out);
+    return rc;
 }
 
 static int put_all(yamux_t *yamux, size_t room, hws_buffer_t *out)
