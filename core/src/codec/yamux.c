@@ -4,15 +4,15 @@
 #include "base/memory.h"
 #include "codec/schedule.h"
 #include "codec/window.h"
+#include "codec/yamux_frame.h"
 
 #include <assert.h>
 #include <string.h>
 
-#define HEADER_SIZE 12
-#define FIRST_WINDOW ((uint32_t)256 * 1024)
-#define MOST_WAITING 256  /* for acceptance, on either side */
-#define MOST_ANSWERS 1024 /* frames that the peer caused and that have not left */
-#define LAST_ID (UINT32_MAX - 2)
+#define FIRST_WINDOW 262144U
+#define MOST_WAITING 256         /* for acceptance, on either side */
+#define MOST_ANSWERS 1024        /* frames that the peer caused and that have not left */
+#define LAST_ID (UINT32_MAX - 2) /* or the one behind it: as the Go implementation */
 
 #define TURN ((size_t)16 * 1024) /* bytes of a DATA frame, at most */
 /* What one stream may have unsent: while all of them have little of that, and when they have much. */
@@ -22,16 +22,7 @@
 #define MOST_SPARE 64             /* parts kept for the next streams */
 #define SPARE_BLOCK ((size_t)512) /* of unsent bytes, that is kept with an idle stream */
 
-typedef enum { DATA, WINDOW_UPDATE, PING, GO_AWAY } type_t;
-enum { SYN = 1, ACK = 2, FIN = 4, RST = 8 };
-typedef enum { NORMAL, PROTOCOL_ERROR, INTERNAL_ERROR, UNSAID } reason_t;
-
-typedef struct {
-    uint8_t type;
-    uint16_t flags;
-    uint32_t id;
-    uint32_t length;
-} frame_t;
+enum { NORMAL, PROTOCOL_ERROR, INTERNAL_ERROR, UNSAID }; /* reasons of a GOAWAY */
 
 /* A stream, for as long as there is something to say or to hear about it: it may outlive its
  * hws_stream_t, whose last bytes have not left yet, and comes before it when the peer opens it. */
@@ -82,7 +73,7 @@ typedef struct {
     uint32_t unacknowledged; /* of these */
 
     /* What comes: a header, whole or not, then the rest of its frame's data. */
-    unsigned char header[HEADER_SIZE];
+    unsigned char header[HWS_YAMUX_HEADER];
     uint8_t header_size;
     bool is_fin_behind; /* the data */
     uint32_t left;      /* of the data */
@@ -128,10 +119,10 @@ static void update_room(yamux_t *yamux)
 }
 
 /* The connection is beyond use; a GOAWAY will tell the peer `reason`. */
-static int fail(yamux_t *yamux, int code, reason_t reason)
+static int fail(yamux_t *yamux, int code, uint8_t reason)
 {
     yamux->failure = code;
-    yamux->reason = (uint8_t)reason;
+    yamux->reason = reason;
     yamux->is_go_away_due = reason != UNSAID;
     yamux->base.is_last = true;
     update_room(yamux);
@@ -260,40 +251,12 @@ static void end_part(yamux_t *yamux, part_t *part)
 
 /* Frames that go ---------------------------------------------------------------------------- */
 
-static void put_32(unsigned char *to, uint32_t number)
-{
-    to[0] = (unsigned char)(number >> 24);
-    to[1] = (unsigned char)(number >> 16);
-    to[2] = (unsigned char)(number >> 8);
-    to[3] = (unsigned char)number;
-}
-
-/* A header, with the data behind it that it announces. */
-static int put_frame(hws_buffer_t *out, const frame_t *frame, const char *data, size_t size)
-{
-    unsigned char *to;
-
-    if (hws_buffer_reserve(out, HEADER_SIZE + size) != HWS_OK)
-        return HWS_ERR_NOMEM;
-    to = (unsigned char *)out->data + out->tail;
-    to[0] = 0;
-    to[1] = frame->type;
-    to[2] = 0;
-    to[3] = (unsigned char)frame->flags;
-    put_32(to + 4, frame->id);
-    put_32(to + 8, frame->length);
-    if (size > 0)
-        memcpy(to + HEADER_SIZE, data, size);
-    out->tail += HEADER_SIZE + size;
-    return HWS_OK;
-}
-
 /* Answers are bounded, because the peer can cause many and read none. */
-static int put_answer(yamux_t *yamux, const frame_t *frame)
+static int put_answer(yamux_t *yamux, const hws_yamux_frame_t *frame)
 {
-    if (hws_buffer_size(&yamux->answers) >= (size_t)MOST_ANSWERS * HEADER_SIZE)
+    if (hws_buffer_size(&yamux->answers) >= (size_t)MOST_ANSWERS * HWS_YAMUX_HEADER)
         return fail(yamux, HWS_ERR_YAMUX_FLOOD, PROTOCOL_ERROR);
-    if (put_frame(&yamux->answers, frame, NULL, 0) != HWS_OK)
+    if (hws_yamux_put_frame(&yamux->answers, frame, NULL, 0) != HWS_OK)
         return fail(yamux, HWS_ERR_NOMEM, INTERNAL_ERROR);
     return HWS_OK;
 }
@@ -342,12 +305,12 @@ static uint32_t consumed(const part_t *part)
  * in between takes the stream for ended. */
 static int put_notice(yamux_t *yamux, part_t *part, hws_buffer_t *out)
 {
-    frame_t frame = {.type = WINDOW_UPDATE, .id = part->id};
+    hws_yamux_frame_t frame = {.type = HWS_YAMUX_WINDOW, .id = part->id};
 
     if (part->is_reset) {
-        frame.flags = RST;
+        frame.flags = HWS_YAMUX_RST;
         retire(yamux, part);
-        return put_frame(out, &frame, NULL, 0);
+        return hws_yamux_put_frame(out, &frame, NULL, 0);
     }
     if (part->is_due && !part->has_fin) {
         frame.length = consumed(part);
@@ -355,7 +318,7 @@ static int put_notice(yamux_t *yamux, part_t *part, hws_buffer_t *out)
     }
     part->is_due = false;
     if (is_fin_due(part)) {
-        frame.flags = FIN;
+        frame.flags = HWS_YAMUX_FIN;
         part->has_sent_fin = true;
     }
     /* A greeting alone waits for the data that goes with it. */
@@ -366,7 +329,7 @@ static int put_notice(yamux_t *yamux, part_t *part, hws_buffer_t *out)
     part->hello = 0;
     if (is_over(part))
         end_part(yamux, part);
-    return put_frame(out, &frame, NULL, 0);
+    return hws_yamux_put_frame(out, &frame, NULL, 0);
 }
 
 static int put_notices(yamux_t *yamux, hws_buffer_t *out)
@@ -408,7 +371,7 @@ static void on_sent(yamux_t *yamux, part_t *part, size_t size)
 
 static int put_data(yamux_t *yamux, part_t *part, hws_buffer_t *out, size_t *size)
 {
-    frame_t frame = {.type = DATA, .flags = part->hello, .id = part->id};
+    hws_yamux_frame_t frame = {.type = HWS_YAMUX_DATA, .flags = part->hello, .id = part->id};
 
     *size = hws_buffer_size(&part->unsent);
     if (*size > TURN)
@@ -416,7 +379,7 @@ static int put_data(yamux_t *yamux, part_t *part, hws_buffer_t *out, size_t *siz
     if (*size > part->may_send)
         *size = (size_t)part->may_send;
     frame.length = (uint32_t)*size;
-    if (put_frame(out, &frame, hws_buffer_bytes(&part->unsent), *size) != HWS_OK)
+    if (hws_yamux_put_frame(out, &frame, hws_buffer_bytes(&part->unsent), *size) != HWS_OK)
         return HWS_ERR_NOMEM;
     part->hello = 0;
     on_sent(yamux, part, *size);
@@ -439,10 +402,10 @@ static int put_turns(yamux_t *yamux, size_t room, hws_buffer_t *out)
 
 static int put_go_away(yamux_t *yamux, hws_buffer_t *out)
 {
-    frame_t frame = {.type = GO_AWAY, .length = yamux->reason};
+    hws_yamux_frame_t frame = {.type = HWS_YAMUX_GO_AWAY, .length = yamux->reason};
 
     yamux->is_go_away_due = false;
-    return put_frame(out, &frame, NULL, 0);
+    return hws_yamux_put_frame(out, &frame, NULL, 0);
 }
 
 static int put_answers(yamux_t *yamux, hws_buffer_t *out)
@@ -459,10 +422,11 @@ static int put_answers(yamux_t *yamux, hws_buffer_t *out)
 
 static int put_ping(yamux_t *yamux, hws_buffer_t *out)
 {
-    frame_t frame = {.type = PING, .flags = SYN, .length = yamux->ping};
+    hws_yamux_frame_t frame = {
+        .type = HWS_YAMUX_PING, .flags = HWS_YAMUX_SYN, .length = yamux->ping};
 
     yamux->is_ping_due = false;
-    return put_frame(out, &frame, NULL, 0);
+    return hws_yamux_put_frame(out, &frame, NULL, 0);
 }
 
 /* What belongs to no stream. */
@@ -578,7 +542,7 @@ static void tell_unseen(yamux_t *yamux)
         part_t *part = HWS_CONTAINER(link, part_t, all);
 
         link = link->next;
-        if ((part->hello & SYN) != 0 && !part->is_reset)
+        if ((part->hello & HWS_YAMUX_SYN) != 0 && !part->is_reset)
             tell_failure(yamux, part, HWS_ERR_GOAWAY);
     }
 }
@@ -592,7 +556,7 @@ static int on_violation(yamux_t *yamux, int code)
 
 static int refuse(yamux_t *yamux, uint32_t id)
 {
-    frame_t frame = {.type = WINDOW_UPDATE, .flags = RST, .id = id};
+    hws_yamux_frame_t frame = {.type = HWS_YAMUX_WINDOW, .flags = HWS_YAMUX_RST, .id = id};
 
     return put_answer(yamux, &frame);
 }
@@ -631,7 +595,7 @@ static int on_fin(yamux_t *yamux, part_t *part)
     return HWS_OK;
 }
 
-static int on_data_header(yamux_t *yamux, part_t *part, const frame_t *frame)
+static int on_data_header(yamux_t *yamux, part_t *part, const hws_yamux_frame_t *frame)
 {
     if (part->has_fin)
         return on_violation(yamux, HWS_ERR_YAMUX_FRAME);
@@ -639,44 +603,45 @@ static int on_data_header(yamux_t *yamux, part_t *part, const frame_t *frame)
         return on_violation(yamux, HWS_ERR_YAMUX_WINDOW);
     part->is_heard = true;
     yamux->current = part;
-    yamux->is_fin_behind = (frame->flags & FIN) != 0;
+    yamux->is_fin_behind = (frame->flags & HWS_YAMUX_FIN) != 0;
     return HWS_OK;
 }
 
-static int on_stream_frame(yamux_t *yamux, const frame_t *frame)
+static int on_stream_frame(yamux_t *yamux, const hws_yamux_frame_t *frame)
 {
     part_t *part;
     int rc;
 
-    if ((frame->flags & SYN) != 0 && (rc = on_syn(yamux, frame->id)) != HWS_OK)
+    if ((frame->flags & HWS_YAMUX_SYN) != 0 && (rc = on_syn(yamux, frame->id)) != HWS_OK)
         return rc;
-    if (frame->type == DATA)
+    if (frame->type == HWS_YAMUX_DATA)
         yamux->left = frame->length;
     /* What a stream that was reset or refused had under way is passed over. */
     if ((part = find_part(yamux, frame->id)) == NULL)
         return HWS_OK;
-    if ((frame->flags & ACK) != 0) {
+    if ((frame->flags & HWS_YAMUX_ACK) != 0) {
         acknowledge(yamux, part);
         update_room(yamux);
     }
-    if ((frame->flags & RST) != 0) {
+    if ((frame->flags & HWS_YAMUX_RST) != 0) {
         on_rst(yamux, part);
         return HWS_OK;
     }
     if (yamux->left > 0)
         return on_data_header(yamux, part, frame);
-    if (frame->type == WINDOW_UPDATE) {
+    if (frame->type == HWS_YAMUX_WINDOW) {
         part->may_send += frame->length;
         wait_for_turn(yamux, part);
     }
-    return (frame->flags & FIN) != 0 ? on_fin(yamux, part) : HWS_OK;
+    return (frame->flags & HWS_YAMUX_FIN) != 0 ? on_fin(yamux, part) : HWS_OK;
 }
 
-static int on_ping(yamux_t *yamux, const frame_t *frame)
+static int on_ping(yamux_t *yamux, const hws_yamux_frame_t *frame)
 {
-    frame_t answer = {.type = PING, .flags = ACK, .length = frame->length};
+    hws_yamux_frame_t answer = {
+        .type = HWS_YAMUX_PING, .flags = HWS_YAMUX_ACK, .length = frame->length};
 
-    if ((frame->flags & SYN) != 0)
+    if ((frame->flags & HWS_YAMUX_SYN) != 0)
         return put_answer(yamux, &answer);
     if (!yamux->is_pinging || yamux->is_ping_due || frame->length != yamux->ping)
         return HWS_OK;
@@ -688,7 +653,7 @@ static int on_ping(yamux_t *yamux, const frame_t *frame)
     return HWS_OK;
 }
 
-static int on_go_away(yamux_t *yamux, const frame_t *frame)
+static int on_go_away(yamux_t *yamux, const hws_yamux_frame_t *frame)
 {
     if (frame->length != NORMAL)
         return fail(yamux, HWS_ERR_YAMUX_GOAWAY, UNSAID);
@@ -701,36 +666,27 @@ static int on_go_away(yamux_t *yamux, const frame_t *frame)
     return HWS_OK;
 }
 
-static uint32_t get_32(const unsigned char *from)
+static int on_header(yamux_t *yamux)
 {
-    return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
-}
+    hws_yamux_frame_t frame;
 
-static int on_header(yamux_t *yamux, const unsigned char *bytes)
-{
-    frame_t frame = {.type = bytes[1],
-                     .flags = (uint16_t)(bytes[2] << 8 | bytes[3]),
-                     .id = get_32(bytes + 4),
-                     .length = get_32(bytes + 8)};
-
-    if (bytes[0] != 0)
+    if (!hws_yamux_get_frame(yamux->header, &frame))
         return on_violation(yamux, HWS_ERR_YAMUX_FRAME);
-    switch (frame.type) {
-    case DATA:
-    case WINDOW_UPDATE:
+    switch ((hws_yamux_type_t)frame.type) {
+    case HWS_YAMUX_DATA:
+    case HWS_YAMUX_WINDOW:
         return on_stream_frame(yamux, &frame);
-    case PING:
+    case HWS_YAMUX_PING:
         return on_ping(yamux, &frame);
-    case GO_AWAY:
+    case HWS_YAMUX_GO_AWAY:
         return on_go_away(yamux, &frame);
-    default:
-        return on_violation(yamux, HWS_ERR_YAMUX_FRAME);
     }
+    return HWS_OK;
 }
 
 static int take_header(yamux_t *yamux, const char **at, const char *end)
 {
-    size_t size = HEADER_SIZE - yamux->header_size;
+    size_t size = HWS_YAMUX_HEADER - yamux->header_size;
     bool is_whole = (size_t)(end - *at) >= size;
 
     if (!is_whole)
@@ -738,7 +694,7 @@ static int take_header(yamux_t *yamux, const char **at, const char *end)
     memcpy(yamux->header + yamux->header_size, *at, size);
     *at += size;
     yamux->header_size = (uint8_t)(is_whole ? 0 : yamux->header_size + size);
-    return is_whole ? on_header(yamux, yamux->header) : HWS_OK;
+    return is_whole ? on_header(yamux) : HWS_OK;
 }
 
 static int take_data(yamux_t *yamux, const char **at, const char *end)
@@ -809,11 +765,11 @@ static int yamux_open(hws_codec_t *codec, hws_stream_t *stream, const hws_messag
     assert(codec->room > 0);
     if ((part = create_part(yamux, yamux->next_id, true)) == NULL)
         return HWS_ERR_NOMEM;
-    if (part->id > LAST_ID)
+    if (part->id >= LAST_ID)
         codec->is_last = true;
     yamux->next_id += 2;
     update_room(yamux);
-    part->hello = SYN;
+    part->hello = HWS_YAMUX_SYN;
     attach(part, stream);
     notify(yamux, part);
     return HWS_OK;
@@ -832,7 +788,7 @@ static int yamux_accept(hws_codec_t *codec, hws_stream_t *stream)
     hws_list_push_back(&yamux->accepted, link);
     part->is_arrived = false;
     codec->unaccepted--;
-    part->hello = ACK;
+    part->hello = HWS_YAMUX_ACK;
     attach(part, stream);
     notify(yamux, part);
     return HWS_OK;
@@ -891,7 +847,7 @@ static void yamux_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code,
     if (part == NULL)
         return;
     close_part(yamux, part);
-    if ((part->hello & SYN) != 0) { /* the peer will never have heard of it */
+    if ((part->hello & HWS_YAMUX_SYN) != 0) { /* the peer will never have heard of it */
         retire(yamux, part);
         return;
     }
