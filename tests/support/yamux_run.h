@@ -419,11 +419,16 @@ static inline void yamux_run_tell(const yamux_run_t *run, yamux_text_t *text)
 
         snprintf(word, sizeof(word), "%u:", (unsigned)peer->stream.id);
         yamux_say_word(text, word);
-        snprintf(word, sizeof(word), "<%llu>", (unsigned long long)peer->received);
-        if (peer->told.size > 0)
-            yamux_say_word(text, peer->received > 1000 ? word : peer->told.bytes);
-        if (peer->has_body && peer->received <= 1000)
-            yamux_say(text, "'", 1);
+        if (peer->received > 1000) {
+            snprintf(word, sizeof(word), "<%llu>", (unsigned long long)peer->received);
+            yamux_say_word(text, word);
+            if (peer->status != HWS_AGAIN)
+                yamux_say_word(text, peer->status == HWS_OK ? "end" : hws_error_name(peer->status));
+        } else if (peer->told.size > 0) {
+            yamux_say_word(text, peer->told.bytes);
+            if (peer->has_body)
+                yamux_say(text, "'", 1);
+        }
     }
     if (run->failure != HWS_OK)
         yamux_say_word(text, hws_error_name(run->failure));

@@ -29,6 +29,7 @@ static const yamux_vector_t yamux_vectors[] = {
     {"fin-on-empty-data", 'c', "D AF 1 ''", "1: end 3:", ""},
     {"fin-of-both", 'c', "D A 3 'bye'; W F 3 0; D - 3 'late'", "1: 3: 'bye' end", ""},
     {"window-after-fin", 'c', "W F 1 0; W - 1 5", "1: end 3:", ""},
+    {"window-of-ended", 'c', "D A 1 262144; W F 1 0", "1: <262144> end 3:", "P S 0 1"},
     {"empty-data", 'c', "D A 1 ''; D - 1 ''", "1: 3:", ""},
     {"rst-unseen", 'c', "W R 1 0; D - 1 'x'", "1: REFUSED_STREAM 3:", ""},
     {"rst-acked", 'c', "W A 1 0; W R 1 0", "1: ECONNRESET 3:", ""},
