@@ -274,3 +274,10 @@ const char *tls_far_sni(const tls_far_t *far)
 {
     return far->sni;
 }
+
+const char *tls_far_alpn(const tls_far_t *far)
+{
+    const char *name = mbedtls_ssl_get_alpn_protocol(&far->ssl);
+
+    return name != NULL ? name : "";
+}

@@ -42,5 +42,7 @@ bool tls_far_is_closed(const tls_far_t *far);
 int tls_far_failure(const tls_far_t *far);
 /* What the client named as SNI, or "". */
 const char *tls_far_sni(const tls_far_t *far);
+/* What both agreed on, or "". */
+const char *tls_far_alpn(const tls_far_t *far);
 
 #endif

@@ -23,6 +23,8 @@ static struct {
     hws_io_ops_t spying;
     hws_socket_ops_t socket_ops; /* the sim's own, but for: */
     void (*close)(hws_socket_t *socket, bool reset);
+    int (*send)(hws_socket_t *socket, const char *data, size_t size, size_t *sent);
+    int (*flush)(hws_socket_t *socket, hws_buffer_t *bytes);
     void (*on_rest)(void *owner);
     place_t *places;
 } spy;
@@ -56,6 +58,18 @@ static uint16_t number_of(const hws_address_t *address)
 
 static void count_close(hws_socket_t *socket, bool reset);
 
+static int count_send(hws_socket_t *socket, const char *data, size_t size, size_t *sent)
+{
+    spy.world->writes++;
+    return spy.send(socket, data, size, sent);
+}
+
+static int count_flush(hws_socket_t *socket, hws_buffer_t *bytes)
+{
+    spy.world->writes++;
+    return spy.flush(socket, bytes);
+}
+
 static int count_connect(hws_io_t *io, const hws_address_t *address,
                          const hws_socket_events_t *events, void *owner, hws_socket_t **out)
 {
@@ -70,7 +84,11 @@ static int count_connect(hws_io_t *io, const hws_address_t *address,
     place->socket = *out;
     spy.socket_ops = *(*out)->ops;
     spy.close = spy.socket_ops.close;
+    spy.send = spy.socket_ops.send;
+    spy.flush = spy.socket_ops.flush;
     spy.socket_ops.close = count_close;
+    spy.socket_ops.send = count_send;
+    spy.socket_ops.flush = count_flush;
     (*out)->ops = &spy.socket_ops;
     place->next = spy.places;
     spy.places = place;
@@ -233,11 +251,31 @@ hws_upstream_t *world_http_at(world_t *world, const char *name,
     return make(world, name, options, "http", port, 1);
 }
 
+hws_upstream_t *world_h2c(world_t *world, const char *name, const hws_upstream_options_t *options,
+                          uint16_t first, unsigned peers)
+{
+    return make(world, name, options, "h2c", first, peers);
+}
+
 /* Time ---------------------------------------------------------------------------------------- */
 
 void world_run(world_t *world, hws_time_t span)
 {
     hws_sim_run_until(world->sim, hws_sim_now(world->sim) + span);
+}
+
+static void note_time(void *user)
+{
+    *(bool *)user = true;
+}
+
+void world_run_turns(world_t *world, hws_time_t span)
+{
+    bool is_time = false;
+
+    assert_int_equal(hws_sim_at(world->sim, world_now(world) + span, note_time, &is_time), HWS_OK);
+    while (!is_time)
+        assert_int_equal(world_turn(world, true), HWS_OK);
 }
 
 hws_time_t world_now(const world_t *world)

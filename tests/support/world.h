@@ -29,6 +29,7 @@ typedef struct {
     uint32_t open;          /* sockets */
     uint32_t peak;          /* most of them at any moment */
     uint64_t connects;      /* so far */
+    uint64_t writes;        /* to sockets: what would be as many system calls */
     uint32_t before;        /* the manager's connections at the last check */
     world_port_t ports[WORLD_PORTS];
     /* Events in order: "connect", "close:idle", "stale_reuse:replayed". */
@@ -49,12 +50,17 @@ hws_upstream_t *world_raw(world_t *world, const char *name, const hws_upstream_o
 /* The same with one peer of the given port. */
 hws_upstream_t *world_http_at(world_t *world, const char *name,
                               const hws_upstream_options_t *options, uint16_t port);
+/* Peers of ports `first`, `first` + 1... over HTTP/2 in the clear. */
+hws_upstream_t *world_h2c(world_t *world, const char *name, const hws_upstream_options_t *options,
+                          uint16_t first, unsigned peers);
 hws_upstream_options_t world_options(const world_t *world);
 /* The same with up to `attempts` attempts, at most 1 ms apart, and no budget. */
 hws_upstream_options_t world_retrying(const world_t *world, uint32_t attempts);
 
 /* Lets `span` pass. */
 void world_run(world_t *world, hws_time_t span);
+/* The same in turns of the loop, as a program does: what one turn writes is gathered. */
+void world_run_turns(world_t *world, hws_time_t span);
 hws_time_t world_now(const world_t *world);
 /* One turn of the loop, without waiting; or with. */
 int world_turn(world_t *world, bool wait);
