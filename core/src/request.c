@@ -254,7 +254,7 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
     if (request->holds_answer)
         drop_answer(request);
     request->body_sent = 0;
-    request->is_sent = false;
+    request->is_sent = request->has_ended = false;
     request->is_reused = connection->served > 0;
     request->message.scheme = call->peer->is_secure ? HWS_SLICE("https") : HWS_SLICE("http");
     request->message.authority = (hws_slice_t){NULL, 0};
@@ -354,6 +354,10 @@ static void on_end(hws_stream_t *stream, int status)
 {
     hws_request_t *request = of_stream(stream);
 
+    /* The response was there already; what becomes of the rest of the request is all the same. */
+    if (request->has_ended)
+        return;
+    request->has_ended = true;
     request->end_status = status;
     request->was_heard = stream->connection->was_heard || request->has_head;
     hws_connection_stream_ended(stream);
@@ -383,8 +387,9 @@ static bool replay(hws_request_t *request, int code, hws_time_t now)
     phase = phase_of(request);
     request->was_replayed = true;
     call->is_fresh_only = true;
-    call->fresh_since = now;
     hws_call_attempt_over(call, code, 0, now);
+    /* One that others have made meanwhile will do. */
+    call->fresh_since = now - hws_attempt_latency(hws_attempts_last(&call->attempts));
     hws_loop_cancel_timer(loop_of(request), &call->timer);
     if (hws_call_seek(call, now) != HWS_OK) {
         call->error.phase = phase;

@@ -42,6 +42,7 @@ struct hws_request {
     bool wants_readable;
     bool wants_writable;
     bool is_reused;
+    bool has_ended; /* the stream of the present attempt */
     bool was_heard; /* bytes came before the stream ended */
     bool was_replayed;
     bool was_refused; /* it went elsewhere after REFUSED_STREAM */
