@@ -277,6 +277,16 @@ static nghttp2_session_callbacks *make_callbacks(void)
     return callbacks;
 }
 
+/* How many streams there may be before the peer has said how many it allows. */
+static uint32_t first_streams(const hws_codec_options_t *options)
+{
+    uint32_t most = options->expected > 0 ? options->expected : CAUTIOUS_STREAMS;
+
+    if (most > CAUTIOUS_STREAMS)
+        most = CAUTIOUS_STREAMS;
+    return options->streams < most ? options->streams : most;
+}
+
 static nghttp2_option *make_option(const hws_codec_options_t *options)
 {
     nghttp2_option *option;
@@ -285,8 +295,7 @@ static nghttp2_option *make_option(const hws_codec_options_t *options)
         return NULL;
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_max_send_header_block_length(option, LARGEST_HEADER);
-    nghttp2_option_set_peer_max_concurrent_streams(
-        option, options->streams < CAUTIOUS_STREAMS ? options->streams : CAUTIOUS_STREAMS);
+    nghttp2_option_set_peer_max_concurrent_streams(option, first_streams(options));
     return option;
 }
 

@@ -195,7 +195,7 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
     if (hws_connection_is_multiplexing(connection) && !is_alive(connection, now))
         return;
     /* A used one's idleness is looked at again when it is handed back. */
-    if (connection->state != HWS_CONNECTION_READY || connection->stream_count > 0) {
+    if (connection->state == HWS_CONNECTION_SETUP || connection->stream_count > 0) {
         tell_due(connection, now);
         if (hws_connection_is_multiplexing(connection))
             look_at_busy(connection, now);
@@ -212,7 +212,7 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
 
 void hws_connection_reconsider(hws_connection_t *connection, hws_time_t now)
 {
-    if (connection->state == HWS_CONNECTION_READY && connection->stream_count == 0)
+    if (connection->state != HWS_CONNECTION_SETUP && connection->stream_count == 0)
         watch_idleness(connection, now);
 }
 
@@ -224,13 +224,15 @@ static hws_time_t jittered_lifetime(hws_pool_owner_t *owner, hws_time_t now)
     return span == HWS_NEVER ? HWS_NEVER : now + span / 100 * (hws_time_t)percent;
 }
 
-static int create_codec(const hws_pool_owner_t *owner, hws_protocol_t protocol, hws_codec_t **out)
+static int create_codec(const hws_pool_t *pool, hws_protocol_t protocol, hws_codec_t **out)
 {
+    hws_pool_owner_t *owner = pool->owner;
     const hws_pool_rules_t *rules = &owner->rules;
     hws_codec_options_t options = {.header = rules->limits.header,
                                    .buffer = rules->limits.buffer,
                                    .fields = &owner->pools->fields,
                                    .streams = rules->limits.streams,
+                                   .expected = pool->streams,
                                    .windows = {.stream = rules->h2.window,
                                                .connection = rules->h2.connection_window,
                                                .stream_max = rules->h2.window_max,
@@ -256,8 +258,6 @@ static void set_out(hws_connection_t *connection, hws_time_t now)
     const hws_h2_options_t *h2 = &rules_of(connection)->h2;
     hws_time_t ping_idle = pool->ping_idle > h2->ping_idle ? pool->ping_idle : h2->ping_idle;
 
-    if (pool->streams == 1)
-        pool->streams = rules_of(connection)->limits.streams;
     hws_liveness_init(&connection->liveness, ping_idle, h2->ping_timeout, now);
 }
 
@@ -273,7 +273,7 @@ int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, hws_protocol_t
 
     if (connection == NULL)
         return HWS_ERR_NOMEM;
-    if ((rc = create_codec(owner, protocol, &connection->codec)) != HWS_OK) {
+    if ((rc = create_codec(pool, protocol, &connection->codec)) != HWS_OK) {
         hws_slab_give(&pools->connections, connection);
         return rc;
     }
@@ -717,6 +717,15 @@ bool hws_connection_may_stay(hws_connection_t *connection, hws_time_t now, hws_c
     return may_stay_until(connection, idle_until(connection, now), now, why);
 }
 
+/* READY is what takes more, with streams or without. */
+static void follow_room(hws_connection_t *connection)
+{
+    if (connection->state == HWS_CONNECTION_BUSY && takes_more(connection))
+        enter(connection, HWS_CONNECTION_READY);
+    else if (connection->state == HWS_CONNECTION_READY && !takes_more(connection))
+        enter(connection, HWS_CONNECTION_BUSY);
+}
+
 /* A connection whose streams have changed finds its place again. Returns false when it is gone. */
 static bool find_place(hws_connection_t *connection, hws_time_t now)
 {
@@ -734,12 +743,10 @@ static bool find_place(hws_connection_t *connection, hws_time_t now)
             destroy(connection, why, now);
             return false;
         }
-        enter(connection, is_suspect(connection) ? HWS_CONNECTION_BUSY : HWS_CONNECTION_READY);
+        enter(connection, takes_more(connection) ? HWS_CONNECTION_READY : HWS_CONNECTION_BUSY);
         look_at(connection, until);
-    } else if (connection->state == HWS_CONNECTION_BUSY && takes_more(connection)) {
-        enter(connection, HWS_CONNECTION_READY);
-    } else if (connection->state == HWS_CONNECTION_READY && !takes_more(connection)) {
-        enter(connection, HWS_CONNECTION_BUSY);
+    } else {
+        follow_room(connection);
     }
     return true;
 }
@@ -769,9 +776,13 @@ static void settle(hws_connection_t *connection, int rc, hws_time_t now)
             hws_outbox_pull(&connection->outbox);
         tell_settled(&ended, now);
     } else if (hws_connection_is_multiplexing(connection)) {
-        /* A peer may have changed its mind about how many streams it takes, or go away. */
-        if ((connection->stream_count == 0 && !connection->codec->is_last) ||
-            find_place(connection, now))
+        /* A peer may have changed its mind about how many streams it takes, or go away. While there
+         * are none, that is no use of the connection. */
+        bool is_unused = connection->stream_count == 0 && !connection->codec->is_last;
+
+        if (is_unused)
+            follow_room(connection);
+        if (is_unused || find_place(connection, now))
             hws_outbox_pull(&connection->outbox);
     } else {
         if (connection->is_reading != connection->codec->wants_bytes && !connection->has_finished) {
@@ -855,24 +866,30 @@ void hws_connection_credit(hws_stream_t *stream, size_t size)
 
 /* ---- inputs ---- */
 
+/* What one connection takes the next one will take, but for one that goes away. */
+static void note_cap(hws_connection_t *connection)
+{
+    hws_pool_t *pool = connection->pool;
+
+    if (!connection->codec->is_last)
+        pool->streams = connection->codec->cap;
+    else if (pool->streams == 0)
+        pool->streams = 1;
+}
+
 /* What a peer says while no stream is open is no use of the connection. */
 static void feed_many(hws_connection_t *connection, const char *bytes, size_t size, hws_time_t now)
 {
     int rc;
-
-    bool was_suspect = is_suspect(connection);
 
     if (connection->stream_count > 0)
         connection->used_at = now;
     connection->was_heard = true;
     hws_liveness_heard(&connection->liveness, now);
     rc = connection->codec->ops->feed(connection->codec, bytes, size);
-    connection->pool->streams = connection->codec->cap > 0 ? connection->codec->cap : 1;
+    note_cap(connection);
     if (connection->codec->is_calmed)
         calm_down(connection);
-    if (rc == HWS_OK && was_suspect && connection->stream_count == 0 &&
-        !find_place(connection, now))
-        return;
     settle(connection, rc, now);
 }
 

@@ -68,6 +68,9 @@ hws_pool_answer_t hws_pool_ask(const hws_pool_t *pool, const hws_pool_want_t *wa
     }
     if (pool->dialing > 0 && pool->streams > 1 && pool->joined / pool->streams < pool->dialing)
         return HWS_POOL_JOIN;
+    /* Who takes none on one connection takes none on another: that it does again is waited for. */
+    if (pool->streams == 0 && pool->open > 0)
+        return HWS_POOL_NO_ROOM;
     if (pool->dialing >= (pool->is_open_question ? 1 : rules->limits.dials))
         return HWS_POOL_NO_ROOM;
     /* At the cap an idle connection that was refused above can make way. */

@@ -66,7 +66,7 @@ struct hws_pool {
     uint32_t idle;         /* of them ready and without a stream */
     uint32_t dialing;      /* not established yet */
     uint32_t joined;       /* calls that wait for these, of which each may serve many */
-    uint32_t streams;      /* that a new connection would take: 1, or as many as one took of late */
+    uint32_t streams;      /* that a new connection would take: as many as one did of late */
     bool is_open_question; /* whether a connection takes one stream or many only ALPN tells */
     uint32_t in_flight;    /* streams */
     bool is_retired;       /* its peer was removed: what is handed back is closed */
