@@ -30,6 +30,17 @@
 #define LUA_OK 0
 #endif
 
+/* LuaJIT notes which thread is running when one enters its interpreter and when a C function returns
+ * to that, but before September 2023 not when a C function raises after others have run: then compiled
+ * code would go on with the stack of the wrong thread (LuaJIT#1066). Entering once more sets that
+ * right; elsewhere this does nothing. */
+void hwl_note_thread(lua_State *L);
+
+#if HWL_IS_LUAJIT
+#define lua_error(L) (hwl_note_thread(L), lua_error(L))
+#define luaL_error(L, ...) (hwl_note_thread(L), luaL_error(L, __VA_ARGS__))
+#endif
+
 #if LUA_VERSION_NUM == 501
 #define lua_rawlen lua_objlen
 

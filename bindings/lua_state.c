@@ -61,6 +61,16 @@ static const char *const type_names[] = {
 #undef TYPE_NAME
 };
 
+void hwl_note_thread(lua_State *L)
+{
+    const hwl_t *lua = HWL_IS_LUAJIT ? hwl_find(L) : NULL;
+
+    if (lua == NULL)
+        return;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lua->nothing);
+    lua_call(L, 0, 0);
+}
+
 _Noreturn void hwl_out_of_memory(lua_State *L)
 {
     luaL_error(L, "out of memory");

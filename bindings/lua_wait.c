@@ -260,17 +260,6 @@ void hwl_wait_wake_host(lua_State *L, hwl_t *lua)
     lua_call(L, 0, 0);
 }
 
-/* LuaJIT notes which thread is running when one enters its interpreter and when a C function returns
- * to that, but not when a C function raises after others have run: then its compiled code would go on
- * with the wrong thread. Entering once more sets that right. */
-static void note_thread(lua_State *L, const hwl_t *lua)
-{
-    if (!HWL_IS_LUAJIT)
-        return;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, lua->nothing);
-    lua_call(L, 0, 0);
-}
-
 int hwl_wait_turn(lua_State *L, hwl_t *lua, bool wait)
 {
     hws_loop_t *loop = lua->loop;
@@ -281,7 +270,7 @@ int hwl_wait_turn(lua_State *L, hwl_t *lua, bool wait)
     lua->turner = L;
     rc = hws_loop_run(loop, wait);
     lua->turner = NULL;
-    note_thread(L, lua);
+    hwl_note_thread(L);
     if (hws_loop_is_forked(loop)) {
         hwl_note_fork(L, lua);
         return HWS_ERR_FORKED;

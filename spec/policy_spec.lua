@@ -900,6 +900,18 @@ describe("a policy that fails", function()
     assert.same({ "balancer: close: close fails" }, told())
   end)
 
+  -- On LuaJIT the error used to leave its compiled code with the stack of the policy's thread.
+  it("in new leaves the program's loops alone", function()
+    local bad = { kind = "balancer", name = "bad", pick = print, new = function() error "no" end }
+    raises("bad: new: .*no", function() m:upstream("bad", { peers = peers(), balancer = bad }) end)
+    for _ = 1, 100 do
+      local sum = 0
+      pcall(m.upstream, m, "bad", { peers = peers(), balancer = bad })
+      for i = 1, 100 do sum = sum + i end
+      assert.equal(5050, sum)
+    end
+  end)
+
   it("is logged", function()
     local lines = {}
     start { log = function(level, message, fields) lines[#lines + 1] = { level, message, fields.event } end }
