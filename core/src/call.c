@@ -277,6 +277,10 @@ static hws_retry_verdict_t decide(hws_call_t *call, const hws_retry_options_t *o
 {
     hws_retry_verdict_t verdict = {.reason = hws_retry_may(options, tried)};
 
+    /* That it may not be sent twice is no news of an answer which nobody would send it again for. */
+    if (verdict.reason == HWS_RETRY_UNSAFE && tried->status != 0 &&
+        !hws_retry_on_has(&options->on, tried->code, tried->phase, tried->status))
+        verdict.reason = HWS_RETRY_NOT_ON;
     if (verdict.reason == HWS_RETRY_GO)
         verdict = propose(call, options, tried, now);
     if (verdict.reason == HWS_RETRY_GO)

@@ -448,10 +448,10 @@ static bool weigh(hws_request_t *request, hws_time_t now)
     hws_call_t *call = &request->call;
 
     request->is_weighed = true;
-    if (request->head.status < HWS_STATUS_FIRST || !may_go_again(request, HWS_OK))
+    if (request->head.status < HWS_STATUS_FIRST)
         return false;
     hws_attempts_last(&call->attempts)->status = request->head.status;
-    if (!hws_call_goes_again(call, true, retry_after(request), now))
+    if (!hws_call_goes_again(call, may_go_again(request, HWS_OK), retry_after(request), now))
         return false;
     hws_call_attempt_over(call, HWS_OK, request->head.status, now);
     request->holds_answer = true;

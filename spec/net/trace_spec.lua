@@ -78,6 +78,24 @@ describe("a trace", function()
     end
   end)
 
+  it("says of a response, too, why there was no further attempt", function()
+    local api = m:upstream("status", { peers = { url() } })
+    local cases = {
+      { "unsafe", "post", "/status/503" },
+      { "not_on", "post", "/status/404" },
+      { "not_on", "get", "/status/500" },
+      { "done", "post", "/ok" },
+    }
+    for _, case in ipairs(cases) do
+      for _, stream in ipairs { false, true } do
+        local res = case[2] == "post" and assert(api:post(case[3], "x", { stream = stream }))
+          or assert(api:get(case[3], { stream = stream }))
+        assert.same({ case[1], 1 }, { res.trace.attempts[1].verdict, #res.trace.attempts })
+        if stream then res:close() end
+      end
+    end
+  end)
+
   it("comes with the error of an acquisition", function()
     local api = m:upstream("raw", { peers = { "tcp://127.0.0.1:" .. faultd.closed } })
     local _, err = api:acquire()
