@@ -88,6 +88,7 @@ describe("a breaker", function()
       assert.same({ "breaker_open", "BREAKER_OPEN", "queue", 0, false },
         { err.kind, err.code, err.phase, err.attempts, err.sent })
       assert.is_true(err.retry_in > 0 and err.retry_in <= LONG, err.retry_in)
+      assert.is_true(err.retryable)
       assert.equal(0, faultd:ask "seen/GET/refused")
       assert.equal("open", told())
       local event = states[1]

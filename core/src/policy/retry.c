@@ -8,7 +8,7 @@ bool hws_retry_is_retryable(int code)
 
     if (kind == HWS_KIND_TLS)
         return code == HWS_ERR_TLS_EOF;
-    return (HWS_RETRY_KINDS >> kind & 1) != 0;
+    return kind == HWS_KIND_BREAKER_OPEN || (HWS_RETRY_KINDS >> kind & 1) != 0;
 }
 
 hws_retry_reason_t hws_retry_may(const hws_retry_options_t *options, const hws_retry_try_t *tried)
