@@ -17,7 +17,8 @@ typedef struct {
     uint32_t status;            /* of the response; 0: none */
     hws_retry_reason_t verdict; /* whether another followed, and if not, why */
     bool is_judged;             /* whether another follows was asked */
-    bool had_turn;              /* the balancer knows of it */
+    bool is_retry;              /* follows a failed one, counted */
+    bool had_turn;              /* it has come to a connection or a dial */
     bool is_reused;             /* on a connection that had served before */
     bool is_stale;              /* ... and was dead: what followed was not counted */
     bool is_unseen;             /* its peer did not look at it: what followed was not counted */

@@ -143,6 +143,7 @@ static int find_place(hws_call_t *call, hws_time_t now)
 
 int hws_call_seek(hws_call_t *call, hws_time_t now)
 {
+    bool is_retry = call->again_at != HWS_NEVER;
     int rc;
 
     call->state = HWS_CALL_WAITING;
@@ -152,6 +153,7 @@ int hws_call_seek(hws_call_t *call, hws_time_t now)
     call->error.phase = HWS_PHASE_QUEUE;
     if (hws_attempts_begin(&call->attempts, now) == NULL)
         return HWS_ERR_NOMEM;
+    hws_attempts_last(&call->attempts)->is_retry = is_retry;
     if ((rc = find_place(call, now)) != HWS_OK)
         hws_call_attempt_over(call, rc, 0, now);
     return rc;
@@ -314,7 +316,6 @@ bool hws_call_goes_again(hws_call_t *call, bool is_replayable, hws_time_t retry_
         call->upstream->stats.refused[verdict.reason]++;
         return false;
     }
-    call->upstream->stats.retried++;
     hws_manager_tell_retry(call->upstream->manager, call->upstream->name,
                            call->peer != NULL ? call->peer->id : "", cause_of(attempt),
                            call->attempts.charged, verdict.delay, now);

@@ -90,6 +90,7 @@ static void take_turn(hws_upstream_t *upstream, hws_peer_t *peer, hws_call_t *ca
     if (!attempt->had_turn && peer != upstream->fresh && call->bound_to == NULL &&
         upstream->script.pick == NULL)
         hws_balancer_took(upstream->balancer, &upstream->peers.lineup, &peer->candidate);
+    upstream->stats.retried += attempt->is_retry && !attempt->had_turn;
     attempt->had_turn = true;
 }
 

@@ -674,7 +674,7 @@ local Upstream = {}
 ---@field resumed integer of TLS, with the session of an earlier one
 ---@field reused integer requests and leases begun on a connection that had served before
 ---@field replayed integer requests that went again, uncounted, because a reused connection was dead
----@field retried integer attempts that followed a failed one, counted ones
+---@field retried integer attempts that followed a failed one and got a connection or a dial, counted ones
 ---@field retries_refused integer retries that the budget refused
 ---@field policy_errors integer faults of scripted policies
 ---@field queued integer calls that wait now

@@ -135,7 +135,8 @@ typedef struct {
     uint64_t reused;     /* exchanges begun on a connection that had served before */
     uint64_t replayed;   /* went again, uncounted: a reused connection was dead, or the peer
                           * had not looked at it */
-    uint64_t retried;    /* attempts that followed a failed one, counted ones */
+    uint64_t retried;    /* attempts that followed a failed one, counted ones, once they got a
+                          * connection or a dial */
     uint64_t refused[HWS_RETRY_COUNT]; /* failed attempts that none followed, by the reason */
     uint64_t opened;                   /* how often a breaker opened */
     uint64_t policy_errors;            /* faults of scripted policies */
