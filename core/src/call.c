@@ -329,15 +329,38 @@ bool hws_call_goes_again(hws_call_t *call, bool is_replayable, hws_time_t retry_
     return true;
 }
 
+/* What a retry that found nobody to go to was to make good: that, and not the vain search, is why the
+ * call fails. NULL: there is no such thing. */
+static const hws_attempt_t *cause_before(hws_call_t *call, int code)
+{
+    hws_kind_t kind = hws_error_kind(code);
+    uint32_t i = call->attempts.count;
+
+    if (kind != HWS_KIND_BREAKER_OPEN && kind != HWS_KIND_OVERLOAD && kind != HWS_KIND_NO_PEER)
+        return NULL;
+    while (i-- > 0) {
+        const hws_attempt_t *attempt = hws_attempts_at(&call->attempts, i);
+
+        if (attempt->is_judged && attempt->verdict == HWS_RETRY_GO && attempt->code != HWS_OK)
+            return attempt;
+    }
+    return NULL;
+}
+
 void hws_call_fail(hws_call_t *call, int code, const char *detail, hws_time_t now)
 {
     hws_error_t *error = &call->error;
-    const char *peer = call->peer != NULL ? call->peer->id : "";
+    const hws_attempt_t *cause = cause_before(call, code);
+    const hws_peer_t *peer = cause != NULL ? cause->peer : call->peer;
 
     if (detail != NULL || error->code == HWS_OK)
         snprintf(error->detail, sizeof(error->detail), "%s", detail != NULL ? detail : "");
-    snprintf(error->peer, sizeof(error->peer), "%s", peer);
+    snprintf(error->peer, sizeof(error->peer), "%s", peer != NULL ? peer->id : "");
     error->code = code;
+    if (cause != NULL) {
+        error->code = cause->code;
+        error->phase = cause->phase;
+    }
     if (hws_error_kind(code) == HWS_KIND_OVERLOAD) {
         error->has_retry_in = true;
         error->retry_in = hws_queue_expected_wait(&call->upstream->queue);

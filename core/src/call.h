@@ -100,7 +100,8 @@ void hws_call_attempt_over(hws_call_t *call, int code, uint32_t status, hws_time
  * hws_retry_after(). */
 bool hws_call_goes_again(hws_call_t *call, bool is_replayable, hws_time_t retry_after,
                          hws_time_t now);
-/* Fills `call->error` but for phase, attempts and sent, which it has. */
+/* Fills `call->error` but for phase, attempts and sent, which it has. Who went again and found nobody
+ * to go to, with `code` for that, fails of what made it go again. */
 void hws_call_fail(hws_call_t *call, int code, const char *detail, hws_time_t now);
 /* The present attempt has come to `peer`. */
 void hws_call_set_peer(hws_call_t *call, hws_peer_t *peer);

@@ -47,7 +47,7 @@ static void break_off(hws_lease_t *lease, int code, const char *detail, hws_time
         hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
     lease->verdict = code;
     hws_call_fail(call, code, detail, now);
-    call->error.retryable = !call->error.sent && hws_retry_is_retryable(code);
+    call->error.retryable = !call->error.sent && hws_retry_is_retryable(call->error.code);
     hws_call_over(call);
     hws_lease_wake(lease);
 }

@@ -113,6 +113,7 @@ static void fail(hws_request_t *request, int code, const char *detail, hws_time_
     hws_call_attempt_over(call, code, 0, now);
     leave_connection(call, code, now);
     hws_call_fail(call, code, detail, now);
+    code = call->error.code;
     call->error.retryable = hws_retry_is_retryable(code) && may_go_again(request, code);
     hws_call_over(call);
     wake(request);

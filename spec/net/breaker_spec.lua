@@ -336,6 +336,18 @@ describe("a breaker", function()
       assert.same({ 500, "breaker_open", "breaker_open", "breaker_open", "breaker_open" }, kinds)
     end)
 
+    it("leaves the failure that opened it to who would have gone again", function()
+      local retry = { backoff = { base = 1e-6, max = 1e-6 } }
+      api = upstream({ consecutive = 1, open_for = LONG }, { peers = { nowhere() }, retry = retry })
+      local _, err = api:get "/ok"
+      assert.same({ "refused", "connect", "127.0.0.1:" .. faultd.closed, 1, false, true },
+        { err.kind, err.phase, err.peer, err.attempts, err.sent, err.retryable })
+      assert.is_true(err.retry_in > 0 and err.retry_in <= LONG)
+      assert.same({ "refused", "breaker_open" }, { err.trace.attempts[1].kind, err.trace.attempts[2].kind })
+      assert.equal(0, api:stats().retried)
+      assert.equal("breaker_open", kind(api:get "/ok"))
+    end)
+
     it("leaves all to the others", function()
       api = upstream({ consecutive = 1, open_for = LONG }, { peers = { here(), there() } })
       fail(api, 1)
