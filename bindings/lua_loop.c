@@ -83,6 +83,7 @@ int hwl_loop_step(lua_State *L)
     hwl_guard_check_wait(L, lua);
     if (lua->turner != NULL)
         return luaL_error(L, "hawser.step turns the loop and cannot be called while it is turning");
+    hwl_wait_check_turn(L, lua);
     hwl_wait_turn(L, lua, false);
     hwl_wait_wake_host(L, lua);
     return 0;
@@ -103,7 +104,7 @@ int hwl_loop_enter(lua_State *L)
 {
     hwl_t *lua = hwl_of(L);
     bool may_turn = lua->loop != NULL && lua->turner == NULL && !hwl_guard_is_running(lua) &&
-                    !hws_loop_is_forked(lua->loop);
+                    !hws_loop_is_forked(lua->loop) && hwl_wait_may_turn(L, lua);
 
     if (may_turn)
         hwl_wait_turn(L, lua, false);

@@ -110,12 +110,61 @@ static bool is_host_busy(lua_State *L, const hwl_t *lua)
     return is_busy;
 }
 
+#if HWL_IS_LUAJIT
+
+static void raise_nothing(lua_State *L, lua_Debug *frame)
+{
+    (void)frame;
+    lua_pushnil(L);
+    lua_error(L);
+}
+
+/* LuaJIT takes every yield of a C function for a hook's own while hooks are off, and crashes: so no
+ * task could run. They are off in a debug hook and in a finalizer, which the collector has stopped
+ * for, too; that is cheaper to ask than to try a hook. */
+bool hwl_wait_may_turn(lua_State *L, const hwl_t *lua)
+{
+    lua_Hook hook = lua_gethook(L);
+    int mask = lua_gethookmask(L);
+    int count = lua_gethookcount(L);
+    int status;
+
+    if (mask == 0 && lua_gc(L, LUA_GCISRUNNING, 0) != 0)
+        return true;
+    luaL_checkstack(L, 2, "waiting");
+    lua_sethook(L, raise_nothing, LUA_MASKCALL, 0);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lua->nothing);
+    status = lua_pcall(L, 0, 0, 0);
+    lua_sethook(L, hook, mask, count);
+    if (status != LUA_OK)
+        lua_pop(L, 1);
+    return status != LUA_OK;
+}
+
+#else
+
+bool hwl_wait_may_turn(lua_State *L, const hwl_t *lua)
+{
+    (void)L;
+    (void)lua;
+    return true;
+}
+
+#endif
+
+void hwl_wait_check_turn(lua_State *L, const hwl_t *lua)
+{
+    if (!hwl_wait_may_turn(L, lua))
+        luaL_error(L, "cannot wait here: LuaJIT runs no tasks in a finalizer or a debug hook");
+}
+
 void hwl_wait_check_block(lua_State *L, hwl_t *lua)
 {
     hwl_note_fork(L, lua);
     hwl_guard_check_wait(L, lua);
     if (lua->turner != NULL || (lua->is_external && !is_main(L)) || is_host_busy(L, lua))
         luaL_error(L, "cannot wait here: pass a callback or use hawser.spawn");
+    hwl_wait_check_turn(L, lua);
 }
 
 hwl_wait_t *hwl_wait_begin(lua_State *L, hwl_t *lua, int callback, hwl_wait_t *local)

@@ -102,6 +102,9 @@ int hwl_wait_turn(lua_State *L, hwl_t *lua, bool wait);
 
 /* Whether code of a task runs on this very Lua thread; the task, or NULL. */
 hwl_task_t *hwl_wait_task(lua_State *L, const hwl_t *lua);
+/* Whether this Lua can run tasks where it is now; and the same, raising instead of returning false. */
+bool hwl_wait_may_turn(lua_State *L, const hwl_t *lua);
+void hwl_wait_check_turn(lua_State *L, const hwl_t *lua);
 /* Raises unless the caller, who is not a task, may block. */
 void hwl_wait_check_block(lua_State *L, hwl_t *lua);
 /* Lets the host's loop know that there may be work. */
