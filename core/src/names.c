@@ -169,6 +169,7 @@ int hws_lookup_create(hws_loop_t *loop, const hws_dns_options_t *options, hws_ti
         hws_free(lookup);
         return rc;
     }
+    lookup->span = span;
     lookup->holds = 1;
     *out = lookup;
     return HWS_OK;

@@ -13,11 +13,12 @@ int hws_dns_options_copy(const hws_dns_options_t *options, hws_dns_options_t **o
 
 typedef struct hws_lookup {
     hws_resolver_t resolver;
+    hws_time_t span; /* that it was made for */
     uint32_t holds;
 } hws_lookup_t;
 
 /* `options` (checked) may be NULL: as the system is configured. `span` is how long who asks usually
- * waits. The caller holds it. */
+ * waits, and who waits longer should have one of its own. The caller holds it. */
 int hws_lookup_create(hws_loop_t *loop, const hws_dns_options_t *options, hws_time_t span,
                       hws_lookup_t **out);
 void hws_lookup_hold(hws_lookup_t *lookup);

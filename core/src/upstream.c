@@ -295,26 +295,48 @@ static const hws_dns_options_t *effective_dns(const hws_upstream_t *upstream)
     return upstream->dns_options != NULL ? upstream->dns_options : upstream->manager->dns_options;
 }
 
-/* Nothing (NULL) when they are not given, or are those that it has, `current`. */
+/* No options (NULL) when they are not given, or are those that it has, `current`; and then no look-up
+ * unless that in use was made for a shorter `span` than is waited now. Who sets no limit leaves it to
+ * the look-up. */
 static int make_lookup(hws_manager_t *manager, const hws_upstream_options_t *options,
-                       const hws_dns_options_t *current, hws_dns_options_t **copy,
+                       const hws_dns_options_t *current, hws_time_t span, hws_dns_options_t **copy,
                        hws_lookup_t **out, hws_error_t *why)
 {
+    hws_time_t wanted = options->timeouts.resolve;
     hws_dns_options_t *checked;
     int rc;
 
     *copy = NULL;
     *out = NULL;
     if (options->dns == NULL || options->dns == current)
-        return HWS_OK;
+        return wanted <= span || wanted == HWS_NEVER
+                   ? HWS_OK
+                   : hws_lookup_create(manager->loop, current, wanted, out);
     if ((rc = hws_dns_options_copy(options->dns, &checked, why)) != HWS_OK)
         return rc;
-    rc = hws_lookup_create(manager->loop, checked, options->timeouts.resolve, out);
+    rc = hws_lookup_create(manager->loop, checked, wanted, out);
     if (rc != HWS_OK)
         hws_free(checked);
     else
         *copy = checked;
     return rc;
+}
+
+static hws_time_t lookup_span(const hws_upstream_t *upstream)
+{
+    return upstream->lookup != NULL ? upstream->lookup->span : upstream->manager->timeouts.resolve;
+}
+
+/* `options` may be NULL: those stay. */
+static void change_lookup(hws_upstream_t *upstream, hws_dns_options_t *options,
+                          hws_lookup_t *lookup)
+{
+    hws_lookup_release(upstream->lookup);
+    upstream->lookup = lookup;
+    if (options == NULL)
+        return;
+    hws_free(upstream->dns_options);
+    upstream->dns_options = options;
 }
 
 int hws_upstream_lookup(hws_upstream_t *upstream, hws_lookup_t **out)
@@ -368,8 +390,8 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
     rc = make_tls(manager, options->tls, protocol, &peers.list, &upstream->tls_options,
                   &upstream->tls, why);
     if (rc != HWS_OK ||
-        (rc = make_lookup(manager, options, manager->dns_options, &upstream->dns_options,
-                          &upstream->lookup, why)) != HWS_OK)
+        (rc = make_lookup(manager, options, manager->dns_options, manager->timeouts.resolve,
+                          &upstream->dns_options, &upstream->lookup, why)) != HWS_OK)
         goto fail;
     rc = HWS_ERR_NOMEM;
     if ((upstream->name = hws_alloc(options->name.size + 1)) == NULL)
@@ -482,19 +504,16 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
         (rc = hws_new_peers_make(&of_same_protocol, &peers, &of_same_protocol.protocol, why)) !=
             HWS_OK)
         return rc;
-    if ((rc = make_lookup(upstream->manager, options, effective_dns(upstream), &dns_options,
-                          &lookup, why)) != HWS_OK ||
+    if ((rc = make_lookup(upstream->manager, options, effective_dns(upstream),
+                          lookup_span(upstream), &dns_options, &lookup, why)) != HWS_OK ||
         (rc = renew_tls(upstream, options->tls, &peers.list, why)) != HWS_OK) {
         hws_lookup_release(lookup);
         hws_free(dns_options);
         hws_new_peers_dispose(&peers);
         return rc;
     }
-    if (lookup != NULL) {
-        drop_lookup(upstream);
-        upstream->dns_options = dns_options;
-        upstream->lookup = lookup;
-    }
+    if (lookup != NULL)
+        change_lookup(upstream, dns_options, lookup);
     apply(upstream, options);
     if (options->peers != NULL)
         replace_peers(upstream, &peers, now);

@@ -32,7 +32,7 @@ struct hws_upstream {
     hws_tls_options_t *tls_options; /* its own; NULL: the manager's */
     hws_tls_config_t *tls;          /* NULL while nothing has needed one */
     hws_dns_options_t *dns_options; /* its own; NULL: the manager's */
-    hws_lookup_t *lookup;           /* made of these; NULL: the manager's */
+    hws_lookup_t *lookup;           /* made of these, or more patient; NULL: the manager's */
     void (*setup)(hws_lease_t *lease, void *user);
     void *setup_user;
     hws_balancer_t balancer;

@@ -170,6 +170,27 @@ static void a_silent_name_server_is_a_timeout_by_default_too(void **state)
     assert_failed(HWS_ERR_TIMEOUT, HWS_PHASE_RESOLVE);
 }
 
+/* Longer than the manager's, which has the look-up that is shared. */
+static void an_upstream_may_be_more_patient_than_its_manager(void **state)
+{
+    hws_upstream_options_t options = options_of();
+    hws_upstream_t *upstream;
+
+    (void)state;
+    options.timeouts.resolve = HWS_S(8);
+    upstream = upstream_of(&options);
+    name_has("2001:db8::1", "10.0.0.1");
+    records[HWS_IPV4]->is_silent = records[HWS_IPV6]->is_silent = true;
+    assert_int_equal(ask_and_wait(upstream), HWS_S(8));
+    assert_failed(HWS_ERR_TIMEOUT, HWS_PHASE_RESOLVE);
+
+    hws_upstream_settings(upstream, &options);
+    options.timeouts.resolve = HWS_S(15);
+    assert_int_equal(hws_upstream_update(upstream, &options, NULL), HWS_OK);
+    assert_int_equal(ask_and_wait(upstream), HWS_S(15));
+    assert_failed(HWS_ERR_TIMEOUT, HWS_PHASE_RESOLVE);
+}
+
 static void without_timeouts_resolve_the_look_up_itself_gives_up(void **state)
 {
     hws_upstream_options_t options = options_of();
@@ -454,6 +475,7 @@ int main(void)
         STAGE_TEST(what_fails_in_both_families_is_told_at_the_look_up, http),
         STAGE_TEST(a_silent_name_server_ends_in_timeouts_resolve, http),
         STAGE_TEST(a_silent_name_server_is_a_timeout_by_default_too, http),
+        STAGE_TEST(an_upstream_may_be_more_patient_than_its_manager, http),
         STAGE_TEST(without_timeouts_resolve_the_look_up_itself_gives_up, http),
         STAGE_TEST(look_up_and_dial_have_their_own_times, http),
         STAGE_TEST(a_silent_host_ends_in_timeouts_connect, http),
