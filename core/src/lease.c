@@ -1,5 +1,6 @@
 #include "lease.h"
 
+#include "bounds.h"
 #include "lease_tls.h"
 #include "manager.h"
 #include "opening.h"

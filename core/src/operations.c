@@ -1,6 +1,8 @@
+#include "bounds.h"
 #include "dispatch.h"
 #include "feedback.h"
 #include "opening.h"
+#include "origins.h"
 #include "peer.h"
 #include "pool/connection.h"
 #include "protocol.h"

@@ -67,6 +67,8 @@ void hws_upstream_release_slot(hws_upstream_t *upstream);
 void hws_upstream_bury(hws_peer_t *peer);
 /* What is over them closes when it is idle. */
 void hws_upstream_set_limits(hws_upstream_t *upstream, const hws_limits_t *limits, hws_time_t now);
+/* Those that are left out retire. Takes `fresh` over. */
+void hws_upstream_replace_peers(hws_upstream_t *upstream, hws_new_peers_t *fresh, hws_time_t now);
 /* Adds all that was measured of it. */
 void hws_upstream_measure(const hws_upstream_t *upstream, hws_metrics_t *sum, hws_time_t now);
 /* Something that keeps it busy or alive has gone: looks again at the next rest. */
