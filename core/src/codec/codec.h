@@ -144,6 +144,9 @@ typedef struct {
     uint32_t capacity;
 } hws_fields_t;
 
+/* Makes room for one more than `count` fields. HWS_ERR_HEAD_FIELDS beyond `most`, HWS_ERR_NOMEM. */
+int hws_fields_reserve(hws_fields_t *fields, uint32_t count, uint32_t most);
+
 /* What unread bytes of multiplexed streams may cost, of all connections that share it: the sum of the
  * windows that were opened. */
 typedef struct {
@@ -165,8 +168,9 @@ typedef struct {
     hws_fields_t *fields; /* borrowed; must outlive the codec */
 
     /* For multiplexing codecs. */
-    uint32_t streams;  /* the most that are open at once, whatever the peer would allow */
-    uint32_t expected; /* before the peer has said how many it allows: what it did of late, 0: unknown */
+    uint32_t streams; /* the most that are open at once, whatever the peer would allow */
+    uint32_t
+        expected; /* before the peer has said how many it allows: what it did of late, 0: unknown */
     hws_windows_t windows;
     hws_window_budget_t *budget; /* borrowed; must outlive the codec */
 } hws_codec_options_t;

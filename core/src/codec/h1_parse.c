@@ -8,8 +8,6 @@
 #include <emmintrin.h>
 #endif
 
-#define FIRST_FIELDS 32U
-
 /* clang-format off */
 const bool hws_h1_token_bytes[256] = {
     /*   ! " # $ % & ' ( ) * + , - . / */
@@ -201,24 +199,6 @@ static int take_status_line(hws_head_t *head, const char *end)
     return HWS_OK;
 }
 
-/* Makes a place for one more field than the `count` that have been found. With one more than
- * `most` it is known that there are too many. */
-static int reserve(hws_fields_t *scratch, uint32_t count, uint32_t most)
-{
-    uint32_t capacity = scratch->capacity > 0 ? scratch->capacity * 2 : FIRST_FIELDS;
-    hws_field_t *items;
-
-    if (count > most)
-        return HWS_ERR_HEAD_FIELDS;
-    if (count < scratch->capacity)
-        return HWS_OK;
-    if ((items = hws_realloc(scratch->items, capacity * sizeof(*items))) == NULL)
-        return HWS_ERR_NOMEM;
-    scratch->items = items;
-    scratch->capacity = capacity;
-    return HWS_OK;
-}
-
 /* What to say of a line that does not begin with a name and a colon; the name ends at `at`. */
 static int refuse_name(const char *line, const char *at, const char *end)
 {
@@ -314,7 +294,7 @@ int hws_h1_parse_trailers(hws_head_t *head, const char *end, uint32_t most, hws_
         if (field == last) {
             uint32_t count = field == NULL ? head->count : (uint32_t)(field - scratch->items);
 
-            if ((rc = reserve(scratch, count, most)) != HWS_OK)
+            if ((rc = hws_fields_reserve(scratch, count, most)) != HWS_OK)
                 return rc;
             field = scratch->items + count;
             last = scratch->items + (scratch->capacity <= most ? scratch->capacity : most + 1);

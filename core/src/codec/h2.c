@@ -224,7 +224,7 @@ static void h2_destroy(hws_codec_t *codec)
     free_parts(&h2->others);
     free_parts(&h2->spare);
     hws_buffer_dispose(&h2->pending);
-    hws_buffer_dispose(&h2->section.bytes);
+    hws_h2_section_dispose(&h2->section);
     hws_h2_request_dispose(&h2->request);
     hws_free(h2);
 }
@@ -338,7 +338,6 @@ int hws_h2_create(const hws_codec_options_t *options, hws_codec_t **out)
     if (h2 == NULL)
         return HWS_ERR_NOMEM;
     h2->base = (hws_codec_t){.ops = &ops, .wants_bytes = true, .idle_hint = HWS_NEVER};
-    h2->fields = options->fields;
     h2->header = options->header;
     h2->buffer = options->buffer;
     h2->streams = options->streams;

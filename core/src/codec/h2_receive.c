@@ -5,7 +5,6 @@
 #include <string.h>
 
 #define MOST_INFORMATIONAL 8
-#define BYTES_PER_FIELD 32U /* of limits.header */
 
 /* Frames in a row that carry nothing for any stream, such as SETTINGS, PING and empty DATA. A
  * server's own PINGs of a minute would take a week for that; a flood takes a moment. */
@@ -109,16 +108,12 @@ static uint64_t announced(const hws_h2_t *h2, const hws_h2_part_t *part, bool is
 static int tell_head(hws_h2_t *h2, hws_h2_part_t *part, bool is_end)
 {
     hws_head_t head;
-    int rc;
 
     if (h2->section.status < 100 || h2->section.status > 599)
         return HWS_ERR_H2_MESSAGE;
     if (h2->section.status < 200)
         return ++part->informational > MOST_INFORMATIONAL ? HWS_ERR_INFORMATIONAL : HWS_OK;
-    rc = hws_h2_section_head(&h2->section, (uint32_t)(h2->header / BYTES_PER_FIELD), h2->fields,
-                             &head);
-    if (rc != HWS_OK)
-        return rc;
+    head = hws_h2_section_head(&h2->section);
     part->has_head = true;
     part->stream->announced = announced(h2, part, is_end);
     part->stream->events->on_head(part->stream, &head);
@@ -127,13 +122,11 @@ static int tell_head(hws_h2_t *h2, hws_h2_part_t *part, bool is_end)
 
 static int tell_trailers(hws_h2_t *h2, hws_h2_part_t *part)
 {
-    hws_head_t trailers;
-    int rc = hws_h2_section_head(&h2->section, (uint32_t)(h2->header / BYTES_PER_FIELD), h2->fields,
-                                 &trailers);
+    hws_head_t trailers = hws_h2_section_head(&h2->section);
 
-    if (rc == HWS_OK && trailers.count > 0)
+    if (trailers.count > 0)
         part->stream->events->on_trailers(part->stream, &trailers);
-    return rc;
+    return HWS_OK;
 }
 
 /* The response is complete. A request that is not goes on, when its stream wants that. */

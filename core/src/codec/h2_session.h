@@ -39,7 +39,6 @@ _Static_assert(sizeof(hws_h2_part_t) <= 176, "there is one for each open stream"
 typedef struct {
     hws_codec_t base;
     nghttp2_session *session;
-    hws_fields_t *fields;
     size_t header;
     size_t buffer;
     hws_windows_t windows; /* what they begin with */

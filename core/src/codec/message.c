@@ -1,4 +1,7 @@
-#include <hawser/message.h>
+#include "base/memory.h"
+#include "codec/codec.h"
+
+#define FIRST_FIELDS 32U
 
 static char small(char byte)
 {
@@ -23,4 +26,20 @@ int64_t hws_head_find(const hws_head_t *head, hws_slice_t name, uint32_t from)
         if (head->fields[i].name_size == name.size && is_name(hws_head_name(head, i), name))
             return i;
     return -1;
+}
+
+int hws_fields_reserve(hws_fields_t *scratch, uint32_t count, uint32_t most)
+{
+    uint32_t capacity = scratch->capacity > 0 ? scratch->capacity * 2 : FIRST_FIELDS;
+    hws_field_t *items;
+
+    if (count > most)
+        return HWS_ERR_HEAD_FIELDS;
+    if (count < scratch->capacity)
+        return HWS_OK;
+    if ((items = hws_realloc(scratch->items, capacity * sizeof(*items))) == NULL)
+        return HWS_ERR_NOMEM;
+    scratch->items = items;
+    scratch->capacity = capacity;
+    return HWS_OK;
 }
