@@ -35,6 +35,7 @@ static const yamux_vector_t yamux_vectors[] = {
     {"rst-acked", 'c', "W A 1 0; W R 1 0", "1: ECONNRESET 3:", ""},
     {"rst-with-ack", 'c', "W AR 1 0", "1: ECONNRESET 3:", ""},
     {"rst-heard", 'c', "D - 1 'x'; W R 1 0", "1: 'x' ECONNRESET 3:", ""},
+    {"rst-after-window", 'c', "W - 1 5; W R 1 0", "1: ECONNRESET 3:", ""},
     {"rst-on-data", 'c', "D AR 1 'gone'; D - 3 'here'", "1: ECONNRESET 3: 'here'", ""},
     {"rst-after-fin", 'c', "W AF 1 0; W R 1 0", "1: end ECONNRESET 3:", ""},
     {"rst-of-half", 'c', "W A 3 0; W R 3 0", "1: 3: ECONNRESET", ""},

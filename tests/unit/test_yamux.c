@@ -258,6 +258,42 @@ static void an_answer_goes_with_the_acknowledgement(void **state)
     yamux_run_dispose(&run);
 }
 
+/* Its user may have looked at what came: to say nothing but RST would mean that nobody has. */
+static void a_reset_of_what_was_accepted_says_so(void **state)
+{
+    yamux_run_t run;
+    yamux_peer_t *stream;
+
+    (void)state;
+    assert_int_equal(yamux_run_create(&run, HWS_YAMUX_SERVER), HWS_OK);
+    assert_int_equal(hear(&run, "D S 1 'x'"), HWS_OK);
+    stream = yamux_run_accept(&run);
+    assert_int_equal(yamux_run_flush(&run, 0, NULL), HWS_OK);
+    assert_string_equal(stream->told.bytes, "'x");
+    yamux_run_reset(&run, stream);
+    must_say(&run, "W AR 1 0");
+    yamux_run_dispose(&run);
+}
+
+/* Go accepts a stream that has ended already without a word; its answer tells. */
+static void an_answer_is_an_acknowledgement(void **state)
+{
+    static const char *const answers[] = {"W A 1 0", "D - 1 'x'", "W F 1 0", "W - 1 5"};
+    yamux_run_t run;
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        start(&run, 'c');
+        assert_int_equal(run.codec->room, 254);
+        assert_false(hws_yamux_is_acknowledged(&run.peers[0].stream));
+        assert_true(hws_yamux_is_acknowledged(&run.peers[1].stream)); /* it has ended */
+        assert_int_equal(hear(&run, answers[i]), HWS_OK);
+        assert_true(hws_yamux_is_acknowledged(&run.peers[0].stream));
+        assert_int_equal(run.codec->room, 255);
+        yamux_run_dispose(&run);
+    }
+}
+
 /* ---- going away ---- */
 
 static void a_peer_that_goes_away_had_not_seen_what_had_not_left(void **state)
@@ -776,6 +812,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_not_accepted_waits_and_256_are_enough),
         cmocka_unit_test(nothing_is_there_to_accept_where_nothing_came),
         cmocka_unit_test(an_answer_goes_with_the_acknowledgement),
+        cmocka_unit_test(a_reset_of_what_was_accepted_says_so),
+        cmocka_unit_test(an_answer_is_an_acknowledgement),
         cmocka_unit_test(a_peer_that_goes_away_had_not_seen_what_had_not_left),
         cmocka_unit_test(who_goes_away_takes_no_more_and_ends_what_is_open),
         cmocka_unit_test(a_ping_is_asked_for_once_and_counted_once),

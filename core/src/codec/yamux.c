@@ -39,7 +39,6 @@ typedef struct {
     bool is_ours;
     bool is_arrived; /* opened by the peer, accepted by nobody */
     bool is_acknowledged;
-    bool is_heard;  /* the peer has sent data */
     bool is_reset;  /* by us: it is gone but for its RST */
     bool is_due;    /* the peer's window is to be opened */
     bool is_short;  /* on_writable is owed */
@@ -195,6 +194,7 @@ static void acknowledge(yamux_t *yamux, part_t *part)
         return;
     part->is_acknowledged = true;
     yamux->unacknowledged--;
+    update_room(yamux);
 }
 
 /* Ends the part's bond with its stream, which hears nothing any more. */
@@ -308,7 +308,7 @@ static int put_notice(yamux_t *yamux, part_t *part, hws_buffer_t *out)
     hws_yamux_frame_t frame = {.type = HWS_YAMUX_WINDOW, .id = part->id};
 
     if (part->is_reset) {
-        frame.flags = HWS_YAMUX_RST;
+        frame.flags = HWS_YAMUX_RST | part->hello;
         retire(yamux, part);
         return hws_yamux_put_frame(out, &frame, NULL, 0);
     }
@@ -577,12 +577,10 @@ static int on_syn(yamux_t *yamux, uint32_t id)
     return HWS_OK;
 }
 
-/* Unseen it was, and may be sent again, when the peer had neither accepted it nor answered. */
+/* Unseen it was, and may be sent again, when the peer has said nothing about it before. */
 static void on_rst(yamux_t *yamux, part_t *part)
 {
-    bool is_seen = part->is_acknowledged || part->is_heard || part->has_fin;
-
-    tell_failure(yamux, part, is_seen ? HWS_ERR_RESET : HWS_ERR_REFUSED_STREAM);
+    tell_failure(yamux, part, part->is_acknowledged ? HWS_ERR_RESET : HWS_ERR_REFUSED_STREAM);
 }
 
 static int on_fin(yamux_t *yamux, part_t *part)
@@ -601,7 +599,6 @@ static int on_data_header(yamux_t *yamux, part_t *part, const hws_yamux_frame_t 
         return on_violation(yamux, HWS_ERR_YAMUX_FRAME);
     if (frame->length > part->may_come)
         return on_violation(yamux, HWS_ERR_YAMUX_WINDOW);
-    part->is_heard = true;
     yamux->current = part;
     yamux->is_fin_behind = (frame->flags & HWS_YAMUX_FIN) != 0;
     return HWS_OK;
@@ -619,10 +616,10 @@ static int on_stream_frame(yamux_t *yamux, const hws_yamux_frame_t *frame)
     /* What a stream that was reset or refused had under way is passed over. */
     if ((part = find_part(yamux, frame->id)) == NULL)
         return HWS_OK;
-    if ((frame->flags & HWS_YAMUX_ACK) != 0) {
+    /* Whatever the peer says but a reset means that it has accepted the stream: the Go implementation
+     * leaves the acknowledgement out when our FIN was there before. */
+    if ((frame->flags & (HWS_YAMUX_RST | HWS_YAMUX_ACK)) != HWS_YAMUX_RST)
         acknowledge(yamux, part);
-        update_room(yamux);
-    }
     if ((frame->flags & HWS_YAMUX_RST) != 0) {
         on_rst(yamux, part);
         return HWS_OK;
@@ -958,5 +955,5 @@ bool hws_yamux_is_acknowledged(const hws_stream_t *stream)
 {
     const part_t *part = stream->part;
 
-    return part->is_acknowledged;
+    return part->is_acknowledged || part->wants_fin;
 }

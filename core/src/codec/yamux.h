@@ -28,8 +28,8 @@ typedef enum { HWS_YAMUX_CLIENT, HWS_YAMUX_SERVER } hws_yamux_role_t; /* odd ids
  * own; `windows.stream_max` and `budget`. All windows begin with 256 KiB. */
 int hws_yamux_create(const hws_codec_options_t *options, hws_yamux_role_t role, hws_codec_t **out);
 
-/* Whether the peer has said that it accepts this stream, which is open. True for those that the peer
- * opened. */
+/* Whether the peer has accepted this stream, which is open, or need not say so any more, because all has
+ * been sent to it. True for those that the peer opened. */
 bool hws_yamux_is_acknowledged(const hws_stream_t *stream);
 
 #endif
