@@ -59,7 +59,8 @@ typedef struct {
 typedef struct {
     uint32_t id;
     uint64_t window; /* that is left to it */
-    bool has_greeted, has_fin, has_rst;
+    bool has_greeted, has_fin;
+    bool is_over; /* reset, or the id is another's now */
 } yamux_said_t;
 
 typedef struct {
@@ -276,11 +277,32 @@ static inline yamux_said_t *yamux_said(yamux_run_t *run, uint32_t id)
 {
     /* The latest first: an id may be used again. */
     for (uint32_t i = run->said_count; i > 0; i--)
-        if (run->said[i - 1].id == id && !run->said[i - 1].has_rst)
+        if (run->said[i - 1].id == id && !run->said[i - 1].is_over)
             return &run->said[i - 1];
     YAMUX_MUST(run->said_count < YAMUX_SAID);
     run->said[run->said_count] = (yamux_said_t){.id = id, .window = YAMUX_WINDOW};
     return &run->said[run->said_count++];
+}
+
+static inline bool yamux_is_ours(const yamux_run_t *run, uint32_t id)
+{
+    return id % 2 == (run->is_client ? 1 : 0);
+}
+
+static inline void yamux_run_hear_frame(yamux_run_t *run)
+{
+    uint32_t id = yamux_get(run->header + 4);
+    uint32_t length = yamux_get(run->header + 8);
+
+    if (run->header[1] == 0)
+        run->left = length;
+    if (run->header[1] != 0 && run->header[1] != 1)
+        return;
+    /* The peer may use the id of a stream that is over again. */
+    if ((run->header[3] & 1) != 0 && !yamux_is_ours(run, id) && yamux_said(run, id)->has_greeted)
+        yamux_said(run, id)->is_over = true;
+    if (run->header[1] == 1)
+        yamux_said(run, id)->window += length;
 }
 
 /* Notes what windows the bytes open. */
@@ -297,10 +319,7 @@ static inline void yamux_run_hear(yamux_run_t *run, const char *bytes, size_t si
         if (run->header_size < YAMUX_HEADER)
             return;
         run->header_size = 0;
-        if (run->header[1] == 0)
-            run->left = yamux_get(run->header + 8);
-        else if (run->header[1] == 1)
-            yamux_said(run, yamux_get(run->header + 4))->window += yamux_get(run->header + 8);
+        yamux_run_hear_frame(run);
     }
 }
 
@@ -308,14 +327,14 @@ static inline void yamux_check_frame(yamux_run_t *run, uint8_t type, uint16_t fl
                                      uint32_t length)
 {
     yamux_said_t *said;
-    bool is_ours = id % 2 == (run->is_client ? 1 : 0);
+    bool is_ours = yamux_is_ours(run, id);
 
     if (type > 1) {
         YAMUX_MUST(id == 0);
         return;
     }
     said = yamux_said(run, id);
-    YAMUX_MUST(id > 0 && !said->has_rst);
+    YAMUX_MUST(id > 0 && !said->is_over);
     YAMUX_MUST(((flags & 1) != 0) == (is_ours && !said->has_greeted));
     YAMUX_MUST((flags & 2) == 0 || (!is_ours && !said->has_greeted));
     YAMUX_MUST(is_ours || said->has_greeted || (flags & 10) != 0);
@@ -327,7 +346,7 @@ static inline void yamux_check_frame(yamux_run_t *run, uint8_t type, uint16_t fl
     if ((flags & 4) != 0)
         said->has_fin = true;
     if ((flags & 8) != 0)
-        said->has_rst = true;
+        said->is_over = true;
     if (type == 0) {
         YAMUX_MUST(length <= said->window);
         said->window -= length;
