@@ -233,6 +233,31 @@ static void what_is_not_accepted_waits_and_256_are_enough(void **state)
     yamux_run_dispose(&run);
 }
 
+static void a_peer_has_8192_streams_at_most(void **state)
+{
+    static hws_stream_t streams[8192];
+    yamux_run_t run;
+    char syn[12] = {0, 1, 0, 1};
+
+    (void)state;
+    assert_int_equal(yamux_run_create(&run, HWS_YAMUX_SERVER), HWS_OK);
+    for (uint32_t i = 0; i < 8192; i++) {
+        yamux_put(syn + 4, 2 * i + 1);
+        assert_int_equal(run.codec->ops->feed(run.codec, syn, sizeof(syn)), HWS_OK);
+        assert_int_equal(run.codec->ops->accept(run.codec, &streams[i]), HWS_OK);
+    }
+    assert_int_equal(run.codec->ops->flush(run.codec, ROOM, &run.out), HWS_OK);
+    hws_buffer_clear(&run.out);
+    assert_int_equal(hear(&run, "W S 16385 0"), HWS_OK);
+    assert_int_equal(run.codec->unaccepted, 0);
+    must_say(&run, "W R 16385 0");
+    assert_int_equal(run.codec->room, 256); /* ours are others */
+    run.codec->ops->reset(run.codec, &streams[7], 0, NULL);
+    assert_int_equal(hear(&run, "W S 16387 0"), HWS_OK);
+    assert_int_equal(run.codec->unaccepted, 1);
+    yamux_run_dispose(&run);
+}
+
 static void nothing_is_there_to_accept_where_nothing_came(void **state)
 {
     yamux_run_t run;
@@ -810,6 +835,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stream_given_up_before_it_left_was_never_there),
         cmocka_unit_test(a_stream_reset_in_the_midst_of_a_frame_hears_no_more_of_it),
         cmocka_unit_test(what_is_not_accepted_waits_and_256_are_enough),
+        cmocka_unit_test(a_peer_has_8192_streams_at_most),
         cmocka_unit_test(nothing_is_there_to_accept_where_nothing_came),
         cmocka_unit_test(an_answer_goes_with_the_acknowledgement),
         cmocka_unit_test(a_reset_of_what_was_accepted_says_so),

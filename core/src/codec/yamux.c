@@ -11,6 +11,7 @@
 
 #define FIRST_WINDOW 262144U
 #define MOST_WAITING 256         /* for acceptance, on either side */
+#define MOST_THEIRS 8192         /* streams that the peer has opened, accepted or not */
 #define MOST_ANSWERS 1024        /* frames that the peer caused and that have not left */
 #define LAST_ID (UINT32_MAX - 2) /* or the one behind it: as the Go implementation */
 
@@ -567,7 +568,8 @@ static int on_syn(yamux_t *yamux, uint32_t id)
 
     if (id == 0 || id % 2 == yamux->next_id % 2 || find_part(yamux, id) != NULL)
         return on_violation(yamux, HWS_ERR_YAMUX_FRAME);
-    if (yamux->is_leaving || yamux->base.unaccepted == MOST_WAITING)
+    if (yamux->is_leaving || yamux->base.unaccepted == MOST_WAITING ||
+        yamux->by_id.size - yamux->ours == MOST_THEIRS)
         return refuse(yamux, id);
     if ((part = create_part(yamux, id, false)) == NULL)
         return refuse(yamux, id);

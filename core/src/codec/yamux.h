@@ -9,6 +9,10 @@
  * the peer has not acknowledged as well. A reset before the acknowledgement is HWS_ERR_REFUSED_STREAM,
  * a later one HWS_ERR_RESET. The codes of `reset` have no place in the protocol.
  *
+ * What the peer opens is refused when 256 of its streams wait for acceptance or 8192 are open. A stream
+ * that both sides have ended is open until its last bytes have left, though its hws_stream_t is not
+ * needed any more.
+ *
  * `flush` with no room writes nothing but the GOAWAY of a connection that has failed, which bounds all
  * that can wait to be written.
  *
