@@ -213,10 +213,12 @@ static inline yamux_peer_t *yamux_run_open(yamux_run_t *run)
     yamux_peer_t *peer = yamux_run_add(run);
 
     YAMUX_MUST(run->codec->room > 0);
-    if (run->codec->ops->open(run->codec, &peer->stream, NULL, NULL) == HWS_OK)
-        return peer;
-    run->count--;
-    return NULL;
+    if (run->codec->ops->open(run->codec, &peer->stream, NULL, NULL) != HWS_OK) {
+        run->count--;
+        return NULL;
+    }
+    hws_yamux_check(run->codec);
+    return peer;
 }
 
 static inline yamux_peer_t *yamux_run_accept(yamux_run_t *run)
@@ -224,6 +226,7 @@ static inline yamux_peer_t *yamux_run_accept(yamux_run_t *run)
     yamux_peer_t *peer = yamux_run_add(run);
 
     YAMUX_MUST(run->codec->ops->accept(run->codec, &peer->stream) == HWS_OK);
+    hws_yamux_check(run->codec);
     return peer;
 }
 
@@ -236,6 +239,7 @@ static inline size_t yamux_run_send(yamux_run_t *run, yamux_peer_t *peer, const 
     YAMUX_MUST(run->codec->ops->send(run->codec, &peer->stream, data, size, end, NULL, &taken) ==
                HWS_OK);
     YAMUX_MUST(taken <= size);
+    hws_yamux_check(run->codec);
     if (end && taken == size) {
         peer->has_ended = true;
         peer->is_done = peer->status != HWS_AGAIN;
@@ -248,6 +252,7 @@ static inline void yamux_run_pay(yamux_run_t *run, yamux_peer_t *peer, size_t si
 {
     YAMUX_MUST(size <= peer->unread);
     YAMUX_MUST(run->codec->ops->credit(run->codec, &peer->stream, size, NULL) == HWS_OK);
+    hws_yamux_check(run->codec);
     peer->unread -= size;
 }
 
@@ -255,6 +260,7 @@ static inline void yamux_run_reset(yamux_run_t *run, yamux_peer_t *peer)
 {
     run->codec->ops->reset(run->codec, &peer->stream, HWS_CODEC_CANCEL, NULL);
     YAMUX_MUST(peer->stream.part == NULL);
+    hws_yamux_check(run->codec);
     peer->is_done = true;
 }
 
@@ -402,6 +408,7 @@ static inline int yamux_run_flush(yamux_run_t *run, size_t room, yamux_text_t *t
     size_t before = hws_buffer_size(&run->out);
     int rc = run->codec->ops->flush(run->codec, room, &run->out);
 
+    hws_yamux_check(run->codec);
     yamux_run_check(run, before, text);
     if (rc != HWS_OK)
         run->failure = rc;
@@ -420,6 +427,7 @@ static inline int yamux_run_feed(yamux_run_t *run, const char *bytes, size_t siz
     yamux_run_hear(run, bytes, size);
     rc = run->codec->ops->feed(run->codec, copy, size);
     free(copy);
+    hws_yamux_check(run->codec);
     if (rc != HWS_OK)
         run->failure = rc;
     YAMUX_MUST(rc == HWS_OK || (run->codec->is_last && run->codec->room == 0));

@@ -959,3 +959,31 @@ bool hws_yamux_is_acknowledged(const hws_stream_t *stream)
 
     return part->is_acknowledged || part->wants_fin;
 }
+
+void hws_yamux_check(const hws_codec_t *codec)
+{
+    const yamux_t *yamux = (const yamux_t *)(const void *)codec;
+    uint32_t ours = 0, unacknowledged = 0, unaccepted = 0;
+    size_t open = 0, unsent = 0;
+
+    HWS_LIST_EACH(link, &yamux->parts) {
+        const part_t *part = HWS_CONTAINER(link, part_t, all);
+
+        if (part->is_reset)
+            continue;
+        open++;
+        ours += part->is_ours;
+        unacknowledged += !part->is_acknowledged;
+        unaccepted += part->is_arrived;
+        unsent += hws_buffer_size(&part->unsent);
+        assert(!is_over(part) && part->unread + part->may_come <= part->window.size);
+        assert(hws_turn_is_waiting(&part->turn) ==
+               (part->may_send > 0 && !hws_buffer_is_empty(&part->unsent)));
+        assert(part->stream == NULL || part->stream->part == part);
+    }
+    assert(open == yamux->by_id.size && ours == yamux->ours && unsent == yamux->unsent);
+    assert(unacknowledged == yamux->unacknowledged && unaccepted == codec->unaccepted);
+    assert(yamux->failure == HWS_OK || codec->is_last);
+    assert(codec->room == 0 || !codec->is_last);
+    (void)ours, (void)unacknowledged, (void)unaccepted, (void)open, (void)unsent;
+}

@@ -36,4 +36,7 @@ int hws_yamux_create(const hws_codec_options_t *options, hws_yamux_role_t role, 
  * been sent to it. True for those that the peer opened. */
 bool hws_yamux_is_acknowledged(const hws_stream_t *stream);
 
+/* Asserts that what is counted is what is there. For tests. */
+void hws_yamux_check(const hws_codec_t *codec);
+
 #endif
