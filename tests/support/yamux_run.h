@@ -49,6 +49,7 @@ typedef struct {
     unsigned keeps;     /* of every 4 bytes, unread until somebody pays */
     unsigned writables; /* calls of on_writable */
     int status;         /* of the last on_end; HWS_AGAIN before it */
+    bool is_short;      /* its last send was, and it has not been called back */
     bool is_open;
     bool has_body;  /* inside of the quotes */
     bool is_done;   /* heard its last */
@@ -146,7 +147,11 @@ static inline void yamux_on_end(hws_stream_t *stream, int status)
 
 static inline void yamux_on_writable(hws_stream_t *stream)
 {
-    yamux_peer_of(stream)->writables++;
+    yamux_peer_t *peer = yamux_peer_of(stream);
+
+    YAMUX_MUST(peer->is_short);
+    peer->is_short = false;
+    peer->writables++;
 }
 
 static const hws_stream_events_t yamux_run_events = {
@@ -239,6 +244,7 @@ static inline size_t yamux_run_send(yamux_run_t *run, yamux_peer_t *peer, const 
     YAMUX_MUST(run->codec->ops->send(run->codec, &peer->stream, data, size, end, NULL, &taken) ==
                HWS_OK);
     YAMUX_MUST(taken <= size);
+    peer->is_short = taken < size;
     hws_yamux_check(run->codec);
     if (end && taken == size) {
         peer->has_ended = true;

@@ -600,11 +600,13 @@ static void what_is_sent_keeps_to_the_window_and_goes_on_when_it_opens(void **st
     assert_int_equal(stream->writables, 4);
     assert_int_equal(hear(&run, "W - 1 10000"), HWS_OK);
     must_say(&run, "D - 1 10000");
+    assert_int_equal(hear(&run, "W - 1 136"), HWS_OK);
+    must_say(&run, "D - 1 136");
     assert_int_equal(stream->writables, 5);
     assert_int_equal(yamux_run_send(&run, stream, big, 100, true), 100);
     must_say(&run, "");
     assert_int_equal(hear(&run, "W - 1 4294967295"), HWS_OK);
-    must_say(&run, "D - 1 5636; W F 1 0");
+    must_say(&run, "D - 1 5500; W F 1 0");
     yamux_run_dispose(&run);
 }
 
