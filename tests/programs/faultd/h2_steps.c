@@ -144,6 +144,7 @@ static void append_groups(bytes_t *bytes, char *groups)
     while (groups != NULL && groups[0] != '\0') {
         char *next = strchr(groups, ','), *times;
         unsigned long count = 1;
+        bytes_t group = {0};
 
         if (next != NULL)
             *next++ = '\0';
@@ -151,8 +152,10 @@ static void append_groups(bytes_t *bytes, char *groups)
             *times = '\0';
             count = strtoul(times + 1, NULL, 10);
         }
+        (void)bytes_append_hex(&group, groups);
         while (count-- > 0)
-            (void)bytes_append_hex(bytes, groups);
+            bytes_append(bytes, group.data, group.size);
+        bytes_dispose(&group);
         groups = next;
     }
 }
