@@ -1142,6 +1142,27 @@ static void an_upload_waits_for_window(void **state)
     assert_int_equal(fars[0].received, 6000000);
 }
 
+/* Where every write leaves at once, room is back before `send` returns. */
+static void an_upload_outside_of_turns_is_whole(void **state)
+{
+    hws_upstream_t *upstream = upstream_with(NULL, 1);
+    ask_t *ask = &stage.asks[0];
+
+    (void)state;
+    fars[0].window = 1000000;
+    start(upstream, 1, "GET");
+    world_run(&stage.world, HWS_MS(1));
+    ask_init(ask);
+    ask->options.method = HWS_SLICE("POST");
+    ask->options.has_producer = true;
+    ask->produces = 3000000;
+    ask->piece = 90000;
+    assert_int_equal(ask_start(ask, upstream), HWS_OK);
+    world_run(&stage.world, HWS_S(1));
+    assert_int_equal(stage_ok(0, 2), 2);
+    assert_int_equal(fars[0].received, 3000000);
+}
+
 static void a_response_before_the_upload_ends_is_a_response(void **state)
 {
     static const uint32_t codes[] = {NGHTTP2_NO_ERROR, NGHTTP2_CANCEL};
@@ -1214,6 +1235,7 @@ int main(void)
         TEST(ten_thousand_cancelled_streams_leave_nothing_behind),
         TEST(a_reader_that_does_not_read_holds_up_nobody),
         TEST(an_upload_waits_for_window),
+        TEST(an_upload_outside_of_turns_is_whole),
         TEST(a_response_before_the_upload_ends_is_a_response),
     };
 

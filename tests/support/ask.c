@@ -91,8 +91,9 @@ static void on_readable(hws_request_t *request, void *user)
 
 static void on_writable(hws_request_t *request, void *user)
 {
-    static const char bytes[16384];
+    static const char bytes[100000];
     ask_t *ask = user;
+    size_t piece = ask->piece > 0 && ask->piece < sizeof(bytes) ? ask->piece : 16384;
     int rc = HWS_OK;
 
     ask->writable++;
@@ -102,10 +103,8 @@ static void on_writable(hws_request_t *request, void *user)
         size_t size = ask->produces - ask->produced;
         size_t taken;
 
-        if (size > sizeof(bytes))
-            size = sizeof(bytes);
-        if (ask->piece > 0 && size > ask->piece)
-            size = ask->piece;
+        if (size > piece)
+            size = piece;
         rc = hws_request_send(request, bytes, size, &taken);
         assert_true(rc == HWS_OK ? taken == size : taken <= size);
         ask->produced += taken;

@@ -409,6 +409,7 @@ void hws_connection_pull(hws_outbox_t *outbox)
 static int hand_over(hws_stream_t *stream, hws_slice_t data, bool end, size_t *taken)
 {
     hws_connection_t *connection = stream->connection;
+    bool is_short;
     int rc;
 
     if (stream->part == NULL)
@@ -417,9 +418,11 @@ static int hand_over(hws_stream_t *stream, hws_slice_t data, bool end, size_t *t
                                       taken);
     if (rc != HWS_OK)
         return rc;
-    stream->wants_write = *taken < data.size;
+    /* Outside of a turn the pull comes at once, and may tell at once that there is room again. */
+    is_short = *taken < data.size;
+    stream->wants_write = is_short;
     hws_outbox_pull(&connection->outbox);
-    return stream->wants_write ? HWS_AGAIN : HWS_OK;
+    return is_short ? HWS_AGAIN : HWS_OK;
 }
 
 /* Has the codec append one piece of body to `out`. */
