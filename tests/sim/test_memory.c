@@ -2,6 +2,7 @@
  * failing, until it runs through with none. Each time what was begun ends once, the ledger is
  * exact, nothing leaks, and what comes afterwards is served. */
 #include "base/memory.h"
+#include "support/h2_far.h"
 #include "support/stage.h"
 
 #include <stdio.h>
@@ -18,6 +19,7 @@ static bool is_fair(int code)
 }
 
 static hws_upstream_t *upstream;
+static h2_far_t far; /* of HTTP/2, where a scenario has one */
 
 static void check_outcomes(void)
 {
@@ -80,6 +82,9 @@ static void fail_each_allocation(scenario_t *prepare, scenario_t *scenario, bool
             assert_int_equal(stage.holds[63].code, HWS_OK);
         }
         stage_finish();
+        if (far.world != NULL)
+            h2_far_dispose(&far);
+        far.world = NULL;
         if (count < n)
             break;
     }
@@ -98,14 +103,19 @@ static void prepare_http(void)
     upstream = world_http(&stage.world, "a", &options, 2);
 }
 
-static void some_gets(void)
+static void some_gets_from(unsigned first, unsigned count)
 {
     unsigned i;
 
-    for (i = 0; i < 8; i++) {
+    for (i = first; i < first + count; i++) {
         ask_init(&stage.asks[i]);
         (void)ask_start(&stage.asks[i], upstream);
     }
+}
+
+static void some_gets(void)
+{
+    some_gets_from(0, 8);
 }
 
 static void responses_in_pieces(void)
@@ -283,6 +293,63 @@ static void updates(void)
         assert_int_equal(hws_upstream_peer_count(upstream), 2);
 }
 
+/* ---- HTTP/2 ---- */
+
+static void prepare_h2(void)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+
+    h2_far_init(&far, &stage.world, 11);
+    far.listener->options.latency_max = HWS_MS(2);
+    options.limits.per_peer = 2;
+    options.limits.streams = 5;
+    options.limits.buffer = 8192;
+    upstream = world_h2c(&stage.world, "a", &options, 11, 1);
+}
+
+static void more_than_fit(void)
+{
+    far.reply.trailer[0] = far.reply.trailer[1] = "sum";
+    some_gets();
+    world_run_turns(&stage.world, HWS_S(1));
+    some_gets_from(10, 8);
+}
+
+static void many_streams(void)
+{
+    far.reply.body = 30000;
+    streams();
+    world_run_turns(&stage.world, HWS_S(1));
+    unread_streams_read_late();
+}
+
+static void many_uploads(void)
+{
+    far.window = 3000;
+    uploads();
+    world_run_turns(&stage.world, HWS_S(1));
+}
+
+/* A stream is refused, a burst is cut by a GOAWAY, and a connection is lost with all on it. */
+static h2_reply_t be_difficult(h2_far_t *server, h2_far_stream_t *stream)
+{
+    if (server->heads == 2)
+        return (h2_reply_t){.is_silent = true, .has_reset = true, .reset = NGHTTP2_REFUSED_STREAM};
+    if (server->heads == 7)
+        h2_far_go_away(stream->visit, stream->id - 2, NGHTTP2_NO_ERROR);
+    if (server->heads == 12)
+        hws_sim_close(stream->visit->conn, HWS_SIM_RESET);
+    return server->reply;
+}
+
+static void difficulties(void)
+{
+    far.choose = be_difficult;
+    some_gets();
+    world_run_turns(&stage.world, HWS_S(1));
+    some_gets_from(10, 8);
+}
+
 /* ---- leases ---- */
 
 static void setup(hws_lease_t *lease, void *user)
@@ -451,6 +518,10 @@ EACH_ALLOCATION(large_heads_survive_it, prepare_http, large_heads, false)
 EACH_ALLOCATION(large_bodies_survive_it, prepare_http, large_bodies, false)
 EACH_ALLOCATION(updates_survive_it, prepare_http, updates, false)
 EACH_ALLOCATION(operations_survive_it, prepare_http, operations, false)
+EACH_ALLOCATION(many_requests_on_a_connection_survive_it, prepare_h2, more_than_fit, false)
+EACH_ALLOCATION(many_streams_on_a_connection_survive_it, prepare_h2, many_streams, false)
+EACH_ALLOCATION(many_uploads_on_a_connection_survive_it, prepare_h2, many_uploads, false)
+EACH_ALLOCATION(what_was_not_looked_at_survives_it, prepare_h2, difficulties, false)
 EACH_ALLOCATION(leases_survive_it, prepare_raw, leases, true)
 EACH_ALLOCATION(setups_survive_it, prepare_setup, leases, true)
 EACH_ALLOCATION(last_words_survive_it, prepare_raw, last_words, true)
@@ -519,6 +590,10 @@ int main(void)
         STAGE_TEST(large_bodies_survive_it, none),
         STAGE_TEST(updates_survive_it, none),
         STAGE_TEST(operations_survive_it, none),
+        STAGE_TEST(many_requests_on_a_connection_survive_it, none),
+        STAGE_TEST(many_streams_on_a_connection_survive_it, none),
+        STAGE_TEST(many_uploads_on_a_connection_survive_it, none),
+        STAGE_TEST(what_was_not_looked_at_survives_it, none),
         STAGE_TEST(leases_survive_it, none),
         STAGE_TEST(last_words_survive_it, none),
         STAGE_TEST(setups_survive_it, none),

@@ -273,7 +273,11 @@ void world_run_turns(world_t *world, hws_time_t span)
 {
     bool is_time = false;
 
-    assert_int_equal(hws_sim_at(world->sim, world_now(world) + span, note_time, &is_time), HWS_OK);
+    hws_time_t at = world_now(world) + span;
+
+    /* What this needs is never the allocation that a test makes fail. */
+    if (hws_sim_at(world->sim, at, note_time, &is_time) != HWS_OK)
+        assert_int_equal(hws_sim_at(world->sim, at, note_time, &is_time), HWS_OK);
     while (!is_time)
         assert_int_equal(world_turn(world, true), HWS_OK);
 }

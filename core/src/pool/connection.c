@@ -54,7 +54,16 @@ static bool is_suspect(const hws_connection_t *connection)
 
 static bool takes_more(const hws_connection_t *connection)
 {
-    return connection->codec->room > 0 && !is_suspect(connection);
+    return connection->codec->room > 0 && connection->doom == HWS_OK && !is_suspect(connection);
+}
+
+/* READY is what takes more, with streams or without. */
+static void follow_room(hws_connection_t *connection)
+{
+    if (connection->state == HWS_CONNECTION_BUSY && takes_more(connection))
+        enter(connection, HWS_CONNECTION_READY);
+    else if (connection->state == HWS_CONNECTION_READY && !takes_more(connection))
+        enter(connection, HWS_CONNECTION_BUSY);
 }
 
 static hws_time_t hint_limit(const hws_connection_t *connection)
@@ -113,6 +122,7 @@ static void tell_due(hws_connection_t *connection, hws_time_t now)
 static void doom(hws_connection_t *connection, int code)
 {
     connection->doom = code;
+    follow_room(connection);
     hws_loop_set_timer(connection->loop, &connection->timer, hws_loop_now(connection->loop));
 }
 
@@ -718,15 +728,6 @@ static bool may_stay_until(const hws_connection_t *connection, hws_time_t until,
 bool hws_connection_may_stay(hws_connection_t *connection, hws_time_t now, hws_close_reason_t *why)
 {
     return may_stay_until(connection, idle_until(connection, now), now, why);
-}
-
-/* READY is what takes more, with streams or without. */
-static void follow_room(hws_connection_t *connection)
-{
-    if (connection->state == HWS_CONNECTION_BUSY && takes_more(connection))
-        enter(connection, HWS_CONNECTION_READY);
-    else if (connection->state == HWS_CONNECTION_READY && !takes_more(connection))
-        enter(connection, HWS_CONNECTION_BUSY);
 }
 
 /* A connection whose streams have changed finds its place again. Returns false when it is gone. */
