@@ -179,7 +179,8 @@ void hws_call_grant(hws_call_t *call, hws_connection_t *connection, hws_time_t n
     call->error.attempts++;
     hws_attempt_enter(attempt, HWS_PHASE_SEND, now);
     attempt->is_reused = connection->served > 0;
-    attempt->age = attempt->is_reused ? now - connection->used_at : 0;
+    attempt->age =
+        attempt->is_reused && connection->stream_count == 0 ? now - connection->used_at : 0;
     if (!call->is_connect_only)
         hws_feedback_begin(call, now);
     call->ops->granted(call, connection, now);

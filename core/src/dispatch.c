@@ -67,6 +67,9 @@ static bool is_alive(hws_upstream_t *upstream, hws_connection_t *connection, con
 
     if (connection->served == 0 && age == 0)
         return true;
+    /* What is in use is read, and ends by itself. */
+    if (connection->stream_count > 0)
+        return true;
     if (was_looked_at(upstream, call, age, now))
         return true;
     if ((rc = hws_connection_probe(connection)) == HWS_OK)

@@ -82,7 +82,7 @@ static void drop_answer(hws_request_t *request)
     request->head = request->trailers = (hws_head_t){.bytes = NULL};
     request->body_size = 0;
     request->verdict = HWS_OK;
-    request->has_head = request->was_heard = request->is_weighed = request->holds_answer = false;
+    request->has_head = request->was_stale = request->is_weighed = request->holds_answer = false;
 }
 
 static void leave_connection(hws_call_t *call, int code, hws_time_t now)
@@ -360,7 +360,7 @@ static void on_end(hws_stream_t *stream, int status)
         return;
     request->has_ended = true;
     request->end_status = status;
-    request->was_heard = stream->connection->was_heard || request->has_head;
+    request->was_stale = hws_connection_may_be_stale(stream->connection);
     hws_connection_stream_ended(stream);
 }
 
@@ -377,7 +377,7 @@ static bool replay(hws_request_t *request, int code, hws_time_t now)
     hws_upstream_t *upstream = call->upstream;
     hws_phase_t phase;
 
-    if (hws_error_kind(code) != HWS_KIND_RESET || !request->is_reused || request->was_heard)
+    if (hws_error_kind(code) != HWS_KIND_RESET || !request->was_stale)
         return false;
     hws_attempts_last(&call->attempts)->is_stale = true;
     hws_pool_learn(&call->peer->pool, request->idle_age, now);

@@ -43,7 +43,7 @@ struct hws_request {
     bool wants_writable;
     bool is_reused;
     bool has_ended; /* the stream of the present attempt */
-    bool was_heard; /* bytes came before the stream ended */
+    bool was_stale; /* ... on a connection that had been idle, and not a byte had come */
     bool was_replayed;
     bool was_refused; /* it went elsewhere after REFUSED_STREAM */
     bool was_goaway;  /* ... after GOAWAY */

@@ -688,6 +688,62 @@ static void a_stale_connection_is_replaced_without_a_word(void **state)
     assert_int_equal(world_stats(upstream).replayed, 20);
 }
 
+static void reset_at_once(visit_t *visit, const char *bytes, size_t size)
+{
+    (void)bytes;
+    (void)size;
+    hws_sim_close(visit->conn, HWS_SIM_RESET);
+}
+
+/* That others are on it, too, does not make a new connection a reused one. */
+static void a_new_connection_that_breaks_is_a_failure(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream;
+    hws_peer_view_t view;
+    unsigned i;
+
+    (void)state;
+    options.breaker = breaker_of(1);
+    stage.servers[0].on_bytes = reset_at_once;
+    upstream = world_h2c(&stage.world, "a", &options, 1, 1);
+    start_many(upstream, 0, 10, "GET");
+    run(HWS_S(1));
+    for (i = 0; i < 10; i++)
+        assert_int_equal(hws_error_kind(stage.asks[i].code), HWS_KIND_RESET);
+    assert_int_equal(world_stats(upstream).replayed, 0);
+    assert_int_equal(world_stats(upstream).closed[HWS_CLOSE_FAILED], 1);
+    hws_upstream_peer(upstream, 0, &view);
+    assert_int_equal(view.breaker, HWS_BREAKER_OPEN);
+}
+
+static void so_is_one_that_was_in_use(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream;
+    hws_peer_view_t view;
+
+    (void)state;
+    options.breaker = breaker_of(1);
+    slow_down(0);
+    upstream = upstream_with(&options, 1);
+    start(upstream, 0, "GET");
+    run(HWS_S(1));
+    fars[0].reply.is_silent = true;
+    start(upstream, 1, "GET");
+    run(HWS_S(1));
+    fars[0].reply.is_silent = false;
+    start(upstream, 2, "GET");
+    run(HWS_S(1));
+    h2_far_end_all(&fars[0], HWS_SIM_RESET);
+    start_many(upstream, 3, 10, "GET");
+    run(HWS_S(1));
+    assert_int_equal(stage_ok(2, 11), 1);
+    assert_int_equal(world_stats(upstream).replayed, 0);
+    hws_upstream_peer(upstream, 0, &view);
+    assert_int_equal(view.breaker, HWS_BREAKER_OPEN);
+}
+
 /* ---- signs of life ---- */
 
 static void a_request_that_is_late_makes_its_connection_suspect(void **state)
@@ -753,8 +809,8 @@ static void a_silent_suspect_is_given_up(void **state)
     (void)state;
     slow_down(0);
     upstream = upstream_with(&options, 1);
-    start(upstream, 9, "GET");
-    run(HWS_S(2));
+    start(upstream, 20, "GET");
+    run(HWS_MS(10));
     hws_sim_pause(h2_far_latest(&fars[0])->conn, true);
     ask_init(&stage.asks[0]);
     stage.asks[0].options.timeout = HWS_S(2);
@@ -1219,6 +1275,8 @@ int main(void)
         TEST(what_a_producer_has_begun_never_goes_twice),
         TEST(a_lost_connection_is_replaced_by_one),
         TEST(a_stale_connection_is_replaced_without_a_word),
+        TEST(a_new_connection_that_breaks_is_a_failure),
+        TEST(so_is_one_that_was_in_use),
         TEST(a_request_that_is_late_makes_its_connection_suspect),
         TEST(on_a_busy_connection_a_late_request_is_just_late),
         TEST(a_silent_suspect_is_given_up),

@@ -499,13 +499,16 @@ static void put_on(hws_connection_t *connection, hws_stream_t *stream, hws_time_
 {
     stream->connection = connection;
     stream->wants_write = false;
+    if (connection->stream_count == 0) {
+        connection->was_idle = connection->served > 0;
+        connection->idle_age = connection->was_idle ? now - connection->used_at : 0;
+        connection->was_heard = false;
+    }
     hws_list_push_back(&connection->streams, &stream->link);
     connection->stream_count++;
     connection->pool->in_flight++;
-    connection->idle_age = connection->served > 0 ? now - connection->used_at : 0;
     connection->served++;
     connection->used_at = now;
-    connection->was_heard = false;
     if (connection->state == HWS_CONNECTION_READY)
         enter(connection, takes_more(connection) ? HWS_CONNECTION_READY : HWS_CONNECTION_BUSY);
 }
@@ -755,11 +758,9 @@ static bool find_place(hws_connection_t *connection, hws_time_t now)
     return true;
 }
 
-/* It had served before and ended without a word: the peer had closed it before we used it. */
 static bool is_stale(const hws_connection_t *connection, int code)
 {
-    return hws_error_kind(code) == HWS_KIND_RESET && connection->served > 1 &&
-           !connection->was_heard;
+    return hws_error_kind(code) == HWS_KIND_RESET && hws_connection_may_be_stale(connection);
 }
 
 /* After every input: `rc` is what the codec said of it. */

@@ -43,7 +43,7 @@ struct hws_connection {
     uint32_t served;       /* streams begun */
     hws_timer_t timer;     /* looks at idleness and age; set lazily */
     hws_time_t used_at;    /* last bytes either way, or when it was handed back */
-    hws_time_t idle_age;   /* how long it had been idle when its present stream began */
+    hws_time_t idle_age;   /* how long it had been idle when its present streams began */
     hws_time_t expires_at; /* of its lifetime */
     hws_time_t created_at;
     uint64_t bytes_in; /* so far; those that were written the outbox counts */
@@ -54,7 +54,8 @@ struct hws_connection {
     hws_ip_t ip;             /* where it leads, when that came from a name; else all zeros */
     bool is_reading;
     bool has_finished; /* the peer sent its FIN */
-    bool was_heard;    /* bytes came since the present stream began */
+    bool was_idle;     /* it had served before its present streams began */
+    bool was_heard;    /* bytes came since then */
 };
 
 /* Takes the socket, connected and not read yet, into the pool; on failure the caller keeps it. What is
@@ -108,6 +109,12 @@ void hws_connection_pull(hws_outbox_t *outbox);
 static inline bool hws_connection_is_multiplexing(const hws_connection_t *connection)
 {
     return hws_codec_is_multiplexing(connection->codec);
+}
+/* It was idle, and silent since then: if it ends like that, the peer had closed it before it was used
+ * again. */
+static inline bool hws_connection_may_be_stale(const hws_connection_t *connection)
+{
+    return connection->was_idle && !connection->was_heard;
 }
 /* For on_end handlers: the stream waits to be settled. */
 void hws_connection_stream_ended(hws_stream_t *stream);
