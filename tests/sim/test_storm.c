@@ -6,6 +6,7 @@
  *     test_storm FROM TO   those */
 #include "base/random.h"
 #include "peer.h"
+#include "support/h2_far.h"
 #include "support/stage.h"
 
 #include <stdio.h>
@@ -16,12 +17,15 @@
 #define DEEDS 2000
 #define ASKS 60
 #define HOLDS 20
-#define UPSTREAMS 3
+#define UPSTREAMS 4
+#define FARS 3 /* of HTTP/2, at ports... */
+#define FAR_PORT 11
 #define NAMES 2
 #define ONCE 4096 /* requests that may be sent once only */
 
 static hws_random_t chance;
-static hws_upstream_t *upstreams[UPSTREAMS]; /* the last one is raw */
+static h2_far_t fars[FARS];
+static hws_upstream_t *upstreams[UPSTREAMS]; /* the one before the last is h2c, the last one raw */
 static const char *const names[NAMES] = {"a.test", "b.test"};
 static hws_sim_name_t *records[NAMES][HWS_FAMILIES];
 static uint8_t seen[ONCE]; /* how often the servers saw each of them */
@@ -79,15 +83,18 @@ static void number(ask_t *ask)
     ask->options.target = (hws_slice_t){target, strlen(target)};
 }
 
-static void note_seen(hws_slice_t request)
+static void note_path(const char *path)
 {
-    unsigned long which;
+    unsigned long which = strtoul(path + 1, NULL, 10);
 
-    if (memcmp(request.data, "POST /", 6) != 0 || request.data[6] == ' ')
-        return;
-    which = strtoul(request.data + 6, NULL, 10);
     assert_true(which < ONCE);
     assert_int_equal(++seen[which], 1);
+}
+
+static void note_seen(hws_slice_t request)
+{
+    if (memcmp(request.data, "POST /", 6) == 0 && request.data[6] != ' ')
+        note_path(request.data + 5);
 }
 
 static void start_ask(void)
@@ -358,6 +365,112 @@ static void change_server(void)
     }
 }
 
+/* ---- servers of HTTP/2 ---- */
+
+static h2_reply_t some_h2_reply(h2_far_t *far, h2_far_stream_t *stream)
+{
+    static const uint32_t codes[] = {NGHTTP2_NO_ERROR, NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR,
+                                     NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_REFUSED_STREAM};
+    static const uint16_t statuses[] = {200, 200, 200, 404, 503};
+    h2_reply_t reply = {.status = statuses[below(5)],
+                        .body = below(one_in(10) ? 200000 : 2000),
+                        .after = some_time(),
+                        .is_silent = one_in(30 * mildness),
+                        .is_endless = one_in(30 * mildness),
+                        .has_reset = one_in(10 * mildness),
+                        .reset = codes[below(5)]};
+
+    (void)far;
+    if (one_in(5))
+        reply.trailer[0] = reply.trailer[1] = "sum";
+    if (reply.reset == NGHTTP2_REFUSED_STREAM)
+        reply.is_silent |= reply.has_reset;
+    else
+        reply.has_reset &= reply.is_silent || one_in(2);
+    if (strcmp(stream->method, "POST") == 0 && stream->path[1] != '\0' &&
+        !(reply.has_reset && reply.reset == NGHTTP2_REFUSED_STREAM))
+        note_path(stream->path);
+    return reply;
+}
+
+/* On the connection that came last. */
+static void change_visit(h2_visit_t *visit)
+{
+    switch (below(6)) {
+    case 0:
+        h2_far_go_away(visit, visit->looked,
+                       one_in(4) ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_NO_ERROR);
+        break;
+    case 1:
+        h2_far_go_away(visit, INT32_MAX, NGHTTP2_NO_ERROR);
+        break;
+    case 2:
+        h2_far_set(visit, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, below(6));
+        break;
+    case 3:
+        h2_far_set(visit, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, below(100000));
+        break;
+    case 4:
+        hws_sim_pause(visit->conn, one_in(2));
+        break;
+    default:
+        h2_far_say(visit, "stray bytes\n", 12);
+    }
+}
+
+static void change_far(void)
+{
+    h2_far_t *far = &fars[below(FARS)];
+    hws_sim_options_t *options = &far->listener->options;
+
+    switch (below(12)) {
+    case 0:
+        hws_sim_silence(far->listener, one_in(3));
+        break;
+    case 1:
+        options->answer = one_in(3) ? HWS_ERR_REFUSED : HWS_OK;
+        break;
+    case 2:
+        h2_far_end_all(far, (hws_sim_close_t)below(3));
+        break;
+    case 3:
+        options->chunking = (hws_sim_chunking_t)(below(2) * HWS_SIM_RANDOM);
+        options->gap = one_in(2) ? below(100) : 0;
+        break;
+    case 4:
+        options->latency_max = some_time() / 10;
+        options->connect_max = some_time() / 10;
+        break;
+    case 5:
+        options->window = one_in(2) ? 100 + below(5000) : 0;
+        break;
+    case 6:
+        options->cut_after = one_in(2) ? below(5000) : 0;
+        options->cut_with = (hws_sim_close_t)below(3);
+        break;
+    case 7:
+        far->is_deaf = one_in(3);
+        far->is_early = one_in(3);
+        far->streams = one_in(2) ? below(6) : 100;
+        far->window = one_in(2) ? below(1000) : 65535;
+        break;
+    default:
+        if (h2_far_latest(far) != NULL)
+            change_visit(h2_far_latest(far));
+    }
+}
+
+static void pacify_far(h2_far_t *far)
+{
+    hws_sim_silence(far->listener, false);
+    far->listener->options = (hws_sim_options_t){.slots = 0};
+    far->choose = NULL;
+    far->is_deaf = far->is_early = false;
+    far->streams = 100;
+    far->window = 65535;
+    h2_far_end_all(far, HWS_SIM_RESET);
+}
+
 /* ---- upstreams ---- */
 
 #define PEERS 3
@@ -370,7 +483,8 @@ typedef struct {
 
 static void choose_peers(peers_t *chosen, unsigned index)
 {
-    const char *scheme = index < UPSTREAMS - 1 ? "http" : "tcp";
+    static const char *const schemes[UPSTREAMS] = {"http", "http", "h2c", "tcp"};
+    bool is_h2 = index == UPSTREAMS - 2;
     unsigned shift = below(2);
     unsigned i;
 
@@ -378,8 +492,8 @@ static void choose_peers(peers_t *chosen, unsigned index)
     for (i = 0; i < PEERS; i++) {
         const char *host = one_in(2) ? "10.0.0.1" : names[below(NAMES)];
 
-        snprintf(chosen->urls[i], sizeof(chosen->urls[i]), "%s://%s:%u", scheme, host,
-                 1 + (i + shift) % 4);
+        snprintf(chosen->urls[i], sizeof(chosen->urls[i]), "%s://%s:%u", schemes[index], host,
+                 is_h2 ? FAR_PORT + (i + shift) % FARS : 1 + (i + shift) % 4);
         chosen->peers[i].url = (hws_slice_t){chosen->urls[i], strlen(chosen->urls[i])};
     }
 }
@@ -435,7 +549,7 @@ static void force_breaker(hws_upstream_t *upstream)
 
 static void make_upstream(unsigned index)
 {
-    static const char *const titles[UPSTREAMS] = {"a", "b", "raw"};
+    static const char *const titles[UPSTREAMS] = {"a", "b", "many", "raw"};
     hws_upstream_options_t options = world_options(&stage.world);
     peers_t chosen;
 
@@ -443,6 +557,9 @@ static void make_upstream(unsigned index)
     options.limits.per_peer = 1 + below(4);
     options.limits.dials = 1 + below(4);
     options.limits.pending = below(30);
+    options.limits.streams = 1 + below(10);
+    options.h2.ping_idle = 1 + some_time();
+    options.h2.ping_timeout = 1 + some_time();
     options.limits.buffer = 4096 + below(5000);
     options.timeouts.resolve = HWS_MS(50 + below(3000));
     options.timeouts.connect = HWS_MS(50 + below(3000));
@@ -474,6 +591,7 @@ static void update_upstream(unsigned index)
     hws_upstream_settings(upstreams[index], &options);
     options.limits.per_peer = 1 + below(4);
     options.limits.connections = 1 + below(6);
+    options.limits.streams = 1 + below(10);
     options.timeouts.idle = HWS_MS(below(20000));
     if (one_in(2))
         choose_policies(&options);
@@ -536,6 +654,8 @@ static void do_something_small(void)
     case 6:
         if (one_in(mildness))
             change_server();
+        if (one_in(mildness))
+            change_far();
         break;
     default:
         if (one_in(mildness))
@@ -559,6 +679,8 @@ static void calm_down(void)
         server->choose = NULL;
         server_end_all(server, HWS_SIM_RESET);
     }
+    for (i = 0; i < FARS; i++)
+        pacify_far(&fars[i]);
     world_run(&stage.world, HWS_S(60));
     assert_int_equal(hws_sim_open_questions(stage.world.sim), 0);
 }
@@ -572,11 +694,11 @@ static void serve_afterwards(void)
         hws_upstream_close(upstreams[i]);
         make_upstream(i);
     }
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < UPSTREAMS - 1; i++) {
         ask_get(&stage.asks[100 + i], upstreams[i]);
         world_run(&stage.world, HWS_S(10));
     }
-    assert_int_equal(stage_ok(100, 2), 2);
+    assert_int_equal(stage_ok(100, UPSTREAMS - 1), UPSTREAMS - 1);
 }
 
 static void rage(uint64_t seed)
@@ -592,6 +714,10 @@ static void rage(uint64_t seed)
     memset(seen, 0, sizeof(seen));
     for (i = 0; i < STAGE_SERVERS; i++)
         stage.servers[i].choose = some_reply;
+    for (i = 0; i < FARS; i++) {
+        h2_far_init(&fars[i], &stage.world, (uint16_t)(FAR_PORT + i));
+        fars[i].choose = some_h2_reply;
+    }
     tell_the_truth();
     for (i = 0; i < UPSTREAMS; i++)
         make_upstream(i);
@@ -627,6 +753,8 @@ static void rage(uint64_t seed)
         assert_true(stage.holds[i].done == 1 || stage.holds[i].lease == NULL);
     serve_afterwards();
     stage_finish();
+    for (i = 0; i < FARS; i++)
+        h2_far_dispose(&fars[i]);
 }
 
 static uint64_t first_seed = 1;

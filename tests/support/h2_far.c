@@ -183,6 +183,8 @@ static void choose(h2_far_stream_t *stream)
     if (stream->is_chosen || stream->id > visit->last)
         return;
     stream->is_chosen = true;
+    if (stream->id > visit->looked)
+        visit->looked = stream->id;
     stream->reply = far->choose != NULL ? far->choose(far, stream) : far->reply;
     if (stream->id > visit->last)
         return;

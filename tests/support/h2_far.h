@@ -46,7 +46,8 @@ typedef struct {
     uint32_t open;
     uint32_t peak; /* the most at once */
     uint32_t arrivals;
-    int32_t last; /* of its GOAWAY: those beyond are not looked at */
+    int32_t last;   /* of its GOAWAY: those beyond are not looked at */
+    int32_t looked; /* the last one that was */
     bool is_receiving;
     bool is_over; /* it has ended the connection */
 } h2_visit_t;
