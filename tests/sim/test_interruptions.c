@@ -1,9 +1,13 @@
 /* Whatever is done, and whenever: a scenario is played again and again, and interrupted after the
  * first, second, third... turn of the loop, until it runs through undisturbed. Each time everything
  * that was begun ends exactly once, and nothing is left over. */
+#include "support/h2_far.h"
 #include "support/stage.h"
 
 #include <string.h>
+
+#define ASKS 12 /* half of them over connections with many streams */
+#define HOLDS 4
 
 typedef struct {
     hws_lease_t *lease;
@@ -15,6 +19,8 @@ static unsigned setup_count;
 
 static hws_upstream_t *http;
 static hws_upstream_t *raw;
+static hws_upstream_t *many;
+static h2_far_t far;
 
 /* ---- the scenario: a bit of everything ---- */
 
@@ -75,7 +81,7 @@ static void start_all(void)
     static char body[40000];
     unsigned i;
 
-    for (i = 0; i < 6; i++) {
+    for (i = 0; i < ASKS; i++) {
         ask_t *ask = &stage.asks[i];
 
         ask_init(ask);
@@ -85,14 +91,14 @@ static void start_all(void)
             ask->options.has_producer = true;
             ask->produces = 20000;
         }
-        if (i == 3) {
+        if (i % 6 == 3) {
             ask->options.method = HWS_SLICE("PUT");
             ask->options.has_body = true;
             ask->options.body = (hws_slice_t){body, sizeof(body)};
         }
-        (void)ask_start(ask, http);
+        (void)ask_start(ask, i < ASKS / 2 ? http : many);
     }
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < HOLDS; i++) {
         hold_t *hold = &stage.holds[i];
 
         hold_init(hold);
@@ -100,6 +106,24 @@ static void start_all(void)
         hold->options.connect_only = i == 3;
         (void)hold_start(hold, raw);
     }
+}
+
+static void begin_many(void)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_sim_options_t *sim;
+
+    h2_far_init(&far, &stage.world, 11);
+    sim = &far.listener->options;
+    sim->connect_max = HWS_MS(3);
+    sim->latency_max = HWS_MS(3);
+    sim->window = 9000;
+    far.window = 10000;
+    far.reply = (h2_reply_t){.body = 20000, .trailer = {"sum", "1"}, .after = HWS_MS(2)};
+    options.limits.per_peer = 2;
+    options.limits.streams = 4;
+    options.limits.buffer = 5000;
+    many = world_h2c(&stage.world, "many", &options, 11, 1);
 }
 
 static void begin(void)
@@ -133,6 +157,7 @@ static void begin(void)
     options.peer_count = 2;
     options.setup = prepare_lease;
     raw = world_raw(&stage.world, "raw", &options, 2);
+    begin_many();
 }
 
 /* ---- interruptions ---- */
@@ -154,12 +179,13 @@ static bool play(interruption_t *interrupt, unsigned turn)
     if (stage.world.manager != NULL)
         world_check(&stage.world);
     world_run(&stage.world, HWS_S(100));
-    for (unsigned k = 0; k < 6; k++)
+    for (unsigned k = 0; k < ASKS; k++)
         assert_true(stage.asks[k].done <= 1 &&
                     (stage.asks[k].done == 1 || stage.asks[k].request == NULL));
-    for (unsigned k = 0; k < 4; k++)
+    for (unsigned k = 0; k < HOLDS; k++)
         assert_true(stage.holds[k].done == 1 || stage.holds[k].lease == NULL);
     stage_finish();
+    h2_far_dispose(&far);
     return i == turn;
 }
 
@@ -174,7 +200,7 @@ static void interrupt_everywhere(interruption_t *interrupt)
 
 static void cancel_one(unsigned turn)
 {
-    ask_cancel(&stage.asks[turn % 6]);
+    ask_cancel(&stage.asks[turn % ASKS]);
     if (stage.holds[turn % 4].lease != NULL)
         hws_lease_cancel(stage.holds[turn % 4].lease);
 }
@@ -184,7 +210,7 @@ static void cancel_all(unsigned turn)
     unsigned i;
 
     (void)turn;
-    for (i = 0; i < 6; i++)
+    for (i = 0; i < ASKS; i++)
         ask_cancel(&stage.asks[i]);
     for (i = 0; i < 4; i++)
         if (stage.holds[i].lease != NULL)
@@ -193,7 +219,7 @@ static void cancel_all(unsigned turn)
 
 static void destroy_one(unsigned turn)
 {
-    ask_dispose(&stage.asks[turn % 6]);
+    ask_dispose(&stage.asks[turn % ASKS]);
     hold_release(&stage.holds[turn % 4]);
 }
 
@@ -201,8 +227,8 @@ static void destroy_all(unsigned turn)
 {
     unsigned i;
 
-    for (i = 0; i < 6; i++)
-        ask_dispose(&stage.asks[(i + turn) % 6]);
+    for (i = 0; i < ASKS; i++)
+        ask_dispose(&stage.asks[(i + turn) % ASKS]);
     for (i = 0; i < 4; i++)
         hold_close(&stage.holds[(i + turn) % 4]);
 }
@@ -212,6 +238,7 @@ static void close_upstreams(unsigned turn)
     if (turn % 2 == 0)
         hws_upstream_close(http);
     hws_upstream_close(raw);
+    hws_upstream_close(many);
     hws_upstream_close(raw);
     if (turn % 2 != 0)
         hws_upstream_close(http);
@@ -222,8 +249,8 @@ static void close_manager(unsigned turn)
     (void)turn;
     hws_manager_close(stage.world.manager);
     assert_int_equal(stage.world.open, 0);
-    ask_init(&stage.asks[10]);
-    assert_int_equal(ask_start(&stage.asks[10], http), HWS_ERR_CLOSED);
+    ask_init(&stage.asks[ASKS]);
+    assert_int_equal(ask_start(&stage.asks[ASKS], http), HWS_ERR_CLOSED);
 }
 
 static void destroy_manager(unsigned turn)
@@ -253,12 +280,19 @@ static void drain_manager(unsigned turn)
     assert_int_equal(drained, 1);
 }
 
+/* One after the other. */
+static hws_upstream_t *one_of_them(unsigned turn)
+{
+    hws_upstream_t *const upstreams[] = {http, raw, many};
+
+    return upstreams[turn % 3];
+}
+
 static void drain_upstream(unsigned turn)
 {
     drained = 0;
     assert_int_equal(
-        hws_upstream_drain(turn % 2 ? http : raw, HWS_MS(1 + turn % 20), note_drained, NULL),
-        HWS_OK);
+        hws_upstream_drain(one_of_them(turn), HWS_MS(1 + turn % 20), note_drained, NULL), HWS_OK);
     world_run(&stage.world, HWS_S(1));
     assert_int_equal(drained, 1);
 }
@@ -267,7 +301,7 @@ static void remove_all_peers(unsigned turn)
 {
     hws_peer_options_t none;
     hws_upstream_options_t options;
-    hws_upstream_t *upstream = turn % 2 ? http : raw;
+    hws_upstream_t *upstream = one_of_them(turn);
 
     hws_upstream_settings(upstream, &options);
     options.peers = &none;
@@ -304,6 +338,19 @@ static void lower_all_limits(unsigned turn)
                                     .body = 10,
                                     .buffer = 4096};
     assert_int_equal(hws_upstream_update(http, &options, NULL), HWS_OK);
+    hws_upstream_settings(many, &options);
+    options.limits = (hws_limits_t){.connections = 1,
+                                    .per_peer = 1,
+                                    .dials = 1,
+                                    .pending = 1,
+                                    .streams = 1,
+                                    .header = 256,
+                                    .body = 10,
+                                    .buffer = 4096};
+    options.h2.window = options.h2.connection_window = 65535;
+    options.h2.window_max = options.h2.connection_window_max = 65535;
+    options.h2.ping_idle = options.h2.ping_timeout = 1;
+    assert_int_equal(hws_upstream_update(many, &options, NULL), HWS_OK);
     hws_upstream_settings(raw, &options);
     options.limits.connections = options.limits.per_peer = options.limits.dials = 1;
     options.setup = NULL;
@@ -316,6 +363,7 @@ static void reset_all(unsigned turn)
 
     for (i = 0; i < STAGE_SERVERS; i++)
         server_end_all(&stage.servers[i], (hws_sim_close_t)(turn % 3));
+    h2_far_end_all(&far, (hws_sim_close_t)(turn % 3));
 }
 
 static void fall_silent(unsigned turn)
@@ -325,6 +373,7 @@ static void fall_silent(unsigned turn)
     (void)turn;
     for (i = 0; i < STAGE_SERVERS; i++)
         hws_sim_silence(stage.servers[i].listener, true);
+    hws_sim_silence(far.listener, true);
 }
 
 static void refuse_all(unsigned turn)
@@ -334,6 +383,7 @@ static void refuse_all(unsigned turn)
     reset_all(turn);
     for (i = 0; i < STAGE_SERVERS; i++)
         stage.servers[i].listener->options.answer = HWS_ERR_REFUSED;
+    far.listener->options.answer = HWS_ERR_REFUSED;
 }
 
 static void say_nonsense(unsigned turn)
@@ -345,6 +395,38 @@ static void say_nonsense(unsigned turn)
         HWS_LIST_EACH(link, &stage.servers[i].visits)
             server_say(HWS_CONTAINER(link, visit_t, link),
                        (reply_t){.bytes = words[turn % 4], .size = 2});
+}
+
+static void say_nonsense_to_many(unsigned turn)
+{
+    static const char *const words[] = {"\r\n\r\n\r\n\r\n\r\n", "nonsense\n", "\0\0\0\1\4\0\0\0\1",
+                                        "\0\0\0\6\0\0\0\0\1"};
+
+    HWS_LIST_EACH(link, &far.visits)
+        h2_far_say(HWS_CONTAINER(link, h2_visit_t, link), words[turn % 4], 9);
+}
+
+static void go_away(unsigned turn)
+{
+    static const uint32_t codes[] = {NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM,
+                                     NGHTTP2_INTERNAL_ERROR};
+
+    HWS_LIST_EACH(link, &far.visits) {
+        h2_visit_t *visit = HWS_CONTAINER(link, h2_visit_t, link);
+
+        h2_far_go_away(visit, turn % 4 == 3 ? INT32_MAX : visit->looked, codes[turn % 3]);
+    }
+}
+
+static void change_settings(unsigned turn)
+{
+    far.streams = turn % 3;
+    HWS_LIST_EACH(link, &far.visits) {
+        h2_visit_t *visit = HWS_CONTAINER(link, h2_visit_t, link);
+
+        h2_far_set(visit, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, turn % 3);
+        h2_far_set(visit, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, turn % 5 * 10000);
+    }
 }
 
 #define INTERRUPTION(name, interrupt)                                                              \
@@ -370,6 +452,9 @@ INTERRUPTION(servers_may_die_at_any_moment, reset_all)
 INTERRUPTION(servers_may_fall_silent_at_any_moment, fall_silent)
 INTERRUPTION(servers_may_go_away_at_any_moment, refuse_all)
 INTERRUPTION(servers_may_say_nonsense_at_any_moment, say_nonsense)
+INTERRUPTION(streams_may_be_told_nonsense_at_any_moment, say_nonsense_to_many)
+INTERRUPTION(servers_may_announce_their_end_at_any_moment, go_away)
+INTERRUPTION(servers_may_change_their_settings_at_any_moment, change_settings)
 
 static void nothing(unsigned turn)
 {
@@ -382,10 +467,11 @@ static void undisturbed_all_of_it_succeeds(void **state)
     begin();
     start_all();
     world_run(&stage.world, HWS_S(10));
-    assert_int_equal(stage_ok(0, 6), 6);
-    for (unsigned i = 0; i < 4; i++)
+    assert_int_equal(stage_ok(0, ASKS), ASKS);
+    for (unsigned i = 0; i < HOLDS; i++)
         assert_int_equal(stage.holds[i].code, HWS_OK);
     stage_finish();
+    h2_far_dispose(&far);
     (void)play(nothing, 3);
 }
 
@@ -409,6 +495,9 @@ int main(void)
         STAGE_TEST(servers_may_fall_silent_at_any_moment, none),
         STAGE_TEST(servers_may_go_away_at_any_moment, none),
         STAGE_TEST(servers_may_say_nonsense_at_any_moment, none),
+        STAGE_TEST(streams_may_be_told_nonsense_at_any_moment, none),
+        STAGE_TEST(servers_may_announce_their_end_at_any_moment, none),
+        STAGE_TEST(servers_may_change_their_settings_at_any_moment, none),
     };
 
     return cmocka_run_group_tests_name("interruptions", tests, NULL, NULL);
