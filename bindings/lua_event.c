@@ -21,13 +21,25 @@ static void complain(lua_State *L, const char *what)
     fprintf(stderr, "hawser: %s%s\n", what, text != NULL ? text : "an error that is no string");
 }
 
-/* Calls a function of the user's, which lies below its arguments. What it raises can only go to
- * stderr: it is the one who should have told. */
+/* Calls a function of the user's, which lies below its arguments. What it raises is reported; but if
+ * it is the one who was to tell of such, to stderr. */
 static void call(lua_State *L, int arguments, const char *what)
 {
-    if (lua_pcall(L, arguments, 0, 0) == LUA_OK)
+    hwl_t *lua = hwl_find(L);
+    int handler = lua_gettop(L) - arguments;
+
+    hwl_push_helper(L, lua, HWL_HELPER_TRACEBACK);
+    lua_insert(L, handler);
+    if (lua_pcall(L, arguments, 0, handler) == LUA_OK) {
+        lua_pop(L, 1);
         return;
-    complain(L, what);
+    }
+    if (lua->is_reporting) {
+        complain(L, what);
+        lua_pop(L, 1);
+    } else {
+        hwl_event_report(L, lua, what);
+    }
     lua_pop(L, 1);
 }
 
@@ -211,8 +223,10 @@ void hwl_event_report(lua_State *L, hwl_t *lua, const char *what)
     report_t given = {.lua = lua, .what = what};
 
     lua_xmove(L, lua->spare, 1);
+    lua->is_reporting = true;
     if (!hwl_protect(L, report, &given))
         fprintf(stderr, "hawser: %san error that could not be reported\n", what);
+    lua->is_reporting = false;
     lua_settop(lua->spare, 0);
 }
 

@@ -126,6 +126,7 @@ struct hwl {
     bool is_closed;     /* the Lua state is being closed: only finalizers run yet */
     bool is_external;   /* pollfd was asked for: somebody else turns the loop */
     bool is_host_armed; /* the host was told and has not come back yet */
+    bool is_reporting;  /* what a function raised is being told: what that raises is not */
     int host_arm;       /* registry reference: (): makes the host enter soon; or LUA_NOREF */
     int host_is_busy;   /* () -> whether a callback of the host is running */
 

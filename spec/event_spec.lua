@@ -113,7 +113,10 @@ describe("events", function()
 end)
 
 describe("an error in a user's function", function()
-  local m, logged, errors
+  local faultd, m, logged, errors
+
+  lazy_setup(function() faultd = servers.faultd() end)
+  lazy_teardown(function() faultd:stop() end)
 
   -- A task that raises.
   local function break_it()
@@ -135,6 +138,35 @@ describe("an error in a user's function", function()
     assert.equal("error", logged[1][1])
     assert.is_truthy(logged[1][2]:find "^a task raised: it broke\nstack traceback:")
     assert.equal(errors[1].text, logged[1][3].text)
+  end)
+
+  it("goes there, too, from the function of another event, and harms no other", function()
+    local told = 0
+    logged, errors = {}, {}
+    m = hawser.new { log = function(...) logged[#logged + 1] = { ... } end }
+    m:on("connect", function() error("it broke", 0) end)
+    m:on("connect", function() told = told + 1 end)
+    m:on("error", function(event) errors[#errors + 1] = event end)
+    assert(m:get(("http://127.0.0.1:%d/ok"):format(faultd.http)))
+    hawser.run(hawser.sleep, 0)
+    assert.same({ 1, 1, 1 }, { told, #errors, #logged })
+    assert.is_truthy(errors[1].text:find "^an event's function raised: it broke\nstack traceback:")
+    assert.same({ "error", errors[1].text, errors[1] }, logged[1])
+  end)
+
+  it("goes to the event when log raises", function()
+    local lines = 0
+    errors = {}
+    m = hawser.new { log = function()
+      lines = lines + 1
+      if lines == 1 then error("log broke", 0) end
+    end }
+    m:on("error", function(event) errors[#errors + 1] = event.text end)
+    local address = "http://127.0.0.1:" .. faultd.http
+    assert(m:upstream("api", { peers = { address }, balancer = function() error "no" end }):get "/ok")
+    hawser.run(hawser.sleep, 0)
+    assert.same({ 1, 2 }, { #errors, lines })
+    assert.is_truthy(errors[1]:find "^log raised: log broke")
   end)
 
   it("shows an error object as its text", function()
@@ -161,7 +193,7 @@ describe("an error in a user's function", function()
     ]]:find "^hawser: a task raised: .*it broke\nstack traceback:.*hawser: a callback raised: .*it broke as well")
   end)
 
-  it("goes there, too, when it is in the function that should have told", function()
+  it("goes to stderr, too, when it is in the function that should have told", function()
     m = hawser.new()
     local text = program.run [[
       local m = hawser.new { log = function() error "log broke" end }
