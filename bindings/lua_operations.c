@@ -257,7 +257,9 @@ static void read_details(lua_State *L, const hwl_t *lua, hws_observation_t *seen
         return;
     hwl_options_check(L, lua, HWL_HELPER_CHECK_DETAILS, 4, -1);
     lua_getfield(L, -1, "response_time");
-    seen->response_time = (hws_time_t)(lua_tonumber(L, -1) * 1e6);
+    /* What was too short to be measured is still an observation. */
+    if (!lua_isnil(L, -1) && (seen->response_time = (hws_time_t)(lua_tonumber(L, -1) * 1e6)) == 0)
+        seen->response_time = 1;
     lua_getfield(L, -2, "bytes");
     seen->bytes = (uint64_t)lua_tonumber(L, -1);
 }

@@ -447,7 +447,7 @@ function options.connection_limits(value)
 end
 
 local check_details = fields {
-  response_time = positive,
+  response_time = number(0, 1e9, "a number of seconds, 0 to 1e9"),
   bytes = whole(0, 2 ^ 53),
 }
 

@@ -151,6 +151,8 @@ describe("a manager's operation", function()
     local peer = m:get_metrics().upstreams.api.peers.good
     assert.equal(1000, peer.throughput.bytes_in.total)
     assert.is_near(.25, peer.latency.peak, 1e-6)
+    assert.is_true(m:update_status("api/good", "connected", { response_time = 0 }))
+    assert.equal(2, m:get_metrics().upstreams.api.peers.good.latency.count)
     assert.equal("disconnected", m:get_status "api/good")
     for _ = 1, 5 do assert.is_true(m:update_status("api/good", "failed")) end
     assert.is_true(score() < .6)
@@ -159,6 +161,9 @@ describe("a manager's operation", function()
     assert.equal(1, m:get_metrics().breakers.opened)
     assert.has_error(function() m:update_status("api/good", "fine") end)
     assert.has_error(function() m:update_status("api/good", "failed", { byte = 1 }) end)
+    for _, wrong in ipairs { -1, 0 / 0, 1 / 0, "1" } do
+      assert.has_error(function() m:update_status("api/good", "connected", { response_time = wrong }) end)
+    end
   end)
 
   it("tells of each connection", function()
