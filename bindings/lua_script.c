@@ -35,6 +35,8 @@ struct hwl_script {
     uint32_t listed; /* views in it */
     bool is_shown;   /* all of it is there, for the peers that there are */
     bool was_shown;  /* before hwl_script_prepare() */
+    bool
+        is_changing; /* since then, until what was prepared is in place: who waits goes on waiting */
     bool is_closed;
     hws_deferred_t burial; /* after its upstream was collected */
 };
@@ -296,6 +298,8 @@ static int64_t pick(void *user, const hws_decision_t *about, hws_peer_t *const *
     int64_t choice = HWS_PICK_BUILT_IN;
     lua_State *P;
 
+    if (script->is_changing)
+        return HWS_PICK_NOBODY;
     if (!script->is_shown || (P = hwl_policy_begin(policy, HWL_POLICY_DECIDE)) == NULL)
         return HWS_PICK_BUILT_IN;
     list_peers(P, script, peers, count);
@@ -784,6 +788,7 @@ void hwl_script_prepare(lua_State *L, hwl_upstream_t *upstream, int checked)
         return;
     upstream->script->was_shown = upstream->script->is_shown;
     upstream->script->is_shown = false;
+    upstream->script->is_changing = true;
 }
 
 void hwl_script_give_up(hwl_upstream_t *upstream)
@@ -794,6 +799,7 @@ void hwl_script_give_up(hwl_upstream_t *upstream)
         return;
     drop_made(script);
     script->is_shown = script->was_shown;
+    script->is_changing = false;
 }
 
 void hwl_script_install(lua_State *L, hwl_upstream_t *upstream, int index)
@@ -814,6 +820,7 @@ void hwl_script_install(lua_State *L, hwl_upstream_t *upstream, int index)
     }
     connect_core(script);
     show_all(L, script, index);
+    script->is_changing = false;
     tell_update(script);
 }
 

@@ -234,6 +234,60 @@ describe("a scripted balancer", function()
       assert.equal("overload", err.kind)
     end)
 
+    it("false holds nobody up who comes later, of whom it thinks otherwise", function()
+      local api = upstream { timeouts = { queue = 20 }, balancer = function(list, ctx)
+        return ctx.path == "/ok" and list[1] or false
+      end }
+      local waiting = hawser.spawn(function() return api:get "/status/200" end)
+      hawser.run(hawser.sleep, 0)
+      assert.equal("ok", get(api, "/ok", { timeout = 10 }).body)
+      waiting:cancel()
+    end)
+
+    it("false holds nobody up who stands behind, and a few are asked for at a time", function()
+      local count, asked, likes = 50, 0, false
+      local api = upstream { timeouts = { queue = 20 }, balancer = function(list, ctx)
+        asked = asked + 1
+        return likes and ctx.path == "/ok" and list[1] or false
+      end }
+      local first, second = {}, {}
+      for i = 1, count do first[i] = hawser.spawn(function() return api:get "/status/200" end) end
+      for i = 1, count do second[i] = hawser.spawn(function() return get(api, "/ok").body end) end
+      hawser.run(hawser.sleep, 0)
+      assert.same({ 2 * count, 2 * count }, { api:stats().queued, asked })
+      asked = 0
+      api:update { limits = { per_peer = 5 } } -- something has changed, and all are asked for once more
+      hawser.run(hawser.sleep, 0)
+      assert.is_true(asked > 0 and asked < count, asked)
+      for _ = 1, 2 * count do hawser.run(hawser.sleep, 0) end
+      assert.is_true(asked >= 2 * count and asked < 5 * count, asked)
+      asked = 0
+      for _ = 1, 10 do hawser.run(hawser.sleep, 0) end
+      assert.equal(0, asked)
+      likes = true
+      api:update { limits = { per_peer = 6 } }
+      for i = 1, count do assert.same({ true, "ok" }, { second[i]:join() }) end
+      assert.equal(count, api:stats().queued)
+      for i = 1, count do first[i]:cancel() end
+    end)
+
+    it("false holds through an update", function()
+      local asked = 0
+      local api = upstream { timeouts = { queue = 20 }, balancer = function()
+        asked = asked + 1
+        return false
+      end }
+      local task = hawser.spawn(function() return api:get "/ok" end)
+      hawser.run(hawser.sleep, 0)
+      assert.equal(1, asked)
+      api:update { limits = { per_peer = 2 } }
+      api:set_policy("retry", nil)
+      hawser.run(hawser.sleep, 0)
+      assert.same({ 1, 0 }, { api:stats().queued, api:stats().created + api:stats().dialing })
+      assert.is_true(asked > 1)
+      task:cancel()
+    end)
+
     it("who waits for it is asked for anew when it is swapped", function()
       local api = upstream { balancer = function() return false end }
       local task = hawser.spawn(function() return get(api).body end)
