@@ -120,6 +120,16 @@ static void enqueue(hws_call_t *call)
         upstream->stats.queue_max = upstream->queue.waiting;
 }
 
+/* Whether it may look for room although others wait: they came earlier, and could use the same room. But
+ * not those for whom a script declines what there is, nor those who want something else. */
+static bool may_look(const hws_call_t *call)
+{
+    const hws_queue_t *queue = &call->upstream->queue;
+
+    return queue->waiting == 0 || call->is_fresh_only || call->bound_to != NULL ||
+           hws_queue_first_waiting(queue, NULL)->is_declined;
+}
+
 static int find_place(hws_call_t *call, hws_time_t now)
 {
     hws_upstream_t *upstream = call->upstream;
@@ -128,9 +138,7 @@ static int find_place(hws_call_t *call, hws_time_t now)
         return HWS_ERR_CLOSED;
     if (upstream->peers.count == 0 || (call->bound_to != NULL && call->bound_to->pool.is_retired))
         return HWS_ERR_NO_PEER;
-    /* Whoever came earlier and could use the same room goes first. */
-    if ((upstream->queue.waiting == 0 || call->is_fresh_only || call->bound_to != NULL) &&
-        hws_dispatch_try(upstream, call, now) && call->opening == NULL)
+    if (may_look(call) && hws_dispatch_try(upstream, call, now) && call->opening == NULL)
         return HWS_OK;
     if (call->opening == NULL && !hws_peer_set_may_try(upstream, call, now))
         return HWS_ERR_BREAKER_OPEN;

@@ -51,6 +51,7 @@ struct hws_call {
     bool is_out_of_memory; /* no dial could be begun for it */
     bool is_connect_only;  /* needs a connection to be there, not to use it */
     bool is_counted;       /* in the load of its peer */
+    bool is_declined;      /* asked last, a script wanted none of those who had room */
     hws_deferred_t deferred;
     hws_stream_t stream;
     hws_list_t link; /* in upstream->calls until it is over */

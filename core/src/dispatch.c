@@ -4,6 +4,8 @@
 
 /* What the loop has looked at within this span is as it was. */
 #define JUST_NOW HWS_MS(1)
+/* Calls for which a script declines what there is that one pass comes by. */
+#define MOST_DECLINED 4
 
 /* ---- room for a call ---- */
 
@@ -186,42 +188,79 @@ static bool leaves_room(const hws_upstream_t *upstream, const hws_call_t *call, 
 static bool speaks_for_all(const hws_upstream_t *upstream, const hws_call_t *call, hws_time_t now)
 {
     return call->opening == NULL && !call->is_fresh_only && call->bound_to == NULL &&
-           (call->is_replayable || call->is_lease) &&
+           !call->is_declined && (call->is_replayable || call->is_lease) &&
            (call->avoid == NULL || !leaves_room(upstream, call, now));
+}
+
+/* Returns the order of the call at which it stopped because a script declined too many, or 0. */
+static uint64_t serve_behind(hws_upstream_t *upstream, uint64_t behind, hws_time_t now)
+{
+    hws_queue_t *queue = &upstream->queue;
+    uint32_t declined = 0;
+    hws_pass_t pass;
+    hws_call_t *call;
+
+    hws_pass_begin(&pass, queue, behind);
+    while (!upstream->is_cutting && (call = hws_pass_next(&pass, queue)) != NULL) {
+        if (hws_dispatch_try(upstream, call, now))
+            continue;
+        if (call->is_declined && ++declined == MOST_DECLINED)
+            return pass.last;
+        if (call->is_declined)
+            continue;
+        if (speaks_for_all(upstream, call, now))
+            break;
+        hws_pass_refuse(&pass, queue, call);
+    }
+    return 0;
 }
 
 void hws_dispatch_serve(hws_upstream_t *upstream, hws_time_t now)
 {
     hws_queue_t *queue = &upstream->queue;
-    hws_pass_t pass;
-    hws_call_t *call;
+    uint64_t stopped;
 
     if (hws_queue_is_empty(queue))
         return;
-    hws_pass_begin(&pass, queue);
-    while (!upstream->is_cutting && (call = hws_pass_next(&pass, queue)) != NULL) {
-        if (hws_dispatch_try(upstream, call, now))
-            continue;
-        if (speaks_for_all(upstream, call, now))
-            return;
-        hws_pass_refuse(&pass, queue, call);
-    }
+    if ((stopped = serve_behind(upstream, 0, now)) == 0)
+        return;
+    queue->asks_again = queue->is_asking;
+    if (queue->is_asking)
+        return;
+    queue->is_asking = true;
+    queue->asked_to = stopped;
+    hws_loop_defer(upstream->manager->loop, &upstream->asking);
+}
+
+void hws_dispatch_go_on(hws_upstream_t *upstream, hws_time_t now)
+{
+    hws_queue_t *queue = &upstream->queue;
+
+    queue->asked_to = serve_behind(upstream, queue->asked_to, now);
+    queue->is_asking = queue->asked_to > 0 || queue->asks_again;
+    if (queue->asked_to == 0)
+        queue->asks_again = false;
+    if (queue->is_asking)
+        hws_loop_defer(upstream->manager->loop, &upstream->asking);
 }
 
 /* Only the first who can be: the others wait for their upstream's next turn. */
 void hws_dispatch_serve_one(hws_upstream_t *upstream, hws_time_t now)
 {
     hws_queue_t *queue = &upstream->queue;
+    uint32_t declined = 0;
     hws_pass_t pass;
     hws_call_t *call;
 
-    hws_pass_begin(&pass, queue);
+    hws_pass_begin(&pass, queue, 0);
     while ((call = hws_pass_next(&pass, queue)) != NULL) {
         if (call->opening == NULL && hws_dispatch_try(upstream, call, now)) {
             if (queue->waiting > 0)
                 hws_manager_queue_up(upstream->manager, &upstream->starved_link);
             return;
         }
+        if (call->is_declined && ++declined < MOST_DECLINED)
+            continue;
         if (speaks_for_all(upstream, call, now))
             return;
         hws_pass_refuse(&pass, queue, call);
@@ -233,6 +272,7 @@ void hws_dispatch_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_ti
     hws_call_t *call;
 
     if (upstream->is_cutting || !hws_list_is_empty(&opening->calls) ||
+        upstream->script.pick != NULL ||
         (call = hws_queue_first_waiting(&upstream->queue, opening->peer)) == NULL)
         return;
     hws_opening_join(opening, call, now);
@@ -242,6 +282,7 @@ void hws_dispatch_adopt(hws_upstream_t *upstream, hws_opening_t *opening, hws_ti
 void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_list_t *calls,
                                int status, hws_phase_t phase, const char *detail, hws_time_t now)
 {
+    hws_call_t *own = NULL;
     hws_list_t *link;
 
     while ((link = hws_list_first(calls)) != NULL) {
@@ -251,6 +292,7 @@ void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_l
         if (status == HWS_OK || (status == HWS_ERR_TOO_MANY_FILES &&
                                  hws_manager_out_of_files(upstream->manager, now))) {
             hws_call_clock(call, now);
+            own = own == NULL ? call : own;
         } else {
             hws_call_leave(call, now);
             hws_call_set_peer(call, peer);
@@ -260,6 +302,12 @@ void hws_dispatch_opening_over(hws_upstream_t *upstream, hws_peer_t *peer, hws_l
     }
     /* The new connection serves whoever waits first, before others that are idle. */
     upstream->fresh = status == HWS_OK && !peer->pool.is_retired ? peer : NULL;
+    /* But one that a script chose serves whom it was chosen for: of all others the script is asked. */
+    if (upstream->script.pick != NULL && upstream->fresh != NULL) {
+        if (own != NULL && !upstream->is_cutting)
+            hws_dispatch_try(upstream, own, now);
+        upstream->fresh = NULL;
+    }
     hws_dispatch_serve(upstream, now);
     upstream->fresh = NULL;
     /* Whoever dialled may still wait, and for nothing. */

@@ -12,6 +12,8 @@
 bool hws_dispatch_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now);
 /* Room may have appeared: serves the queue in its order. */
 void hws_dispatch_serve(hws_upstream_t *upstream, hws_time_t now);
+/* Goes on with a round of asking a script. At rest. */
+void hws_dispatch_go_on(hws_upstream_t *upstream, hws_time_t now);
 /* One dial out of the queue, for upstreams that take turns at the manager's slots. */
 void hws_dispatch_serve_one(hws_upstream_t *upstream, hws_time_t now);
 /* An opening is over; `call` is the one it was for, or NULL. HWS_OK: there is a new connection. */

@@ -294,6 +294,7 @@ static hws_candidate_t *choose(hws_upstream_t *upstream, question_t *question)
 
     if (count > 0)
         choice = hws_script_pick(question->call, peers, count, question->now);
+    question->call->is_declined = choice == HWS_PICK_NOBODY;
     if (choice == HWS_PICK_NOBODY)
         return NULL;
     if (choice >= 0 && choice < count) {

@@ -191,9 +191,9 @@ hws_call_t *hws_lanes_first_waiting(const hws_lanes_t *lanes)
     return NULL;
 }
 
-void hws_pass_begin(hws_pass_t *pass, hws_queue_t *queue)
+void hws_pass_begin(hws_pass_t *pass, hws_queue_t *queue, uint64_t behind)
 {
-    *pass = (hws_pass_t){.number = ++queue->passes};
+    *pass = (hws_pass_t){.number = ++queue->passes, .last = behind};
 }
 
 /* The first of a lane that the pass has not come by yet, or NULL. Before it stand only those who

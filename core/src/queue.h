@@ -6,7 +6,9 @@
  *
  * Calls to which every pool would give the same answer stand in one lane. When room appears, a pass
  * goes through the queue in order of arrival, and leaves a lane out once the first of it was
- * refused: so its length is what was served and a few more, not what waits. */
+ * refused: so its length is what was served and a few more, not what waits. Whom a script declines is
+ * refused for himself alone: a pass comes by a few of those, and a round goes on behind them, by a few
+ * at each rest, until all were asked. */
 #ifndef HWS_QUEUE_H
 #define HWS_QUEUE_H
 
@@ -33,6 +35,9 @@ typedef struct {
     uint64_t arrivals;    /* so far; gives calls their order */
     uint64_t passes;      /* so far */
     uint64_t looks;       /* calls that passes came by, so far: for tests, as what the work is */
+    uint64_t asked_to;    /* is_asking: the order of the call that the round came by last */
+    bool is_asking;       /* such a round is under way */
+    bool asks_again;      /* ... and begins anew when it is over: something has changed since */
     uint32_t waiting;     /* without a dial of their own: limits.pending is their bound */
     hws_time_t served_at; /* the last time that somebody was served out of it */
     hws_time_t gap;       /* EWMA of the time between two */
@@ -71,7 +76,8 @@ hws_call_t *hws_lanes_first(const hws_lanes_t *lanes);
 /* The same of those without a dial of their own. */
 hws_call_t *hws_lanes_first_waiting(const hws_lanes_t *lanes);
 
-void hws_pass_begin(hws_pass_t *pass, hws_queue_t *queue);
+/* Behind the call of the order `behind`; 0: at the beginning. */
+void hws_pass_begin(hws_pass_t *pass, hws_queue_t *queue, uint64_t behind);
 /* The next in order of arrival who may hope, or NULL. It may leave, or get a dial, before the
  * next is asked for; others may join. */
 hws_call_t *hws_pass_next(hws_pass_t *pass, hws_queue_t *queue);

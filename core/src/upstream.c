@@ -125,6 +125,13 @@ void hws_upstream_replace_peers(hws_upstream_t *upstream, hws_new_peers_t *fresh
 /* ---- life ---- */
 
 static void tidy(hws_deferred_t *deferred);
+
+static void go_on(hws_deferred_t *deferred)
+{
+    hws_upstream_t *upstream = HWS_CONTAINER(deferred, hws_upstream_t, asking);
+
+    hws_dispatch_go_on(upstream, hws_loop_now(upstream->manager->loop));
+}
 static void drain_late(hws_timer_t *timer, hws_time_t now);
 
 int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *options,
@@ -172,6 +179,7 @@ int hws_upstream_make(hws_manager_t *manager, const hws_upstream_options_t *opti
     hws_queue_init(&upstream->queue);
     hws_list_init(&upstream->starved_link);
     hws_deferred_init(&upstream->tidy, tidy);
+    hws_deferred_init(&upstream->asking, go_on);
     hws_timer_init(&upstream->drain.timer, drain_late);
     hws_list_push_back(&manager->upstreams, &upstream->link);
     hws_settings_apply(upstream, options);
@@ -348,6 +356,7 @@ static void free_upstream(hws_upstream_t *upstream)
     hws_list_remove(&upstream->link);
     hws_list_remove(&upstream->starved_link);
     hws_list_remove(&upstream->tidy.link);
+    hws_list_remove(&upstream->asking.link);
     hws_peer_set_dispose(&upstream->peers);
     hws_settings_dispose(upstream);
     hws_free(upstream->name);

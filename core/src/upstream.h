@@ -46,6 +46,7 @@ struct hws_upstream {
         *metrics; /* of attempts that came to no peer, and of peers that are gone; or NULL */
     hws_drain_t drain;
     hws_deferred_t tidy;
+    hws_deferred_t asking; /* a script, about those who wait */
 };
 
 /* Who looks its names up, held for the caller. HWS_ERR_NOMEM, HWS_ERR_DNS. */

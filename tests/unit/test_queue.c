@@ -66,7 +66,7 @@ static void who_comes_first_is_first_whatever_he_wants(void **state)
     hws_pass_t pass;
 
     (void)state;
-    hws_pass_begin(&pass, &fixture.queue);
+    hws_pass_begin(&pass, &fixture.queue, 0);
     assert_ptr_equal(hws_pass_next(&pass, &fixture.queue), a);
     assert_ptr_equal(hws_pass_next(&pass, &fixture.queue), b);
     assert_ptr_equal(hws_pass_next(&pass, &fixture.queue), c);
@@ -138,7 +138,7 @@ static void a_refusal_is_looked_for_once_in_a_pass_not_once_for_each(void **stat
     for (i = 0; i < MANY; i++)
         join_careful(i);
     for (i = 0; i < MANY; i++) {
-        hws_pass_begin(&pass, &fixture.queue);
+        hws_pass_begin(&pass, &fixture.queue, 0);
         call = hws_pass_next(&pass, &fixture.queue);
         assert_ptr_equal(call, &fixture.calls[i]);
         hws_queue_leave(&fixture.queue, call);
@@ -193,7 +193,7 @@ static void compare_one_pass(hws_random_t *random)
     hws_pass_t pass;
     unsigned i;
 
-    hws_pass_begin(&pass, &fixture.queue);
+    hws_pass_begin(&pass, &fixture.queue, 0);
     for (i = 0; i < SOME; i++) {
         hws_call_t *call = &fixture.calls[i];
         bool is_out = !hws_list_is_linked(&call->queue_link);
