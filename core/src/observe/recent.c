@@ -23,10 +23,3 @@ uint64_t hws_recent_quantile(hws_recent_t *recent, double share, hws_time_t now)
         hws_recent_advance(recent, now);
     return hws_histogram_quantile_of(recent->halves, 2, share);
 }
-
-uint64_t hws_recent_count(hws_recent_t *recent, hws_time_t now)
-{
-    if (now >= recent->until)
-        hws_recent_advance(recent, now);
-    return recent->halves[0].count + recent->halves[1].count;
-}

@@ -31,7 +31,5 @@ static inline void hws_recent_record(hws_recent_t *recent, uint64_t value, hws_t
 
 /* As hws_histogram_quantile(). */
 uint64_t hws_recent_quantile(hws_recent_t *recent, double share, hws_time_t now);
-/* How many values that is of. */
-uint64_t hws_recent_count(hws_recent_t *recent, hws_time_t now);
 
 #endif
