@@ -7,8 +7,6 @@
 #include "settings.h"
 #include "stats.h"
 
-#include <hawser/operations.h>
-
 #include <assert.h>
 #include <string.h>
 

@@ -40,6 +40,15 @@ bool tls_far_may_be_old(void)
     return MBEDTLS_VERSION_NUMBER < 0x03000000;
 }
 
+bool tls_far_may_be_new(void)
+{
+#if defined(MBEDTLS_SSL_PROTO_TLS1_3)
+    return true;
+#else
+    return false;
+#endif
+}
+
 static int draw(void *context, unsigned char *bytes, size_t size)
 {
     (void)context;
@@ -105,7 +114,9 @@ static void choose_version(tls_far_t *far)
                                  far->options.is_old ? MBEDTLS_SSL_MINOR_VERSION_2
                                                      : MBEDTLS_SSL_MINOR_VERSION_3);
 #else
-    mbedtls_ssl_conf_max_tls_version(&far->config, MBEDTLS_SSL_VERSION_TLS1_2);
+    mbedtls_ssl_conf_max_tls_version(&far->config, far->options.is_new
+                                                       ? MBEDTLS_SSL_VERSION_TLS1_3
+                                                       : MBEDTLS_SSL_VERSION_TLS1_2);
 #endif
 }
 

@@ -14,11 +14,15 @@ typedef struct {
     const char **alpn;
     bool tickets;
     bool ids;
-    bool is_old; /* TLS 1.1 at most */
+    bool is_old; /* TLS 1.1 at most; else 1.2, */
+    bool is_new; /* or 1.3 */
 } tls_far_options_t;
 
 /* Whether the mbedTLS of this server can do without TLS 1.2. */
 bool tls_far_may_be_old(void);
+
+/* Whether it knows TLS 1.3, as a build of mbedTLS 3 may. */
+bool tls_far_may_be_new(void);
 
 /* Lives on over connections, as the sessions that it remembers do. */
 tls_far_t *tls_far_create(const tls_far_options_t *options);

@@ -728,6 +728,25 @@ static void a_server_may_offer_nothing_to_resume(void **state)
     end(&talk);
 }
 
+/* TLS 1.3 sends them when the handshake is over, and one may come alone. */
+static void tickets_that_come_late_stand_in_nobody_s_way(void **state)
+{
+    tls_far_options_t far = {.cert = "good", .tickets = true, .is_new = true};
+    talk_t talk;
+
+    (void)state;
+    if (!tls_far_may_be_new())
+        skip();
+    begin(&talk, &far);
+    must_connect(&talk, "localhost", NULL);
+    assert_string_equal(hws_tls_version(talk.near), "1.3");
+    assert_false(hws_buffer_is_empty(&talk.to_near));
+    assert_int_equal(read_all(&talk), HWS_OK);
+    assert_true(hws_buffer_is_empty(&talk.near_got));
+    exchange(&talk);
+    end(&talk);
+}
+
 /* Peers that will not do ------------------------------------------------------------------------- */
 
 /* A server that speaks TLS 1.1 alone has no suite of ours, and most say only that. */
@@ -1107,6 +1126,7 @@ int main(void)
         cmocka_unit_test(a_session_that_the_server_forgot_costs_a_full_handshake),
         cmocka_unit_test(a_session_goes_only_with_its_name_and_configuration),
         cmocka_unit_test(a_server_may_offer_nothing_to_resume),
+        cmocka_unit_test(tickets_that_come_late_stand_in_nobody_s_way),
         cmocka_unit_test(old_versions_are_refused),
         cmocka_unit_test(weak_suites_are_refused),
         cmocka_unit_test(answers_that_are_none_are_told_apart),

@@ -412,6 +412,18 @@ static int read_some(hws_tls_t *tls, size_t room, hws_buffer_t *plain)
     return 0;
 }
 
+/* Whether what was taken in may be a message that follows a handshake, a ticket, which mbedTLS looks
+ * at when it is called again. Until it has, nothing can be written. */
+static bool may_have_message(const hws_tls_t *tls)
+{
+#if defined(HAS_TLS_1_3)
+    return mbedtls_ssl_get_version_number(&tls->ssl) == MBEDTLS_SSL_VERSION_TLS1_3;
+#else
+    (void)tls;
+    return false;
+#endif
+}
+
 int hws_tls_read(hws_tls_t *tls, hws_slice_t *in, hws_buffer_t *plain, hws_buffer_t *out)
 {
     int ret = 0;
@@ -432,7 +444,8 @@ int hws_tls_read(hws_tls_t *tls, hws_slice_t *in, hws_buffer_t *plain, hws_buffe
         }
 #endif
         /* Not our want of bytes, but mbedTLS' own way to start over. */
-        if (ret == MBEDTLS_ERR_SSL_WANT_READ && in->size > 0 && in->size < before)
+        if (ret == MBEDTLS_ERR_SSL_WANT_READ && in->size < before &&
+            (in->size > 0 || may_have_message(tls)))
             ret = 0;
     }
     lend(tls, NULL, NULL);
