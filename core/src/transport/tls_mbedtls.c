@@ -265,7 +265,7 @@ static int offer(hws_tls_t *tls, const hws_tls_session_t *session)
 {
     int ret;
 
-    if (session == NULL || session->config != tls->config->id ||
+    if (session == NULL || session->config != tls->config->held.id ||
         !hws_identity_equals(&session->identity, &tls->identity))
         return HWS_OK;
     ret = mbedtls_ssl_set_session(&tls->ssl, &session->ssl);
@@ -550,7 +550,7 @@ hws_tls_session_t *hws_tls_take_session(hws_tls_t *tls)
         (session = hws_zalloc(sizeof(*session))) == NULL)
         return NULL;
     tls->has_ticket = false;
-    session->config = tls->config->id;
+    session->config = tls->config->held.id;
     session->identity = tls->identity;
     session->is_single_use = is_1_3(tls);
     mbedtls_ssl_session_init(&session->ssl);

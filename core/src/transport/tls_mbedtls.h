@@ -4,7 +4,7 @@
 #define HWS_TRANSPORT_TLS_MBEDTLS_H
 
 #include "transport/roots.h"
-#include "transport/tls.h"
+#include "transport/tls_config.h"
 
 #include <mbedtls/version.h>
 
@@ -36,8 +36,7 @@
 #endif
 
 struct hws_tls_config {
-    size_t count;
-    uint64_t id;
+    hws_tls_held_t held;
     bool verify;
     bool has_cert;
     mbedtls_ssl_config ssl;

@@ -14,7 +14,6 @@
 #endif
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 #if defined(__APPLE__)
@@ -304,12 +303,8 @@ static int set_own_certificate(hws_tls_config_t *config, const hws_tls_options_t
 {
     int rc;
 
-    if (options->cert.size == 0 && options->key.size == 0)
-        return HWS_OK;
-    if (options->cert.size == 0)
-        return hws_explain(why, HWS_ERR_TLS_OPTIONS, "key: given without cert");
-    if (options->key.size == 0)
-        return hws_explain(why, HWS_ERR_TLS_OPTIONS, "cert: given without key");
+    if ((rc = hws_tls_own_check(options, why)) != HWS_OK || options->cert.size == 0)
+        return rc;
     if ((rc = load_certificates("cert", options->cert, false, &config->cert, why)) != HWS_OK ||
         (rc = load_key(options->key, &config->key, why)) != HWS_OK)
         return rc;
@@ -372,7 +367,8 @@ static int set_alpn(hws_tls_config_t *config, const char *const *names, hws_erro
     return HWS_OK;
 }
 
-static int set_up(hws_tls_config_t *config, const hws_tls_options_t *options, hws_error_t *why)
+int hws_tls_config_set_up(hws_tls_config_t *config, const hws_tls_options_t *options,
+                          hws_error_t *why)
 {
     mbedtls_ssl_config *ssl = &config->ssl;
     int rc;
@@ -403,41 +399,22 @@ static int set_up(hws_tls_config_t *config, const hws_tls_options_t *options, hw
     return set_alpn(config, options->alpn, why);
 }
 
-int hws_tls_config_create(const hws_tls_options_t *options, hws_tls_config_t **out,
-                          hws_error_t *why)
+hws_tls_config_t *hws_tls_config_make(void)
 {
-    static atomic_uint_fast64_t last_id;
-    hws_tls_config_t *config;
-    int rc;
+    hws_tls_config_t *config = start_library() == HWS_OK ? hws_zalloc(sizeof(*config)) : NULL;
 
-    if (start_library() != HWS_OK || (config = hws_zalloc(sizeof(*config))) == NULL)
-        return hws_explain(why, HWS_ERR_NOMEM, "%s", hws_error_text(HWS_ERR_NOMEM));
-    config->count = 1;
-    config->id = atomic_fetch_add(&last_id, 1) + 1;
+    if (config == NULL)
+        return NULL;
     mbedtls_ssl_config_init(&config->ssl);
     mbedtls_x509_crt_init(&config->ca);
     mbedtls_x509_crt_init(&config->cert);
     mbedtls_pk_init(&config->key);
     mbedtls_x509_crl_init(&config->crl);
-    if ((rc = set_up(config, options, why)) != HWS_OK) {
-        if (rc == HWS_ERR_NOMEM)
-            hws_explain(why, rc, "%s", hws_error_text(rc));
-        hws_tls_config_release(config);
-        return rc;
-    }
-    *out = config;
-    return HWS_OK;
+    return config;
 }
 
-void hws_tls_config_hold(hws_tls_config_t *config)
+void hws_tls_config_free(hws_tls_config_t *config)
 {
-    config->count++;
-}
-
-void hws_tls_config_release(hws_tls_config_t *config)
-{
-    if (config == NULL || --config->count > 0)
-        return;
     mbedtls_ssl_config_free(&config->ssl);
     mbedtls_x509_crt_free(&config->ca);
     mbedtls_x509_crt_free(&config->cert);
@@ -446,9 +423,4 @@ void hws_tls_config_release(hws_tls_config_t *config)
     hws_roots_release(config->roots);
     hws_free(config->alpn);
     hws_free(config);
-}
-
-uint64_t hws_tls_config_id(const hws_tls_config_t *config)
-{
-    return config->id;
 }

@@ -230,7 +230,7 @@ static int attach(hws_tls_t *tls)
 
 static void offer(hws_tls_t *tls, const hws_tls_session_t *session)
 {
-    if (session != NULL && session->config == tls->config->id &&
+    if (session != NULL && session->config == tls->config->held.id &&
         hws_identity_equals(&session->identity, &tls->identity))
         SSL_set_session(tls->ssl, session->ssl);
 }
@@ -456,7 +456,7 @@ hws_tls_session_t *hws_tls_take_session(hws_tls_t *tls)
     if (!tls->is_ready || (is_1_3(tls) && tls->ticket == NULL) ||
         (session = hws_zalloc(sizeof(*session))) == NULL)
         return NULL;
-    session->config = tls->config->id;
+    session->config = tls->config->held.id;
     session->identity = tls->identity;
     if ((session->ssl = take_resumable(tls)) == NULL) {
         hws_free(session);

@@ -5,7 +5,7 @@
 
 #include "transport/identity.h"
 #include "transport/roots.h"
-#include "transport/tls.h"
+#include "transport/tls_config.h"
 #include "transport/tls_verdict.h"
 
 #include <openssl/ssl.h>
@@ -15,8 +15,7 @@
 #endif
 
 struct hws_tls_config {
-    size_t count;
-    uint64_t id;
+    hws_tls_held_t held;
     bool verify;
     bool has_cert;
     SSL_CTX *ssl;

@@ -8,7 +8,6 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
-#include <stdatomic.h>
 #include <string.h>
 
 /* Forward secrecy and authenticated encryption, nothing else. With the processor's help AES-GCM is the
@@ -316,12 +315,8 @@ static int set_own_certificate(hws_tls_config_t *config, const hws_tls_options_t
 {
     int rc;
 
-    if (options->cert.size == 0 && options->key.size == 0)
-        return HWS_OK;
-    if (options->cert.size == 0)
-        return hws_explain(why, HWS_ERR_TLS_OPTIONS, "key: given without cert");
-    if (options->key.size == 0)
-        return hws_explain(why, HWS_ERR_TLS_OPTIONS, "cert: given without key");
+    if ((rc = hws_tls_own_check(options, why)) != HWS_OK || options->cert.size == 0)
+        return rc;
     if ((rc = load_certificates(config->ssl, options->cert, why)) != HWS_OK ||
         (rc = load_key(config->ssl, options->key, why)) != HWS_OK)
         return rc;
@@ -349,12 +344,15 @@ static int keep_ticket(SSL *ssl, SSL_SESSION *ticket)
     return 1;
 }
 
-static int set_up(hws_tls_config_t *config, const hws_tls_options_t *options, hws_error_t *why)
+int hws_tls_config_set_up(hws_tls_config_t *config, const hws_tls_options_t *options,
+                          hws_error_t *why)
 {
-    SSL_CTX *ssl = SSL_CTX_new(TLS_client_method());
+    SSL_CTX *ssl;
     int rc;
 
-    if ((config->ssl = ssl) == NULL)
+    ERR_clear_error();
+    ssl = config->ssl = SSL_CTX_new(TLS_client_method());
+    if (ssl == NULL)
         return no_memory();
     SSL_CTX_clear_options(ssl, OPTIONS_OFF);
     SSL_CTX_set_options(ssl, OPTIONS_ON);
@@ -371,45 +369,16 @@ static int set_up(hws_tls_config_t *config, const hws_tls_options_t *options, hw
     return set_alpn(config, options->alpn, why);
 }
 
-int hws_tls_config_create(const hws_tls_options_t *options, hws_tls_config_t **out,
-                          hws_error_t *why)
+hws_tls_config_t *hws_tls_config_make(void)
 {
-    static atomic_uint_fast64_t last_id;
-    hws_tls_config_t *config = hws_zalloc(sizeof(*config));
-    int rc;
-
-    if (config == NULL)
-        return hws_explain(why, HWS_ERR_NOMEM, "%s", hws_error_text(HWS_ERR_NOMEM));
-    config->count = 1;
-    config->id = atomic_fetch_add(&last_id, 1) + 1;
-    ERR_clear_error();
-    if ((rc = set_up(config, options, why)) != HWS_OK) {
-        if (rc == HWS_ERR_NOMEM)
-            hws_explain(why, rc, "%s", hws_error_text(rc));
-        hws_tls_config_release(config);
-        return rc;
-    }
-    *out = config;
-    return HWS_OK;
+    return hws_zalloc(sizeof(hws_tls_config_t));
 }
 
-void hws_tls_config_hold(hws_tls_config_t *config)
+void hws_tls_config_free(hws_tls_config_t *config)
 {
-    config->count++;
-}
-
-void hws_tls_config_release(hws_tls_config_t *config)
-{
-    if (config == NULL || --config->count > 0)
-        return;
     SSL_CTX_free(config->ssl);
     sk_X509_CRL_pop_free(config->crls, X509_CRL_free);
     hws_roots_release(config->roots);
     hws_free(config->alpn_block);
     hws_free(config);
-}
-
-uint64_t hws_tls_config_id(const hws_tls_config_t *config)
-{
-    return config->id;
 }
