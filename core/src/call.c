@@ -54,6 +54,7 @@ void hws_call_init(hws_call_t *call, const hws_call_ops_t *ops, hws_upstream_t *
     call->queue_left = upstream->owner.rules.timeouts.queue;
     call->queue_until = HWS_NEVER;
     call->again_at = HWS_NEVER;
+    call->stream.urgency = HWS_URGENCY_USUAL;
     hws_list_init(&call->queue_link);
     hws_list_init(&call->opening_link);
     hws_list_init(&call->stream.link);

@@ -63,7 +63,8 @@ struct hws_call {
     hws_opening_t *opening;     /* under way for it, and perhaps for others as well; or NULL */
     hws_list_t opening_link;    /* in its calls */
     hws_peer_t *avoid;          /* of the last attempt, which failed; NULL unless it waits */
-    uint64_t order;             /* in the queue: who came earlier has less */
+    uint64_t order;             /* in the queue: who comes first has less */
+    uint64_t seen_by;           /* the pass through the queue that came by last */
     hws_time_t deadline;        /* of the whole call */
     hws_time_t queue_left;      /* of timeouts.queue */
     hws_time_t queue_until;     /* when that is over; HWS_NEVER while a dial stops the clock */

@@ -60,7 +60,8 @@ static hws_lane_t *lane_of(hws_queue_t *queue, const hws_call_t *call)
     return &lanes->lanes[kind * 2 + (call->opening != NULL)];
 }
 
-/* At its place by order, looked for from both ends: it is near one of them. */
+/* At its place by order, looked for from both ends: it is near one of them, or as far away as
+ * urgency can move it. */
 static void insert(hws_lane_t *lane, hws_call_t *call)
 {
     hws_list_t *older = lane->calls.prev;
@@ -87,9 +88,18 @@ static void enter(hws_queue_t *queue, hws_call_t *call)
     queue->waiting += call->opening == NULL;
 }
 
+/* No two are equal: of those with the same sum the urgencies differ. */
+static uint64_t order_of(const hws_queue_t *queue, uint8_t urgency)
+{
+    return (queue->arrivals + (uint64_t)urgency * HWS_QUEUE_STEP) * (HWS_URGENCY_LEAST + 1) +
+           urgency;
+}
+
 void hws_queue_join(hws_queue_t *queue, hws_call_t *call)
 {
-    call->order = ++queue->arrivals;
+    queue->arrivals++;
+    call->order = order_of(queue, call->stream.urgency);
+    call->seen_by = 0;
     enter(queue, call);
 }
 
@@ -198,10 +208,10 @@ void hws_pass_begin(hws_pass_t *pass, hws_queue_t *queue, uint64_t behind)
 
 /* The first of a lane that the pass has not come by yet, or NULL. Before it stand only those who
  * got a dial on the way. */
-static hws_call_t *next_of(const hws_lane_t *lane, uint64_t last)
+static hws_call_t *next_of(const hws_lane_t *lane, uint64_t pass)
 {
     HWS_LIST_EACH(link, &lane->calls) {
-        if (call_of(link)->order > last)
+        if (call_of(link)->seen_by != pass)
             return call_of(link);
     }
     return NULL;
@@ -213,14 +223,14 @@ hws_call_t *hws_pass_next(hws_pass_t *pass, hws_queue_t *queue)
 
     HWS_LIST_EACH(link, &queue->lanes) {
         const hws_lane_t *lane = lane_at(link);
-        hws_call_t *call = lane->refused != pass->number ? next_of(lane, pass->last) : NULL;
+        hws_call_t *call = lane->refused != pass->number ? next_of(lane, pass->number) : NULL;
 
         if (call != NULL && (next == NULL || call->order < next->order))
             next = call;
     }
     if (next == NULL)
         return NULL;
-    pass->last = next->order;
+    next->seen_by = pass->number;
     queue->looks++;
     return next;
 }

@@ -239,6 +239,104 @@ static void lanes_keep_the_order_of_one_plain_list(void **state)
     }
 }
 
+/* ---- urgency ---- */
+
+static hws_call_t *join_as(unsigned index, uint8_t urgency)
+{
+    fixture.calls[index].stream.urgency = urgency;
+    return join(index);
+}
+
+static unsigned index_of_next(hws_pass_t *pass)
+{
+    return (unsigned)(hws_pass_next(pass, &fixture.queue) - fixture.calls);
+}
+
+static void the_most_urgent_goes_first_and_equals_in_order_of_arrival(void **state)
+{
+    static const uint8_t urgencies[] = {3, 7, 0, 3, 0, 7, 3};
+    static const unsigned order[] = {2, 4, 0, 3, 6, 1, 5};
+    hws_pass_t pass;
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < 7; i++)
+        (void)join_as(i, urgencies[i]);
+    hws_queue_check(&fixture.queue);
+    hws_pass_begin(&pass, &fixture.queue);
+    for (i = 0; i < 7; i++)
+        assert_int_equal(index_of_next(&pass), order[i]);
+    assert_null(hws_pass_next(&pass, &fixture.queue));
+    assert_ptr_equal(hws_queue_first(&fixture.queue), &fixture.calls[2]);
+}
+
+/* One waits with the least urgency, or the usual one; for every one that is served a more urgent
+ * one comes. */
+static unsigned overtaken(uint8_t urgency)
+{
+    hws_call_t *late = join_as(0, urgency);
+    unsigned i;
+
+    for (i = 1; i < MANY; i++) {
+        hws_call_t *first;
+
+        (void)join_as(i, 0);
+        first = hws_queue_first(&fixture.queue);
+        hws_queue_leave(&fixture.queue, first);
+        if (first == late)
+            break;
+    }
+    hws_queue_check(&fixture.queue);
+    return i - 1;
+}
+
+static void the_least_urgent_is_late_and_not_starved(void **state)
+{
+    (void)state;
+    assert_int_equal(overtaken(7), 7 * HWS_QUEUE_STEP);
+}
+
+static void a_step_of_urgency_is_worth_so_many_arrivals(void **state)
+{
+    (void)state;
+    assert_int_equal(overtaken(1), HWS_QUEUE_STEP);
+}
+
+static void who_joins_in_a_pass_has_a_turn_however_urgent(void **state)
+{
+    hws_pass_t pass;
+
+    (void)state;
+    (void)join_as(0, 3);
+    (void)join_as(1, 3);
+    hws_pass_begin(&pass, &fixture.queue);
+    assert_int_equal(index_of_next(&pass), 0);
+    (void)join_as(2, 0);
+    assert_int_equal(index_of_next(&pass), 2);
+    assert_int_equal(index_of_next(&pass), 1);
+    assert_null(hws_pass_next(&pass, &fixture.queue));
+}
+
+static void mixed_urgencies_are_inserted_in_order(void **state)
+{
+    hws_random_t random;
+    uint64_t last = 0;
+    unsigned i;
+
+    (void)state;
+    hws_random_init(&random, 1);
+    for (i = 0; i < MANY; i++)
+        (void)join_as(i, (uint8_t)hws_random_below(&random, 8));
+    hws_queue_check(&fixture.queue);
+    for (i = 0; i < MANY; i++) {
+        hws_call_t *first = hws_queue_first(&fixture.queue);
+
+        assert_true(first->order > last);
+        last = first->order;
+        hws_queue_leave(&fixture.queue, first);
+    }
+}
+
 static void the_expected_wait_follows_the_pace_within_bounds(void **state)
 {
     hws_queue_t *queue = &fixture.queue;
@@ -265,6 +363,11 @@ int main(void)
         QUEUE_TEST(who_is_bound_to_a_peer_is_first_for_no_other),
         QUEUE_TEST(a_refusal_is_looked_for_once_in_a_pass_not_once_for_each),
         QUEUE_TEST(lanes_keep_the_order_of_one_plain_list),
+        QUEUE_TEST(the_most_urgent_goes_first_and_equals_in_order_of_arrival),
+        QUEUE_TEST(the_least_urgent_is_late_and_not_starved),
+        QUEUE_TEST(a_step_of_urgency_is_worth_so_many_arrivals),
+        QUEUE_TEST(who_joins_in_a_pass_has_a_turn_however_urgent),
+        QUEUE_TEST(mixed_urgencies_are_inserted_in_order),
         QUEUE_TEST(the_expected_wait_follows_the_pace_within_bounds),
     };
 

@@ -51,6 +51,10 @@ typedef struct {
 /* What a stream is reset with whose user gave it up: CANCEL (RFC 9113, 7). */
 #define HWS_CODEC_CANCEL 8
 
+/* The urgency of who has no opinion (RFC 9218, 4.1). */
+#define HWS_URGENCY_USUAL 3
+#define HWS_URGENCY_LEAST 7
+
 /* One exchange on a connection; it is part of the request or the lease that uses it. */
 struct hws_stream {
     hws_list_t link;              /* in its connection's list */

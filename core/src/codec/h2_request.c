@@ -8,7 +8,6 @@
 
 #define FIRST_ITEMS 32U
 #define LARGEST (8U << 20) /* of the fields; beyond all that any server takes */
-#define USUAL_URGENCY 3    /* RFC 9218, 4.1 */
 
 #define IS_WORD(text, word) is_word(text, word, sizeof(word) - 1)
 
@@ -147,7 +146,7 @@ static int add_length(hws_h2_request_t *request, const hws_message_t *message)
 
 static int add_priority(hws_h2_request_t *request, uint8_t urgency)
 {
-    assert(urgency <= 7);
+    assert(urgency <= HWS_URGENCY_LEAST);
     memcpy(request->priority, "u=", 2);
     request->priority[2] = (char)('0' + urgency);
     return ADD(request, "priority", ((hws_slice_t){request->priority, sizeof(request->priority)}));
@@ -174,7 +173,7 @@ void hws_h2_request_dispose(hws_h2_request_t *request)
 int hws_h2_request_fill(hws_h2_request_t *request, const hws_message_t *message, uint8_t urgency)
 {
     hws_slice_t host = message->authority;
-    bool has_priority = urgency == USUAL_URGENCY;
+    bool has_priority = urgency == HWS_URGENCY_USUAL;
     int rc;
 
     if (IS_METHOD(message, "CONNECT"))
