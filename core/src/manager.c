@@ -126,6 +126,7 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
     manager->loop = loop;
     loop->managers++;
     hws_hash_init(&manager->names, names_seed);
+    hws_hash_init(&manager->streams, names_seed);
     hws_list_init(&manager->upstreams);
     hws_list_init(&manager->closed);
     hws_list_init(&manager->pools.idle);
@@ -206,6 +207,7 @@ static void tidy(hws_deferred_t *deferred)
     hws_list_remove(&manager->serve.link);
     hws_events_drop(manager);
     hws_hash_dispose(&manager->names);
+    hws_hash_dispose(&manager->streams);
     hws_pools_dispose(&manager->pools);
     hws_tunnels_dispose(&manager->tunnels);
     hws_sessions_dispose(&manager->sessions);

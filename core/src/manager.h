@@ -20,6 +20,8 @@ struct hws_manager {
     hws_pools_t pools;   /* what the pools of all upstreams share */
     hws_slab_t requests; /* hws_request_t */
     hws_slab_t leases;   /* hws_lease_t */
+    hws_hash_t streams;  /* hws_request_t with an id */
+    uint64_t stream_ids; /* the last one */
     hws_hash_t names;
     hws_list_t upstreams;
     hws_list_t closed;      /* upstreams that only wait to be freed */

@@ -203,16 +203,18 @@ hws_call_t *hws_lanes_first_waiting(const hws_lanes_t *lanes)
 
 void hws_pass_begin(hws_pass_t *pass, hws_queue_t *queue, uint64_t behind)
 {
-    *pass = (hws_pass_t){.number = ++queue->passes, .last = behind};
+    *pass = (hws_pass_t){.number = ++queue->passes, .behind = behind};
 }
 
 /* The first of a lane that the pass has not come by yet, or NULL. Before it stand only those who
  * got a dial on the way. */
-static hws_call_t *next_of(const hws_lane_t *lane, uint64_t pass)
+static hws_call_t *next_of(const hws_lane_t *lane, const hws_pass_t *pass)
 {
     HWS_LIST_EACH(link, &lane->calls) {
-        if (call_of(link)->seen_by != pass)
-            return call_of(link);
+        hws_call_t *call = call_of(link);
+
+        if (call->seen_by != pass->number && call->order > pass->behind)
+            return call;
     }
     return NULL;
 }
@@ -223,7 +225,7 @@ hws_call_t *hws_pass_next(hws_pass_t *pass, hws_queue_t *queue)
 
     HWS_LIST_EACH(link, &queue->lanes) {
         const hws_lane_t *lane = lane_at(link);
-        hws_call_t *call = lane->refused != pass->number ? next_of(lane, pass->number) : NULL;
+        hws_call_t *call = lane->refused != pass->number ? next_of(lane, pass) : NULL;
 
         if (call != NULL && (next == NULL || call->order < next->order))
             next = call;
@@ -231,6 +233,7 @@ hws_call_t *hws_pass_next(hws_pass_t *pass, hws_queue_t *queue)
     if (next == NULL)
         return NULL;
     next->seen_by = pass->number;
+    pass->last = next->order;
     queue->looks++;
     return next;
 }

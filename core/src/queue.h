@@ -53,6 +53,8 @@ typedef struct {
 /* One way through the queue. */
 typedef struct {
     uint64_t number;
+    uint64_t behind; /* it goes by those of a higher order alone */
+    uint64_t last;   /* the order of the call that it came by last */
 } hws_pass_t;
 
 void hws_queue_init(hws_queue_t *queue);

@@ -5,6 +5,7 @@
 #include "manager.h"
 #include "peer.h"
 #include "pool/connection.h"
+#include "stream_state.h"
 #include "upstream.h"
 
 #include <assert.h>
@@ -29,6 +30,43 @@ static hws_loop_t *loop_of(const hws_request_t *request)
 static void wake(hws_request_t *request)
 {
     hws_loop_defer(loop_of(request), &request->call.deferred);
+}
+
+/* ---- streams that go both ways ---- */
+
+static void note_event(hws_request_t *request, hws_stream_event_t event)
+{
+    request->state = (uint8_t)hws_stream_state_after((hws_stream_state_t)request->state, event);
+}
+
+/* Both have ended it, or it is over for `code`. */
+static void note_over(hws_request_t *request, int code)
+{
+    hws_kind_t kind = hws_error_kind(code);
+
+    note_event(request, code == HWS_OK || kind == HWS_KIND_CANCELED || kind == HWS_KIND_CLOSED
+                            ? HWS_STREAM_GIVEN_UP
+                            : HWS_STREAM_FAILED);
+}
+
+/* It is on a connection: from here on there is one stream, which has a name and no second try. */
+static int note_open(hws_request_t *request)
+{
+    hws_manager_t *manager = request->call.upstream->manager;
+    int rc;
+
+    request->stream_id = ++manager->stream_ids;
+    rc = hws_hash_add(&manager->streams, &request->id_link, (const char *)&request->stream_id,
+                      sizeof(request->stream_id));
+    if (rc != HWS_OK) {
+        request->stream_id = 0;
+        return rc;
+    }
+    request->producer_asked = true;
+    if (!request->is_bounded)
+        request->call.deadline = HWS_NEVER;
+    note_event(request, HWS_STREAM_OPENED);
+    return HWS_OK;
 }
 
 /* ---- endings ---- */
@@ -58,6 +96,7 @@ static bool may_go_again(const hws_request_t *request, int code)
 static void succeed(hws_request_t *request)
 {
     request->is_complete = true;
+    note_over(request, HWS_OK);
     hws_call_over(&request->call);
     wake(request);
 }
@@ -115,6 +154,7 @@ static void fail(hws_request_t *request, int code, const char *detail, hws_time_
     hws_call_fail(call, code, detail, now);
     code = call->error.code;
     call->error.retryable = hws_retry_is_retryable(code) && may_go_again(request, code);
+    note_over(request, code);
     hws_call_over(call);
     wake(request);
 }
@@ -150,19 +190,24 @@ static void on_dial_failed(hws_call_t *call, int code, hws_phase_t phase, const 
 
 /* ---- time ---- */
 
-/* When a wait for the peer's bytes has lasted too long; HWS_NEVER while it is somebody else who is
- * waited for: the producer, or the reader of a streamed body. */
+/* False while it is somebody else who is waited for: the producer, or the reader of a streamed body. */
+static bool is_peer_awaited(const hws_request_t *request)
+{
+    if (request->is_duplex)
+        return request->wants_readable || request->wants_writable;
+    if (request->has_producer && !request->is_sent && !request->wants_writable)
+        return false;
+    return !request->is_told || request->wants_readable;
+}
+
+/* When a wait for the peer's bytes has lasted too long, or HWS_NEVER. */
 static hws_time_t quiet_until(const hws_request_t *request)
 {
     const hws_connection_t *connection = request->call.stream.connection;
     hws_time_t span = request->call.upstream->owner.rules.timeouts.read;
     hws_time_t since = request->quiet_since;
 
-    if (span == HWS_NEVER || connection == NULL)
-        return HWS_NEVER;
-    if (request->has_producer && !request->is_sent && !request->wants_writable)
-        return HWS_NEVER;
-    if (request->is_told && !request->wants_readable)
+    if (span == HWS_NEVER || connection == NULL || !is_peer_awaited(request))
         return HWS_NEVER;
     /* What comes on a connection with many streams may be for others: those that are for this one
      * note it. */
@@ -206,7 +251,8 @@ static void watch(hws_request_t *request, hws_time_t now)
 {
     const hws_timeouts_t *timeouts = &request->call.upstream->owner.rules.timeouts;
 
-    request->attempt_until = timeouts->attempt == HWS_NEVER ? HWS_NEVER : now + timeouts->attempt;
+    request->attempt_until =
+        timeouts->attempt == HWS_NEVER || request->is_duplex ? HWS_NEVER : now + timeouts->attempt;
     set_timer(request, timeouts->read == HWS_NEVER ? HWS_NEVER : now + timeouts->read);
 }
 
@@ -252,6 +298,10 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
     size_t taken;
     int rc;
 
+    if (request->is_duplex && !hws_connection_is_multiplexing(connection)) {
+        fail(request, HWS_ERR_UNSUPPORTED, "HTTP/1 has no streams that go both ways", now);
+        return;
+    }
     if (request->holds_answer)
         drop_answer(request);
     request->body_sent = 0;
@@ -269,6 +319,10 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
         return;
     }
     call->error.sent = true;
+    if (request->is_duplex && (rc = note_open(request)) != HWS_OK) {
+        fail(request, rc, NULL, now);
+        return;
+    }
     request->idle_age = connection->idle_age;
     request->body_sent = taken;
     request->quiet_since = now;
@@ -351,10 +405,27 @@ static void on_trailers(hws_stream_t *stream, const hws_head_t *trailers)
         request->verdict = HWS_ERR_NOMEM;
 }
 
+/* The peer has ended a stream on which something is still to be sent, or to leave. */
+static void note_remote_end(hws_request_t *request)
+{
+    request->is_complete = true;
+    if (request->is_sent)
+        request->call.stream.wants_write = true;
+    else
+        note_event(request, HWS_STREAM_REMOTE_END);
+    wake(request);
+}
+
 static void on_end(hws_stream_t *stream, int status)
 {
     hws_request_t *request = of_stream(stream);
 
+    if (request->is_duplex && status == HWS_OK && stream->part != NULL) {
+        note_remote_end(request);
+        return;
+    }
+    if (request->is_duplex && status == HWS_OK && !request->is_sent)
+        request->was_cut = true;
     /* The response was there already; what becomes of the rest of the request is all the same. */
     if (request->has_ended)
         return;
@@ -366,7 +437,11 @@ static void on_end(hws_stream_t *stream, int status)
 
 static void on_stream_writable(hws_stream_t *stream)
 {
-    wake(of_stream(stream));
+    hws_request_t *request = of_stream(stream);
+
+    /* A peer that takes bytes is not silent. */
+    request->quiet_since = hws_loop_recent(loop_of(request));
+    wake(request);
 }
 
 /* A reused connection that dies before a byte of an answer was stale: the peer had closed it. What
@@ -532,11 +607,14 @@ static void (*due(hws_request_t *request))(hws_request_t *, void *)
         request->is_told = true;
         if (has_response(request))
             fill_response(request);
-        if (request->is_streaming)
+        if (request->is_duplex)
+            request->wants_readable = false;
+        else if (request->is_streaming)
             request->call.deadline = request->attempt_until = HWS_NEVER;
         return request->on_done;
     }
-    if (request->wants_readable && (is_over(request) || hws_inbox_size(&request->inbox) > 0)) {
+    if (request->wants_readable &&
+        (is_over(request) || request->is_complete || hws_inbox_size(&request->inbox) > 0)) {
         request->wants_readable = false;
         return request->on_readable;
     }
@@ -553,11 +631,11 @@ static void lose_body(hws_request_t *request)
 {
     hws_inbox_dispose(&request->inbox);
     request->verdict = HWS_ERR_NOMEM;
+    request->is_complete = false;
     if (!is_over(request)) {
         wake(request);
         return;
     }
-    request->is_complete = false;
     if (!request->is_streaming)
         request->response.head = NULL;
     request->call.error.phase = HWS_PHASE_BODY;
@@ -579,6 +657,25 @@ static void weigh_head(hws_request_t *request)
     drop_answer(request);
 }
 
+/* Both sides have ended the stream: it is over when its last byte has left. */
+static void end_when_sent(hws_request_t *request)
+{
+    hws_stream_t *stream = &request->call.stream;
+    hws_connection_t *connection = stream->connection;
+    hws_time_t now = hws_loop_now(loop_of(request));
+
+    /* A connection that takes no other stream is closed behind it. */
+    if (stream->part == NULL && connection->codec->is_last)
+        hws_outbox_send(&connection->outbox);
+    stream->wants_write =
+        stream->part != NULL || (connection->codec->is_last && connection->outbox.is_flushing);
+    if (stream->wants_write)
+        return;
+    hws_call_attempt_over(&request->call, HWS_OK, request->head.status, now);
+    hws_connection_detach(stream, HWS_CLOSE_LAST, false, now);
+    succeed(request);
+}
+
 static void deliver(hws_deferred_t *deferred)
 {
     hws_request_t *request = HWS_CONTAINER(deferred, hws_request_t, call.deferred);
@@ -591,6 +688,8 @@ static void deliver(hws_deferred_t *deferred)
         pump(request, hws_loop_now(loop_of(request)));
     if (request->is_streaming && request->has_head && !request->is_weighed && !is_over(request))
         weigh_head(request);
+    if (request->is_complete && request->is_sent && !is_over(request))
+        end_when_sent(request);
     request->destroyed = &destroyed;
     while ((callback = due(request)) != NULL) {
         callback(request, request->user);
@@ -609,7 +708,8 @@ static void deliver(hws_deferred_t *deferred)
 
 void hws_request_options_init(hws_request_options_t *options)
 {
-    *options = (hws_request_options_t){.method = HWS_SLICE("GET"), .target = HWS_SLICE("/")};
+    *options = (hws_request_options_t){
+        .method = HWS_SLICE("GET"), .target = HWS_SLICE("/"), .priority = HWS_URGENCY_USUAL};
 }
 
 static bool is_method(hws_slice_t method, const char *name)
@@ -655,6 +755,17 @@ static bool may_go_twice(const hws_request_options_t *options)
     return has_field(options->fields, "idempotency-key");
 }
 
+static bool speaks_only_http1(const hws_upstream_t *upstream)
+{
+    HWS_LIST_EACH(link, &upstream->peers.list) {
+        const hws_peer_t *peer = HWS_CONTAINER(link, hws_peer_t, link);
+
+        if (peer->protocol != HWS_PROTOCOL_HTTP1)
+            return false;
+    }
+    return upstream->peers.count > 0;
+}
+
 static int check(hws_upstream_t *upstream, const hws_request_options_t *options, hws_error_t *why)
 {
     if (hws_loop_is_forked(upstream->manager->loop))
@@ -666,6 +777,12 @@ static int check(hws_upstream_t *upstream, const hws_request_options_t *options,
         return hws_explain(why, HWS_ERR_UNSUPPORTED,
                            "upstream %.60s is raw: acquire a lease, or set its protocol",
                            upstream->name);
+    if (options->duplex && speaks_only_http1(upstream))
+        return hws_explain(why, HWS_ERR_UNSUPPORTED,
+                           "upstream %.60s speaks HTTP/1, which has no streams", upstream->name);
+    if (options->priority > HWS_URGENCY_LEAST)
+        return hws_explain(why, HWS_ERR_INVALID, "priority: from 0 to 7, not %u",
+                           options->priority);
     if (!hws_h1_is_token(options->method))
         return hws_explain(why, HWS_ERR_INVALID, "method: not a token");
     if (is_method(options->method, "CONNECT"))
@@ -720,9 +837,9 @@ static int store_message(hws_request_t *request, const hws_request_options_t *op
     if (options->fields.size > 0)
         memcpy(place, options->fields.data, options->fields.size);
     message->body_size = options->body.size;
-    message->body = options->has_producer ? HWS_BODY_CHUNKED
-                    : options->has_body   ? HWS_BODY_SIZED
-                                          : HWS_BODY_NONE;
+    message->body = options->has_producer || options->duplex ? HWS_BODY_CHUNKED
+                    : options->has_body                      ? HWS_BODY_SIZED
+                                                             : HWS_BODY_NONE;
     return HWS_OK;
 }
 
@@ -759,14 +876,18 @@ int hws_request_start(hws_upstream_t *upstream, const hws_request_options_t *opt
     request->body = options->has_body ? options->body : (hws_slice_t){NULL, 0};
     request->max_body =
         options->max_body > 0 ? options->max_body : upstream->owner.rules.limits.body;
-    request->is_streaming = options->stream;
-    request->has_producer = options->has_producer;
+    request->is_duplex = options->duplex;
+    request->is_bounded = options->timeout != 0;
+    request->is_streaming = options->stream || options->duplex;
+    request->has_producer = options->has_producer || options->duplex;
     request->has_host = options->fields.size > 0 && has_field(options->fields, "host");
     request->call.is_replayable = may_go_twice(options);
     request->call.stream.events = &stream_events;
     hws_deferred_init(&request->call.deferred, deliver);
     hws_call_init(&request->call, &call_ops, upstream, deadline_of(upstream, options->timeout, now),
                   now);
+    request->call.stream.urgency = options->priority;
+    request->call.stream.is_duplex = options->duplex;
     if ((rc = hws_call_seek(&request->call, now)) != HWS_OK)
         fail(request, rc, NULL, now);
     *out = request;
@@ -777,6 +898,12 @@ void hws_request_cancel(hws_request_t *request)
 {
     if (!is_over(request))
         fail(request, HWS_ERR_CANCELED, NULL, hws_loop_now(loop_of(request)));
+}
+
+void hws_request_reset(hws_request_t *request, uint32_t code)
+{
+    request->call.stream.reset_code = code;
+    hws_request_cancel(request);
 }
 
 void hws_request_abort(hws_request_t *request, const char *detail)
@@ -793,6 +920,8 @@ void hws_request_destroy(hws_request_t *request)
         return;
     manager = request->call.upstream->manager;
     hws_request_cancel(request);
+    if (request->stream_id != 0)
+        hws_hash_remove(&manager->streams, &request->id_link);
     if (request->destroyed != NULL)
         *request->destroyed = true;
     hws_call_dispose(&request->call);
@@ -839,12 +968,13 @@ int hws_request_read(hws_request_t *request, hws_slice_t *chunk)
         hws_connection_credit(&request->call.stream, size);
         return HWS_OK;
     }
-    if (request->call.error.code != HWS_OK)
-        return request->call.error.code;
+    /* That of a stream may be complete, and what was to be sent has failed. */
     if (request->is_complete) {
         request->response.trailers = request->trailers.bytes != NULL ? &request->trailers : NULL;
         return HWS_END;
     }
+    if (request->call.error.code != HWS_OK)
+        return request->call.error.code;
     if (!request->wants_readable)
         request->quiet_since = hws_loop_now(loop_of(request));
     request->wants_readable = true;
@@ -870,9 +1000,11 @@ int hws_request_send(hws_request_t *request, const char *data, size_t size, size
     int rc;
 
     *taken = 0;
-    if (is_over(request))
-        return request->call.error.code != HWS_OK ? request->call.error.code : HWS_ERR_CLOSED;
-    if (stream->connection == NULL || request->is_sent)
+    if (is_over(request) && request->call.error.code != HWS_OK)
+        return request->call.error.code;
+    if (request->was_cut)
+        return HWS_ERR_PIPE;
+    if (is_over(request) || stream->connection == NULL || request->is_sent)
         return HWS_ERR_CLOSED;
     if (size == 0)
         return HWS_OK;
@@ -897,8 +1029,29 @@ int hws_request_finish(hws_request_t *request)
         return HWS_ERR_CLOSED;
     rc = hws_connection_send(stream, (hws_slice_t){NULL, 0}, true, &none);
     note_sent(request, now);
+    if (request->is_duplex && request->is_complete)
+        wake(request);
+    else
+        note_event(request, HWS_STREAM_LOCAL_END);
     request->quiet_since = now;
     if (rc != HWS_OK)
         stop_sending(request, rc);
     return rc;
+}
+
+hws_stream_state_t hws_request_stream_state(const hws_request_t *request)
+{
+    return (hws_stream_state_t)request->state;
+}
+
+uint64_t hws_request_stream_id(const hws_request_t *request)
+{
+    return request->stream_id;
+}
+
+hws_request_t *hws_request_by_stream_id(const hws_manager_t *manager, uint64_t id)
+{
+    hws_hash_link_t *link = hws_hash_find(&manager->streams, (const char *)&id, sizeof(id));
+
+    return link != NULL ? HWS_CONTAINER(link, hws_request_t, id_link) : NULL;
 }

@@ -2,6 +2,7 @@
 #ifndef HWS_REQUEST_H
 #define HWS_REQUEST_H
 
+#include "base/hash.h"
 #include "call.h"
 #include "pool/inbox.h"
 
@@ -32,6 +33,12 @@ struct hws_request {
     bool *destroyed;          /* set while a callback runs, which may destroy the request */
     hws_time_t idle_age;      /* of the connection when it was taken */
     hws_time_t attempt_until; /* timeouts.attempt; HWS_NEVER: none */
+    hws_hash_link_t id_link;  /* in manager->streams, once there is a stream_id */
+    uint64_t stream_id;
+    uint8_t state; /* is_duplex: hws_stream_state_t */
+    bool is_duplex;
+    bool is_bounded; /* is_duplex: the deadline is that of the whole stream */
+    bool was_cut;    /* is_duplex: the peer wanted no more, before all was sent */
     bool is_streaming;
     bool has_producer;
     bool producer_asked; /* from then on nothing goes again */

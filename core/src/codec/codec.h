@@ -32,9 +32,9 @@ typedef struct {
      * `credit` when the reader has taken them. */
     size_t (*on_body)(hws_stream_t *stream, const char *data, size_t size);
     void (*on_trailers)(hws_stream_t *stream, const hws_head_t *trailers);
-    /* Once, the last event: HWS_OK after a whole message, else why there will be no more. A stream that
-     * has not sent its own end may go on sending after HWS_OK, and gets another on_end, with a code,
-     * when that becomes impossible. */
+    /* Once, the last event: HWS_OK after a whole message, else why there will be no more. A duplex stream
+     * may go on sending after HWS_OK while it has its `part`, and gets another on_end when that becomes
+     * impossible: with a code, or with HWS_OK when the peer just wants no more of it. */
     void (*on_end)(hws_stream_t *stream, int status);
     /* After `send` took less than it was given: it would take some now. */
     void (*on_writable)(hws_stream_t *stream);
@@ -63,9 +63,11 @@ struct hws_stream {
     void *part;          /* a multiplexing codec's own of it, from open to on_end or reset */
     uint64_t id;         /* the codec's name for it on the wire; h1 and raw do not need one */
     uint64_t announced;  /* from on_head on: bytes of body that will come, or HWS_BODY_UNKNOWN */
-    uint32_t reset_code; /* on_end with a stream's own failure: the code that the peer gave */
+    uint32_t reset_code; /* on_end with a stream's own failure: the code that the peer gave; before,
+                          * what the peer is told should its owner give it up */
     uint8_t urgency;     /* 0, the most urgent, to 7 (RFC 9218, 4.1); multiplexing codecs only */
     bool wants_write;    /* its last send was cut short: tell it when there is room */
+    bool is_duplex;      /* has its `part` until all that it sends has left */
 };
 
 typedef enum {

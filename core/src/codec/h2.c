@@ -112,7 +112,7 @@ static int h2_open(hws_codec_t *codec, hws_stream_t *stream, const hws_message_t
 static void finish(hws_h2_t *h2, hws_h2_part_t *part)
 {
     part->is_finished = true;
-    if (part->has_ended)
+    if (part->has_ended && !part->stream->is_duplex)
         hws_h2_detach(h2, part);
 }
 

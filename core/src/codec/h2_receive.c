@@ -136,7 +136,7 @@ static void tell_end(hws_h2_t *h2, hws_h2_part_t *part)
 
     part->has_ended = true;
     hws_h2_give_back(h2, part);
-    if (part->is_finished)
+    if (stream->is_duplex ? part->is_sent : part->is_finished)
         hws_h2_detach(h2, part);
     stream->events->on_end(stream, HWS_OK);
 }
@@ -243,13 +243,18 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
-/* The peer wants nothing more of a request whose response is complete (RFC 9113, 8.1). Who waits to
- * send finds that out by trying. */
+/* Both have ended it, or the peer wants nothing more of a request whose response is complete (RFC
+ * 9113, 8.1). Who waits for the former finds that out by trying. */
 static void let_go(hws_h2_t *h2, hws_h2_part_t *part)
 {
     hws_stream_t *stream = part->stream;
+    bool is_cut = !part->is_sent;
 
     hws_h2_give_part(h2, part);
+    if (stream != NULL && stream->is_duplex && is_cut) {
+        stream->events->on_end(stream, HWS_OK);
+        return;
+    }
     if (stream == NULL || !stream->wants_write)
         return;
     stream->wants_write = false;

@@ -499,6 +499,7 @@ static void put_on(hws_connection_t *connection, hws_stream_t *stream, hws_time_
 {
     stream->connection = connection;
     stream->wants_write = false;
+    stream->reset_code = HWS_CODEC_CANCEL;
     if (connection->stream_count == 0) {
         connection->was_idle = connection->served > 0;
         connection->idle_age = connection->was_idle ? now - connection->used_at : 0;
@@ -608,7 +609,7 @@ static void reset(hws_connection_t *connection, hws_stream_t *stream)
         out = hws_outbox_begin(&connection->outbox);
     else if (stream->part == NULL)
         return;
-    connection->codec->ops->reset(connection->codec, stream, HWS_CODEC_CANCEL, out);
+    connection->codec->ops->reset(connection->codec, stream, stream->reset_code, out);
 }
 
 /* Ends the streams that have had no end yet. */
@@ -712,8 +713,10 @@ static bool may_stay_until(const hws_connection_t *connection, hws_time_t until,
         *why = connection->why;
     else if (pool->owner->is_draining)
         *why = HWS_CLOSE_SHUTDOWN;
-    else if (connection->codec->is_last || rules->reuse == HWS_REUSE_NEVER ||
-             connection->outbox.is_flushing)
+    else if (connection->codec->is_last)
+        *why = HWS_CLOSE_LAST;
+    else if (!hws_connection_is_multiplexing(connection) &&
+             (rules->reuse == HWS_REUSE_NEVER || connection->outbox.is_flushing))
         *why = HWS_CLOSE_LAST; /* a peer that answered without reading may never read the rest */
     else if (connection->outbox.error != HWS_OK)
         *why = HWS_CLOSE_FAILED;
@@ -952,10 +955,12 @@ static void on_flush(void *user, int status, hws_time_t now)
     hws_outbox_flushed(&connection->outbox, status);
     if (hws_connection_is_multiplexing(connection) && connection->outbox.error == HWS_OK) {
         hws_outbox_pull(&connection->outbox);
+        /* One that takes no other stream waits with its end for the last bytes. */
+        if (!connection->codec->is_last)
+            return;
+    } else if (write_room(connection) == 0) {
         return;
     }
-    if (write_room(connection) == 0)
-        return;
     HWS_LIST_EACH(link, &connection->streams) {
         hws_stream_t *stream = HWS_CONTAINER(link, hws_stream_t, link);
 
