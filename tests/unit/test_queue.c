@@ -263,7 +263,7 @@ static void the_most_urgent_goes_first_and_equals_in_order_of_arrival(void **sta
     for (i = 0; i < 7; i++)
         (void)join_as(i, urgencies[i]);
     hws_queue_check(&fixture.queue);
-    hws_pass_begin(&pass, &fixture.queue);
+    hws_pass_begin(&pass, &fixture.queue, 0);
     for (i = 0; i < 7; i++)
         assert_int_equal(index_of_next(&pass), order[i]);
     assert_null(hws_pass_next(&pass, &fixture.queue));
@@ -309,7 +309,7 @@ static void who_joins_in_a_pass_has_a_turn_however_urgent(void **state)
     (void)state;
     (void)join_as(0, 3);
     (void)join_as(1, 3);
-    hws_pass_begin(&pass, &fixture.queue);
+    hws_pass_begin(&pass, &fixture.queue, 0);
     assert_int_equal(index_of_next(&pass), 0);
     (void)join_as(2, 0);
     assert_int_equal(index_of_next(&pass), 2);
