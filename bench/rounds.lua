@@ -9,6 +9,7 @@
 --   share     how much of the section's requests it makes (slow clients: less), 1 unless set
 --   limit     the most that its ratio, or without a base its value, may be
 --   once      one run instead of all rounds
+--   build     another build folder that its hawser comes from
 -- A section has a title, a unit, its clients, the requests of one run, value(sample), which is the figure that counts,
 -- and base, the name of the client that ratios refer to. scale is by how many
 -- µs of a request the columns beside the figure are divided: 1000 for ms, else 1, unless set.
@@ -70,6 +71,7 @@ local function run(client, count)
   if env.CPU ~= "" then words = concat(words, { "-c", env.CPU }) end
   words = concat(words, client.command(count))
   if client.lua then words = concat({ bench .. "with_lua", client.lua }, words) end
+  if client.build then words = concat({ "env", "HAWSER_BUILD=" .. client.build }, words) end
   local output, reason = output_of(words)
   if not output then return nil, reason end
   local user, system, resident, wall = output:match "measure\t(%d+)\t(%d+)\t(%d+)\t(%d+)\n$"
@@ -444,19 +446,195 @@ function sections.tls()
   }
 end
 
+local STREAMS = 100
+
+--- h2load, which says how many of its requests went well.
+local function h2load(url)
+  return {
+    name = "h2load",
+    needs = { "h2load" },
+    command = function(count) return { "h2load", "-t1", "-c1", "-m" .. STREAMS, "-n", count, url } end,
+    completed = function(output) return tonumber(output:match "(%d+) succeeded, 0 failed, 0 errored") end,
+  }
+end
+
+local function hawser_c_h2(mode, url, limit)
+  return {
+    name = "hawser, C",
+    ours = true,
+    limit = limit,
+    needs = { program .. "hawser_h2" },
+    command = function(count) return { program .. "hawser_h2", mode, url, count, STREAMS } end,
+  }
+end
+
+function sections.h2()
+  local clear, secure = "http://" .. env.H2C .. "/1k", "https://" .. env.H2_TLS .. "/1k"
+  local ours, ours_secure = "h2c://" .. env.H2C .. "/1k", secure
+  local plain, over_tls = { ours, "{}", STREAMS }, { ours_secure, "{}", STREAMS }
+  local secured = {
+    {
+      name = "libcurl multi, C",
+      needs = { program .. "curl_multi" },
+      share = 0.5,
+      command = function(count) return { program .. "curl_multi", "--h2", secure, count, STREAMS } end,
+    },
+    h2load(secure),
+    tls_lua("jit", "hawser, LuaJIT", "hawser_h2.lua", over_tls),
+    tls_lua("5.4", "hawser, Lua 5.4", "hawser_h2.lua", over_tls, { limit = 0.42 }),
+  }
+  if env.OPENSSL_BUILD ~= "" then
+    secured[#secured + 1] = tls_lua("5.4", "hawser, Lua 5.4, OpenSSL engine", "hawser_h2.lua", over_tls,
+      { limit = 0.2, build = env.OPENSSL_BUILD })
+  end
+  return {
+    parts = {
+      {
+        name = "clear",
+        title = ("HTTP/2 in the clear, 1 KiB, %d streams on 1 connection: client CPU per request"):format(STREAMS),
+        unit = "µs",
+        base = "h2load",
+        value = cpu_per_request,
+        requests = requests,
+        clients = {
+          h2load(clear),
+          hawser_c_h2("requests", ours, 1.1),
+          hawser_lua("jit", "hawser, LuaJIT", "hawser_h2.lua", plain, { limit = 1.3 }),
+          hawser_lua("5.4", "hawser, Lua 5.4", "hawser_h2.lua", plain, { limit = 1.6 }),
+        },
+      },
+      {
+        name = "tls",
+        title = ("HTTP/2 over TLS, 1 KiB, %d streams on 1 connection: client CPU per request"):format(STREAMS),
+        unit = "µs",
+        base = "libcurl multi, C",
+        value = cpu_per_request,
+        requests = requests,
+        clients = secured,
+      },
+    },
+  }
+end
+
+function sections.fair()
+  local url, alone = "h2c://" .. env.H2C .. "/1m", "49 streams"
+  return {
+    title = "HTTP/2, 49 streams on 1 connection read 1 MiB each, over and over: time they take",
+    unit = "ms",
+    base = alone,
+    value = printed,
+    requests = math.max(requests // 200, 49),
+    clients = {
+      hawser_lua("5.4", alone, "hawser_fair.lua", { url, 0, "{}" }),
+      hawser_lua("5.4", "49 streams beside a slow one", "hawser_fair.lua", { url, 1, "{}" }, { limit = 1.2 }),
+    },
+  }
+end
+
+function sections.streams()
+  local url = "h2c://" .. env.FAULTD .. "/play/none"
+  local count = 5000
+  return {
+    parts = {
+      {
+        name = "open",
+        title = ("HTTP/2, a stream opened and closed, %d at a time, and h2load's whole request: client CPU"):format(
+          STREAMS),
+        unit = "µs",
+        base = "h2load",
+        value = cpu_per_request,
+        requests = requests,
+        clients = {
+          h2load("http://" .. env.H2C .. "/1k"),
+          hawser_c_h2("streams", url, 0.9),
+          hawser_lua("jit", "hawser, LuaJIT", "hawser_h2.lua", { url, "{}", STREAMS, "streams" }),
+          hawser_lua("5.4", "hawser, Lua 5.4", "hawser_h2.lua", { url, "{}", STREAMS, "streams" }, { limit = 1.4 }),
+        },
+      },
+      {
+        name = "memory",
+        title = ("HTTP/2, %d idle streams on 1 connection: bytes per stream"):format(count),
+        unit = "",
+        value = printed,
+        requests = count,
+        clients = {
+          hawser_lua("5.4", "hawser, Lua 5.4", "hawser_h2.lua", { url, 0, count, "memory" }, { limit = 1536 }),
+          hawser_lua("jit", "hawser, LuaJIT", "hawser_h2.lua", { url, 0, count, "memory" }, { limit = 1536 }),
+        },
+      },
+    },
+  }
+end
+
+function sections.bytes()
+  local SIZE = 1 << 30
+  local origin, file = "http://" .. env.H2C, env.TEMPORARY .. "/www/1g"
+  local function part(way, words, path)
+    local function ours(version, name, more)
+      return hawser_lua(version, name, "hawser_bytes.lua", { "h2c://" .. env.H2C .. path, way, SIZE }, more)
+    end
+    return {
+      name = way,
+      title = ("HTTP/2, a body of 1 GiB %s on one stream: client CPU"):format(way),
+      unit = "ms",
+      base = "curl command",
+      value = cpu_in_ms,
+      requests = 1,
+      clients = {
+        {
+          name = "curl command",
+          needs = { "curl" },
+          command = function()
+            return concat({ "curl", "-sf", "--http2-prior-knowledge", "-o", "/dev/null" }, words)
+          end,
+        },
+        ours("jit", "hawser, LuaJIT", { limit = 1.5 }),
+        ours("5.4", "hawser, Lua 5.4", { limit = 1.5 }),
+      },
+    }
+  end
+  return { parts = { part("down", { origin .. "/1g" }, "/1g"), part("up", { "-T", file, origin .. "/1k" }, "/1k") } }
+end
+
+function sections.yamux()
+  local base, ours, go = "64 leases, 64 connections", "64 streams, 1 connection", "yamux in Go"
+  local function arguments(url, mode) return { url, "{}", CONNECTIONS, mode } end
+  return {
+    title = "yamux, echoes of 64 bytes, " .. CONNECTIONS .. " in flight: client CPU per echo",
+    unit = "µs",
+    base = base .. ", Lua 5.4",
+    value = cpu_per_request,
+    requests = requests,
+    clients = {
+      hawser_lua("5.4", base .. ", Lua 5.4", "hawser_echo.lua", arguments(env.ECHO, "held")),
+      hawser_lua("5.4", ours .. ", Lua 5.4", "hawser_echo.lua", arguments(env.YAMUX, "yamux"), { limit = 0.4 }),
+      hawser_lua("jit", ours .. ", LuaJIT", "hawser_echo.lua", arguments(env.YAMUX, "yamux"), { limit = 0.4 }),
+      client(go, { env.YAMUX_CLIENT }, env.YAMUX),
+    },
+    closing = function(samples)
+      local own = median(ratios(samples[ours .. ", Lua 5.4"], samples[go]))
+      if not own then return "to yamux in Go: not measured" end
+      return ("Lua 5.4 to yamux in Go: ratio %.2f, <= 1 %s"):format(own, own <= 1 and "ok" or "OVER")
+    end,
+  }
+end
+
 function sections.instructions()
   local url = env.HTTP1 .. "/1k"
   local function counted(row, low, high)
     local command = row.command
     row.once = true
+    row.completed = nil
     row.command = function()
       return concat({ bench .. "instructions", low, high }, command "{}")
     end
     return row
   end
+  local h2 = "h2c://" .. env.H2C .. "/1k"
   local plain, options = { url, "{}", CONNECTIONS }, { url, "{}", CONNECTIONS, "options" }
   local peers, scripted = { url, "{}", CONNECTIONS, "peers" }, { url, "{}", CONNECTIONS, "scripted" }
-  return {
+  local http1 = {
+    name = "http1",
     title = "HTTP/1.1, as above: user-space instructions per request (callgrind)",
     unit = "",
     value = printed,
@@ -472,6 +650,20 @@ function sections.instructions()
       counted(client("libcurl multi, C", { program .. "curl_multi" }, url), 500, 2000),
     },
   }
+  local multiplexed = {
+    name = "h2",
+    title = "HTTP/2 in the clear, as above: user-space instructions per request (callgrind)",
+    unit = "",
+    value = printed,
+    requests = 1,
+    clients = {
+      counted(h2load("http://" .. env.H2C .. "/1k"), 2000, 8000),
+      counted(hawser_c_h2("requests", h2), 2000, 8000),
+      counted(hawser_lua("jit", "hawser, LuaJIT", "hawser_h2.lua", { h2, "{}", STREAMS }), 2000, 8000),
+      counted(hawser_lua("5.4", "hawser, Lua 5.4", "hawser_h2.lua", { h2, "{}", STREAMS }), 2000, 8000),
+    },
+  }
+  return { parts = { http1, multiplexed } }
 end
 
 -- Running and printing ---------------------------------------------------------------------------

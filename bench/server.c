@@ -1,18 +1,23 @@
 /* server.c - the server of the benchmarks where nginx is not needed or cannot do it.
  *
  *     server echo     sends back what it gets
+ *     server yamux    the same on streams of yamux, all answers to one read in one write; for clients
+ *                     that send little at a time
  *     server http1    answers every GET with 1 KiB and the header fields nginx would send;
  *                     those for /wait only when no further one has come for 300 ms, which holds a
  *                     burst of any size in flight until the last of its connections is open
  *     server port     prints a free port of 127.0.0.1 and exits
  *
- * echo and http1 print their port once they listen, then run until a signal ends them. A client
+ * echo, yamux and http1 print their port once they listen, then run until a signal ends them. A client
  * that lets a thousand answers pile up unread is cut off: nothing here is queued. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
+enum { YAMUX_HEAD = 12, YAMUX_STREAMS = 4096, YAMUX_WINDOW = 262144 };
+enum { YAMUX_DATA, YAMUX_UPDATE, YAMUX_PING };
+enum { YAMUX_SYN = 1, YAMUX_ACK = 2, YAMUX_FIN = 4 };
 enum { BODY_SIZE = 1024, HEAD_MAX = 2048, BACKLOG = 4096, QUIET_MS = 300 };
 
 typedef struct client {
@@ -20,7 +25,7 @@ typedef struct client {
     struct client *next_waiting;
     int is_waiting, is_closed;
     size_t used;         /* bytes in `head` */
-    char head[HEAD_MAX]; /* http1: a request that is not complete yet */
+    char head[HEAD_MAX]; /* http1, yamux: a request or frame that is not complete yet */
 } client_t;
 
 static uv_loop_t *loop;
@@ -149,6 +154,105 @@ static void on_connection(uv_stream_t *listener, int status)
     uv_read_start((uv_stream_t *)&client->tcp, on_alloc, on_read);
 }
 
+/* yamux ---------------------------------------------------------------------------------------- */
+
+static char replies[4 * sizeof(shared)];
+static size_t replies_size;
+static uint32_t unreturned[YAMUX_STREAMS]; /* of each stream's window, by its id */
+
+static uint32_t number_at(const char *bytes)
+{
+    const unsigned char *at = (const unsigned char *)bytes;
+
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static void say_frame(int type, int flags, uint32_t id, uint32_t length, const char *data)
+{
+    const unsigned char head[YAMUX_HEAD] = {0,
+                                            (unsigned char)type,
+                                            0,
+                                            (unsigned char)flags,
+                                            (unsigned char)(id >> 24),
+                                            (unsigned char)(id >> 16),
+                                            (unsigned char)(id >> 8),
+                                            (unsigned char)id,
+                                            (unsigned char)(length >> 24),
+                                            (unsigned char)(length >> 16),
+                                            (unsigned char)(length >> 8),
+                                            (unsigned char)length};
+
+    memcpy(replies + replies_size, head, sizeof(head));
+    replies_size += sizeof(head);
+    if (type == YAMUX_DATA) {
+        memcpy(replies + replies_size, data, length);
+        replies_size += length;
+    }
+}
+
+static void on_yamux_frame(int type, int flags, uint32_t id, uint32_t length, const char *data)
+{
+    uint32_t *unreturned_here = &unreturned[id / 2 % YAMUX_STREAMS];
+
+    if (type == YAMUX_PING && (flags & YAMUX_SYN) != 0)
+        say_frame(YAMUX_PING, YAMUX_ACK, 0, length, NULL);
+    if (type > YAMUX_UPDATE)
+        return;
+    if ((flags & YAMUX_SYN) != 0) {
+        *unreturned_here = 0;
+        say_frame(YAMUX_UPDATE, YAMUX_ACK, id, 0, NULL);
+    }
+    if (type == YAMUX_DATA && length > 0) {
+        say_frame(YAMUX_DATA, 0, id, length, data);
+        *unreturned_here += length;
+    }
+    if (*unreturned_here >= YAMUX_WINDOW / 2) {
+        say_frame(YAMUX_UPDATE, 0, id, *unreturned_here, NULL);
+        *unreturned_here = 0;
+    }
+    if ((flags & YAMUX_FIN) != 0)
+        say_frame(YAMUX_UPDATE, YAMUX_FIN, id, 0, NULL);
+}
+
+static void on_yamux_bytes(client_t *client, const char *bytes, size_t size)
+{
+    static char input[HEAD_MAX + sizeof(shared)];
+    const char *at = input;
+
+    memcpy(input, client->head, client->used);
+    memcpy(input + client->used, bytes, size);
+    size += client->used;
+    replies_size = 0;
+    while (size >= YAMUX_HEAD) {
+        uint32_t length = number_at(at + 8);
+        size_t whole = YAMUX_HEAD + (at[1] == YAMUX_DATA ? length : 0);
+
+        if (size < whole)
+            break;
+        on_yamux_frame(at[1], at[3], number_at(at + 4), length, at + YAMUX_HEAD);
+        at += whole;
+        size -= whole;
+    }
+    if (size > HEAD_MAX) {
+        hang_up(client);
+        return;
+    }
+    client->used = size;
+    memcpy(client->head, at, size);
+    if (replies_size > 0)
+        reply(client, replies, replies_size);
+}
+
+static void on_yamux_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
+{
+    if (size < 0)
+        hang_up(stream->data);
+    else if (size > 0)
+        on_yamux_bytes(stream->data, buffer->base, (size_t)size);
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
 static void prepare_answer(void)
 {
     int head = snprintf(answer, HEAD_MAX,
@@ -197,10 +301,12 @@ int main(int argc, char **argv)
     prepare_answer();
     if (strcmp(mode, "echo") == 0) {
         on_read = on_echo_read;
+    } else if (strcmp(mode, "yamux") == 0) {
+        on_read = on_yamux_read;
     } else if (strcmp(mode, "http1") == 0) {
         on_read = on_http1_read;
     } else if (strcmp(mode, "port") != 0) {
-        fprintf(stderr, "usage: server echo|http1|port\n");
+        fprintf(stderr, "usage: server echo|yamux|http1|port\n");
         return 2;
     }
     if (listen_anywhere(&listener) != 0)
