@@ -215,6 +215,25 @@ static void a_limit_lowered_in_the_midst_is_kept(void **state)
     assert_int_equal(h2_far_latest(&fars[0])->peak, 10);
 }
 
+/* `reuse` is about connections that carry one request after another. */
+static void requests_that_reuse_nothing_share_a_connection_all_the_same(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream;
+    unsigned i;
+
+    (void)state;
+    options.reuse = HWS_REUSE_NEVER;
+    upstream = upstream_with(&options, 1);
+    for (i = 0; i < 6; i += 2) {
+        start(upstream, i, "GET");
+        start(upstream, i + 1, "POST");
+        run(HWS_S(10));
+    }
+    assert_int_equal(stage_ok(0, 6), 6);
+    assert_int_equal(fars[0].visited, 1);
+}
+
 /* ---- dialling ---- */
 
 static const char *alpn_h2[] = {"h2", NULL};
@@ -251,6 +270,26 @@ static void while_the_protocol_is_unknown_there_is_one_dial(void **state)
     assert_int_equal(stage_ok(0, 30), 30);
     assert_int_equal(stage.world.connects, 1);
     assert_int_equal(fars[0].heads, 30);
+}
+
+static void over_tls_requests_of_one_turn_leave_in_one_write(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    uint64_t writes;
+
+    (void)state;
+    present = secure_upstream(&options, alpn_h2);
+    ask_init(&stage.asks[0]);
+    stage.asks[0].then = start_a_hundred;
+    assert_int_equal(ask_start(&stage.asks[0], present), HWS_OK);
+    while (fars[0].heads == 0)
+        run(HWS_US(100));
+    writes = stage.world.writes;
+    run(HWS_MS(2));
+    assert_int_equal(fars[0].heads, 101);
+    assert_int_equal(stage.world.writes - writes, 1);
+    run(HWS_MS(10));
+    assert_int_equal(stage_ok(1, 100), 100);
 }
 
 static void who_waited_for_http1_dials_its_own(void **state)
@@ -538,7 +577,6 @@ static void what_is_refused_goes_elsewhere_uncounted(void **state)
     refusals = 1;
     fars[0].choose = refuse_some;
     upstream = upstream_with(&options, 2);
-    stage.asks[0].is_kept = true;
     start(upstream, 0, "POST");
     stage.asks[0].is_kept = true;
     run(HWS_MS(10));
@@ -831,6 +869,34 @@ static void a_silent_suspect_is_given_up(void **state)
     assert_int_equal(fars[0].visited, 2);
 }
 
+/* Nothing else is on it, and whoever comes next waits for the verdict. */
+static void a_silent_suspect_without_streams_is_given_up_as_well(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream;
+
+    (void)state;
+    options.limits.per_peer = 1;
+    options.timeouts.queue = HWS_S(10);
+    slow_down(0);
+    upstream = upstream_with(&options, 1);
+    start(upstream, 1, "GET");
+    run(HWS_MS(10));
+    hws_sim_pause(h2_far_latest(&fars[0])->conn, true);
+    ask_init(&stage.asks[0]);
+    stage.asks[0].options.timeout = HWS_S(2);
+    assert_int_equal(ask_start(&stage.asks[0], upstream), HWS_OK);
+    run(HWS_S(2) + HWS_MS(100));
+    assert_int_equal(stage.asks[0].code, HWS_ERR_TIMEOUT);
+    start(upstream, 2, "POST");
+    run(HWS_S(4));
+    assert_int_equal(stage_done(2, 1), 0);
+    run(HWS_S(1));
+    assert_int_equal(stage_ok(1, 2), 2);
+    assert_int_equal(fars[0].visited, 2);
+    assert_int_equal(world_stats(upstream).closed[HWS_CLOSE_FAILED], 1);
+}
+
 static void in_silence_a_peer_is_asked_and_given_up(void **state)
 {
     hws_upstream_options_t options = world_options(&stage.world);
@@ -1073,6 +1139,83 @@ static void lowered_limits_hold_for_what_comes_next(void **state)
 
 /* ---- windows and bodies ---- */
 
+/* What is on its way of an upload that was given up goes on: it is framed, and harms nobody. */
+static void a_refused_upload_costs_no_connection(void **state)
+{
+    hws_upstream_t *upstream = upstream_with(NULL, 1);
+    ask_t *ask = &stage.asks[0];
+
+    (void)state;
+    slow_down(0);
+    fars[0].window = 1000000;
+    fars[0].listener->options.window = 9000;
+    fars[0].is_early = true;
+    fars[0].reply.status = 413;
+    start(upstream, 1, "GET");
+    run(HWS_S(1));
+    ask_init(ask);
+    ask->options.method = HWS_SLICE("POST");
+    ask->options.has_producer = true;
+    ask->produces = 3000000;
+    assert_int_equal(ask_start(ask, upstream), HWS_OK);
+    run(HWS_S(1));
+    assert_int_equal(ask->status, 413);
+    start(upstream, 2, "POST");
+    run(HWS_S(1));
+    assert_int_equal(stage_ok(0, 3), 3);
+    assert_int_equal(fars[0].visited, 1);
+}
+
+/* Cut after each byte that the server says: there is a response, another attempt where that is safe, or
+ * a clear error; nothing is seen twice that may not be. */
+static bool play_cut(size_t at, hws_sim_close_t how, uint32_t attempts)
+{
+    hws_upstream_options_t options = world_retrying(&stage.world, attempts);
+    hws_upstream_t *upstream;
+    unsigned i;
+
+    fars[0].listener->options.cut_after = at;
+    fars[0].listener->options.cut_with = how;
+    fars[1].reply = fars[0].reply = (h2_reply_t){.body = 700, .trailer = {"sum", "1"}};
+    slow_down(0);
+    upstream = upstream_with(&options, 2);
+    for (i = 0; i < 3; i++)
+        start(upstream, i, i == 1 ? "POST" : "GET");
+    run(HWS_S(5));
+    for (i = 0; i < 3; i++) {
+        const ask_t *ask = &stage.asks[i];
+
+        assert_int_equal(ask->done, 1);
+        if (ask->code == HWS_OK)
+            assert_int_equal(ask->body_size, 700);
+        else
+            assert_int_equal(hws_error_kind(ask->code), HWS_KIND_RESET);
+        assert_true(i != 1 || fars[0].seen[i] + fars[1].seen[i] <= 1);
+        assert_true(ask->code == HWS_OK || ask->error.sent);
+        assert_true(ask->code == HWS_OK || i == 1 || attempts == 1);
+    }
+    return stage_ok(0, 3) == 3;
+}
+
+static void cut_anywhere_there_is_one_clear_end(void **state)
+{
+    unsigned how;
+    unsigned attempts;
+    size_t at;
+
+    for (how = HWS_SIM_FINISH; how <= HWS_SIM_RESET; how++)
+        for (attempts = 1; attempts <= 2; attempts++) {
+            bool is_whole = false;
+
+            for (at = 1; at < 2600; at++) {
+                finish();
+                begin(state);
+                is_whole = play_cut(at, (hws_sim_close_t)how, attempts);
+            }
+            assert_true(is_whole);
+        }
+}
+
 #define MANY 10000
 #define BATCH 100
 #define LARGE 10000000
@@ -1258,7 +1401,9 @@ int main(void)
         TEST(streams_are_capped_by_us_and_by_the_peer),
         TEST(a_peer_that_takes_no_stream_is_waited_for),
         TEST(a_limit_lowered_in_the_midst_is_kept),
+        TEST(requests_that_reuse_nothing_share_a_connection_all_the_same),
         TEST(while_the_protocol_is_unknown_there_is_one_dial),
+        TEST(over_tls_requests_of_one_turn_leave_in_one_write),
         TEST(who_waited_for_http1_dials_its_own),
         TEST(a_peer_without_alpn_speaks_http1),
         TEST(who_wants_h2_takes_nothing_else),
@@ -1280,6 +1425,7 @@ int main(void)
         TEST(a_request_that_is_late_makes_its_connection_suspect),
         TEST(on_a_busy_connection_a_late_request_is_just_late),
         TEST(a_silent_suspect_is_given_up),
+        TEST(a_silent_suspect_without_streams_is_given_up_as_well),
         TEST(in_silence_a_peer_is_asked_and_given_up),
         TEST(without_streams_nobody_is_asked),
         TEST(a_peer_that_calls_for_calm_is_asked_half_as_often),
@@ -1290,6 +1436,8 @@ int main(void)
         TEST(a_closed_upstream_ends_its_streams),
         TEST(a_removed_peer_lets_its_streams_end),
         TEST(lowered_limits_hold_for_what_comes_next),
+        TEST(a_refused_upload_costs_no_connection),
+        TEST(cut_anywhere_there_is_one_clear_end),
         TEST(ten_thousand_cancelled_streams_leave_nothing_behind),
         TEST(a_reader_that_does_not_read_holds_up_nobody),
         TEST(an_upload_waits_for_window),

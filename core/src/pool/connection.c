@@ -702,6 +702,14 @@ void hws_connection_close(hws_connection_t *connection, hws_close_reason_t why, 
         owner->on_setup_lost(owner, setup, code, now);
 }
 
+/* Of those that carry one stream after another: a peer that answered without reading may never read the
+ * rest. Where there are many streams a window bounds what is on its way, and the others need it. */
+static bool is_spent(const hws_connection_t *connection)
+{
+    return !hws_connection_is_multiplexing(connection) &&
+           (rules_of(connection)->reuse == HWS_REUSE_NEVER || connection->outbox.is_flushing);
+}
+
 /* `until` is when its idle time ends. */
 static bool may_stay_until(const hws_connection_t *connection, hws_time_t until, hws_time_t now,
                            hws_close_reason_t *why)
@@ -713,11 +721,8 @@ static bool may_stay_until(const hws_connection_t *connection, hws_time_t until,
         *why = connection->why;
     else if (pool->owner->is_draining)
         *why = HWS_CLOSE_SHUTDOWN;
-    else if (connection->codec->is_last)
+    else if (connection->codec->is_last || is_spent(connection))
         *why = HWS_CLOSE_LAST;
-    else if (!hws_connection_is_multiplexing(connection) &&
-             (rules->reuse == HWS_REUSE_NEVER || connection->outbox.is_flushing))
-        *why = HWS_CLOSE_LAST; /* a peer that answered without reading may never read the rest */
     else if (connection->outbox.error != HWS_OK)
         *why = HWS_CLOSE_FAILED;
     else if (now >= until)
