@@ -725,8 +725,10 @@ static void rage(uint64_t seed)
         switch (below(12)) {
         case 0:
         case 1:
-        case 2:
             world_run(&stage.world, some_time());
+            break;
+        case 2:
+            world_run_turns(&stage.world, some_time());
             break;
         case 3:
             (void)world_turn(&stage.world, true);
