@@ -1,6 +1,7 @@
---- hawser's HTTP/1.1 client: hawser_http1.lua URL requests connections [plain|options|peers|scripted]
+--- hawser's HTTP/1.1 client: hawser_http1.lua URL requests connections [plain|options|two|peers|scripted]
 -- plain: get, status checked, body read. options: also a fresh options table with two request headers for each request,
--- and one response header read. peers: as plain, the server is ten peers. scripted: these, picked by a function.
+-- and one response header read. two: as plain, the server is two peers, for the balancer, and events are listened to.
+-- peers: the server is ten peers. scripted: these, picked by a function.
 local hawser = require "hawser"
 
 local url, requests, connections, mode = arg[1], tonumber(arg[2]), tonumber(arg[3]), arg[4] or "plain"
@@ -18,8 +19,15 @@ local function lightest(peers)
 end
 
 local peers = { origin }
-if mode == "peers" or mode == "scripted" then
-  for i = 1, 10 do peers[i] = { origin, id = "peer " .. i } end
+if mode == "two" or mode == "peers" or mode == "scripted" then
+  for i = 1, mode == "two" and 2 or 10 do peers[i] = { origin, id = "peer " .. i } end
+end
+
+local events = 0
+if mode == "two" then
+  for _, name in ipairs { "connect", "close", "breaker", "retry", "stale_reuse", "policy_error", "leak" } do
+    manager:on(name, function() events = events + 1 end)
+  end
 end
 
 local api = manager:upstream("bench", {
@@ -45,8 +53,8 @@ local function options()
 end
 
 hawser.run(function()
-  local work = assert(({ plain = plain, options = options, peers = plain, scripted = plain })[mode],
-    "mode is plain, options, peers or scripted")
+  local work = assert(({ plain = plain, options = options, two = plain, peers = plain, scripted = plain })[mode],
+    "mode is plain, options, two, peers or scripted")
   if origin:find "^https" then -- alone, so that the others find its session
     started = started + 1
     assert(api:get(path))
@@ -55,4 +63,5 @@ hawser.run(function()
   for i = 1, connections do tasks[i] = hawser.spawn(work) end
   for i = 1, connections do assert(tasks[i]:join()) end
 end)
+assert(mode ~= "two" or events > 0)
 manager:close()

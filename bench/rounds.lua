@@ -170,7 +170,7 @@ function sections.http1()
     end,
   }
   local plain, options = { url, "{}", CONNECTIONS }, { url, "{}", CONNECTIONS, "options" }
-  local scripted = { url, "{}", CONNECTIONS, "scripted" }
+  local two, scripted = { url, "{}", CONNECTIONS, "two" }, { url, "{}", CONNECTIONS, "scripted" }
   return {
     title = "HTTP/1.1, 1 KiB, " .. CONNECTIONS .. " connections: client CPU per request",
     unit = "µs",
@@ -184,6 +184,9 @@ function sections.http1()
       hawser_lua("jit", "hawser, LuaJIT", "hawser_http1.lua", plain, { limit = 1.05 }),
       hawser_lua("5.4", "hawser, Lua 5.4", "hawser_http1.lua", plain, { limit = 1.15 }),
       hawser_lua("5.4", "hawser, Lua 5.4, options", "hawser_http1.lua", options, { limit = 1.35 }),
+      client("hawser, C, 2 peers", { program .. "hawser_http1", "--two-peers" }, url, { ours = true, limit = 1.0 }),
+      hawser_lua("jit", "hawser, LuaJIT, 2 peers", "hawser_http1.lua", two, { limit = 1.05 }),
+      hawser_lua("5.4", "hawser, Lua 5.4, 2 peers", "hawser_http1.lua", two, { limit = 1.15 }),
       hawser_lua("5.4", "hawser, Lua 5.4, scripted", "hawser_http1.lua", scripted, { limit = 1.35 }),
       client("libcurl multi, C", { program .. "curl_multi" }, url, { share = 0.5 }),
       client("lua-curl, LuaJIT, 1 conn.", { "luajit", bench .. "peers/lua_curl.lua" }, url, { share = 0.25 }),
