@@ -245,6 +245,8 @@ static void what_follows_is_encrypted_for_later_leases_too(void **state)
     walk_all(upstream, &own);
     assert_int_equal(course.code, HWS_OK);
     assert_string_equal(tls_far_sni(far.tls), "localhost");
+    /* How it ended was told, and is not told again. */
+    assert_int_equal(hws_lease_start_tls(first->lease, NULL), HWS_ERR_UNSUPPORTED);
     end_walk(upstream);
     assert_int_equal(world_stats(upstream).idle, 1);
     hold_acquire(second, upstream);
