@@ -747,6 +747,51 @@ static void tickets_that_come_late_stand_in_nobody_s_way(void **state)
     end(&talk);
 }
 
+/* The suites of the ClientHello in `hello` (RFC 5246, 7.4.1.2), in its order. Returns how many. */
+static size_t suites_of(const hws_buffer_t *hello, unsigned *out, size_t most)
+{
+    const unsigned char *at = (const unsigned char *)hws_buffer_bytes(hello);
+    size_t count;
+    size_t i;
+
+    at += 5 + 4 + 2 + 32; /* record, message, version, random */
+    at += 1 + at[0];      /* session */
+    count = (size_t)(at[0] << 8 | at[1]) / 2;
+    assert_true(count <= most);
+    for (i = 0; i < count; i++)
+        out[i] = (unsigned)(at[2 + 2 * i] << 8 | at[3 + 2 * i]);
+    return count;
+}
+
+/* mbedTLS is faster at ChaCha20 than at AES; OpenSSL has the processor's help. */
+static void the_fastest_suites_are_offered_first_and_no_weak_ones(void **state)
+{
+    static const unsigned chacha_first[] = {0xcca9, 0xcca8, 0xc02b, 0xc02f, 0xc02c, 0xc030};
+    static const unsigned aes_first[] = {0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8};
+    const unsigned *expected =
+        strncmp(hws_tls_engine(), "mbedTLS", 7) == 0 ? chacha_first : aes_first;
+    unsigned offered[32];
+    unsigned kept[32] = {0};
+    size_t kept_count = 0;
+    size_t count;
+    size_t i;
+    talk_t talk;
+
+    (void)state;
+    begin(&talk, &good);
+    assert_int_equal(hws_tls_create(talk.config, "localhost", NULL, &talk.near), HWS_OK);
+    assert_int_equal(near_turn(&talk, false), HWS_AGAIN);
+    count = suites_of(&talk.to_far, offered, 32);
+    /* Those of TLS 1.3 (0x13..) are all fit; 0x00ff only says that there is no renegotiation. */
+    for (i = 0; i < count; i++)
+        if (offered[i] >> 8 != 0x13 && offered[i] != 0x00ff)
+            kept[kept_count++] = offered[i];
+    assert_int_equal(kept_count, 6);
+    for (i = 0; i < 6; i++)
+        assert_int_equal(kept[i], expected[i]);
+    end(&talk);
+}
+
 /* Peers that will not do ------------------------------------------------------------------------- */
 
 /* A server that speaks TLS 1.1 alone has no suite of ours, and most say only that. */
@@ -1128,6 +1173,7 @@ int main(void)
         cmocka_unit_test(a_server_may_offer_nothing_to_resume),
         cmocka_unit_test(tickets_that_come_late_stand_in_nobody_s_way),
         cmocka_unit_test(old_versions_are_refused),
+        cmocka_unit_test(the_fastest_suites_are_offered_first_and_no_weak_ones),
         cmocka_unit_test(weak_suites_are_refused),
         cmocka_unit_test(answers_that_are_none_are_told_apart),
         cmocka_unit_test(a_handshake_message_without_end_is_refused),
