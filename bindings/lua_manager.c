@@ -1,5 +1,6 @@
 #include "lua_manager.h"
 
+#include "lua_duplex.h"
 #include "lua_error.h"
 #include "lua_event.h"
 #include "lua_guard.h"
@@ -85,6 +86,7 @@ static void push_table(lua_State *L)
     lua_setfield(L, -2, "upstreams");
     lua_newtable(L);
     lua_setfield(L, -2, "handlers");
+    hwl_duplex_push_tables(L);
 }
 
 static void read_options(lua_State *L, hws_manager_options_t *options, hwl_tls_t *room,
@@ -247,6 +249,9 @@ static int close(lua_State *L)
     lua_getfield(L, 2, "upstreams");
     lua_newtable(L);
     lua_setfield(L, 2, "upstreams");
+    lua_pushvalue(L, 2);
+    hwl_duplex_push_tables(L);
+    lua_pop(L, 1);
     hws_manager_close(manager->core);
     for (lua_pushnil(L); lua_next(L, 3) != 0; lua_pop(L, 1))
         hwl_script_close(hwl_test(L, -1, HWL_UPSTREAM));

@@ -1,6 +1,7 @@
 /* hawser.core: the types and functions in C. hawser/init.lua makes of them what users see. */
 #include "base/buffer.h"
 #include "lua_call.h"
+#include "lua_duplex.h"
 #include "lua_error.h"
 #include "lua_exchange.h"
 #include "lua_guard.h"
@@ -41,9 +42,9 @@ static const luaL_Reg internals[] = {
 };
 
 static void (*const definitions[])(lua_State *, hwl_t *) = {
-    hwl_define_errors,    hwl_define_tasks,      hwl_define_calls,     hwl_define_managers,
-    hwl_define_upstreams, hwl_define_headers,    hwl_define_responses, hwl_define_exchanges,
-    hwl_define_conns,     hwl_define_peer_views, hwl_define_scripts,
+    hwl_define_errors,    hwl_define_tasks,    hwl_define_calls,      hwl_define_managers,
+    hwl_define_upstreams, hwl_define_headers,  hwl_define_responses,  hwl_define_exchanges,
+    hwl_define_conns,     hwl_define_duplexes, hwl_define_peer_views, hwl_define_scripts,
 };
 
 /* (name, function): see HWL_HELPER_LIST. */
@@ -94,6 +95,7 @@ static int close_state(lua_State *L)
     hwl_tasks_abandon(L, lua);
     hwl_drains_abandon(lua);
     hwl_exchanges_destroy(L, lua);
+    hwl_duplexes_close(L, lua);
     hwl_leases_close(lua);
     hwl_managers_destroy(lua);
     while (lua->loop->managers > 0 || !hws_list_is_empty(&lua->loop->deferred))
@@ -116,6 +118,7 @@ static void init_lists(hwl_t *lua)
     hws_list_init(&lua->calls);
     hws_list_init(&lua->conns);
     hws_list_init(&lua->exchanges);
+    hws_list_init(&lua->duplexes);
     hws_list_init(&lua->drains);
     hws_list_init(&lua->managers);
 }

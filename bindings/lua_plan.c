@@ -7,23 +7,28 @@
 
 #define MOST_REDIRECTS 100
 
-/* X(symbol, name): the options; those behind the comment are of `request` alone. */
-#define OPTION_LIST(X)                                                                             \
-    X(HEADERS, "headers")                                                                          \
-    X(BODY, "body")                                                                                \
-    X(QUERY, "query")                                                                              \
-    X(JSON, "json")                                                                                \
-    X(TIMEOUT, "timeout")                                                                          \
-    X(STREAM, "stream")                                                                            \
-    X(IDEMPOTENT, "idempotent")                                                                    \
-    X(RETRY, "retry")                                                                              \
-    X(MAX_BODY, "max_body")                                                                        \
-    X(REDIRECTS, "redirects")                                                                      \
-    /* only */ X(METHOD, "method")                                                                 \
-    X(PATH, "path")                                                                                \
-    X(URL, "url")
+#define VERB (1U << HWL_PLAN_VERB)
+#define REQUEST (1U << HWL_PLAN_REQUEST)
+#define STREAM (1U << HWL_PLAN_STREAM)
 
-#define OPTION_ENUM(symbol, name) OPTION_##symbol,
+/* X(symbol, name, whose) */
+#define OPTION_LIST(X)                                                                             \
+    X(HEADERS, "headers", VERB | REQUEST | STREAM)                                                 \
+    X(BODY, "body", VERB | REQUEST)                                                                \
+    X(QUERY, "query", VERB | REQUEST | STREAM)                                                     \
+    X(JSON, "json", VERB | REQUEST)                                                                \
+    X(TIMEOUT, "timeout", VERB | REQUEST | STREAM)                                                 \
+    X(STREAM, "stream", VERB | REQUEST)                                                            \
+    X(IDEMPOTENT, "idempotent", VERB | REQUEST)                                                    \
+    X(RETRY, "retry", VERB | REQUEST)                                                              \
+    X(MAX_BODY, "max_body", VERB | REQUEST)                                                        \
+    X(REDIRECTS, "redirects", VERB | REQUEST)                                                      \
+    X(PRIORITY, "priority", VERB | REQUEST | STREAM)                                               \
+    X(METHOD, "method", REQUEST | STREAM)                                                          \
+    X(PATH, "path", REQUEST | STREAM)                                                              \
+    X(URL, "url", REQUEST)
+
+#define OPTION_ENUM(symbol, name, whose) OPTION_##symbol,
 typedef enum { OPTION_NONE, OPTION_LIST(OPTION_ENUM) OPTION_COUNT } option_t;
 #undef OPTION_ENUM
 
@@ -105,6 +110,9 @@ static void take_option(lua_State *L, hwl_plan_t *plan, option_t option)
         break;
     case OPTION_REDIRECTS:
         plan->redirects = hwl_check_size(L, "redirects", -1, 0, MOST_REDIRECTS);
+        break;
+    case OPTION_PRIORITY:
+        options->priority = (uint8_t)hwl_check_size(L, "priority", -1, 0, HWS_URGENCY_LEAST);
         break;
     case OPTION_METHOD:
     case OPTION_PATH:
@@ -376,19 +384,23 @@ void hwl_plan_message(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
     check_headers(L, lua, plan);
 }
 
-void hwl_plan_push_known(lua_State *L, bool of_request)
+void hwl_plan_push_known(lua_State *L, hwl_plan_kind_t kind)
 {
-    static const char *const names[] = {
-#define OPTION_NAME(symbol, name) name,
-        OPTION_LIST(OPTION_NAME)
-#undef OPTION_NAME
+    static const struct {
+        const char *name;
+        unsigned whose;
+    } options[] = {
+#define OPTION_ROW(symbol, name, whose) {name, whose},
+        OPTION_LIST(OPTION_ROW)
+#undef OPTION_ROW
     };
-    int count = of_request ? OPTION_COUNT : OPTION_METHOD;
     int i;
 
     lua_newtable(L);
-    for (i = OPTION_NONE + 1; i < count; i++) {
+    for (i = OPTION_NONE + 1; i < OPTION_COUNT; i++) {
+        if ((options[i - 1].whose & 1U << kind) == 0)
+            continue;
         lua_pushinteger(L, i);
-        lua_setfield(L, -2, names[i - 1]);
+        lua_setfield(L, -2, options[i - 1].name);
     }
 }

@@ -2,7 +2,11 @@
 #ifndef HWL_LUA_PLAN_H
 #define HWL_LUA_PLAN_H
 
+#include "codec/codec.h"
 #include "lua_state.h"
+
+/* Who makes it, and so what its options are. */
+typedef enum { HWL_PLAN_VERB, HWL_PLAN_REQUEST, HWL_PLAN_STREAM } hwl_plan_kind_t;
 
 /* Its numbers are stack indices, 0 for what is not there. */
 typedef struct {
@@ -39,7 +43,7 @@ void hwl_plan_message(lua_State *L, hwl_t *lua, hwl_plan_t *plan);
 /* The header lines, which last until Lua allocates again: immediately before the start. */
 void hwl_plan_headers(lua_State *L, hwl_t *lua, hwl_plan_t *plan);
 
-/* Pushes the table of known options: of `request`, or of all other verbs. */
-void hwl_plan_push_known(lua_State *L, bool of_request);
+/* Pushes the table of known options. */
+void hwl_plan_push_known(lua_State *L, hwl_plan_kind_t kind);
 
 #endif

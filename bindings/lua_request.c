@@ -222,7 +222,8 @@ static int submit(lua_State *L, hwl_plan_t *plan)
 
 static int do_verb(lua_State *L, const verb_t *verb, const char *target)
 {
-    hwl_plan_t plan = {.self = 1, .body = verb->has_body ? 3 : 0};
+    hwl_plan_t plan = {
+        .self = 1, .body = verb->has_body ? 3 : 0, .options.priority = HWS_URGENCY_USUAL};
 
     lua_settop(L, verb->has_body ? 5 : 4);
     plan.options.method = verb->method;
@@ -235,7 +236,7 @@ static int do_verb(lua_State *L, const verb_t *verb, const char *target)
 /* self:request{ method =, path =, ... } */
 static int do_request(lua_State *L, const char *target)
 {
-    hwl_plan_t plan = {.self = 1, .table = 2};
+    hwl_plan_t plan = {.self = 1, .table = 2, .options.priority = HWS_URGENCY_USUAL};
 
     plan.options.method = HWS_SLICE("GET");
     if (!lua_istable(L, 2))
@@ -293,8 +294,8 @@ static void define(lua_State *L, hwl_t *lua, lua_CFunction function)
     int table = lua_gettop(L);
     size_t i;
 
-    hwl_plan_push_known(L, false);
-    hwl_plan_push_known(L, true);
+    hwl_plan_push_known(L, HWL_PLAN_VERB);
+    hwl_plan_push_known(L, HWL_PLAN_REQUEST);
     for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
         lua_pushlightuserdata(L, lua);
         lua_pushvalue(L, verbs[i].method.size > 0 ? table + 1 : table + 2);

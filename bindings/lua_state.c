@@ -30,6 +30,7 @@ void hwl_note_fork(lua_State *L, hwl_t *lua)
     hwl_calls_forget_all(lua);
     forget_links(&lua->conns);
     forget_links(&lua->exchanges);
+    forget_links(&lua->duplexes);
     forget_links(&lua->drains);
     forget_links(&lua->managers);
     luaL_unref(L, LUA_REGISTRYINDEX, lua->default_manager);

@@ -26,6 +26,7 @@ typedef struct hwl_manager hwl_manager_t;
     X(HEADERS, "hawser.Headers")                                                                   \
     X(STREAM, "hawser.BodyStream") /* behind a streaming response, not seen by users */            \
     X(CONN, "hawser.Conn")                                                                         \
+    X(DUPLEX, "hawser.Stream")                                                                     \
     X(TASK, "hawser.Task")                                                                         \
     X(HANDLE, "hawser.Handle")                                                                     \
     X(PEER, "hawser.Peer")         /* as policies see it */                                        \
@@ -116,6 +117,7 @@ struct hwl {
     hws_slab_t conn_slab; /* hwl_conn_t */
     hws_slab_t task_slab; /* hwl_task_t */
     hws_list_t exchanges; /* hwl_exchange_t */
+    hws_list_t duplexes;  /* hwl_duplex_t with a request */
     hws_list_t drains;
     hws_list_t managers;
     uint32_t pending; /* tasks and calls that have not ended */
@@ -283,6 +285,7 @@ void hwl_define_responses(lua_State *L, hwl_t *lua);
 void hwl_define_headers(lua_State *L, hwl_t *lua);
 void hwl_define_exchanges(lua_State *L, hwl_t *lua);
 void hwl_define_conns(lua_State *L, hwl_t *lua);
+void hwl_define_duplexes(lua_State *L, hwl_t *lua);
 void hwl_define_peer_views(lua_State *L, hwl_t *lua);
 void hwl_define_scripts(lua_State *L, hwl_t *lua);
 

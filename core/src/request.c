@@ -888,6 +888,7 @@ int hws_request_start(hws_upstream_t *upstream, const hws_request_options_t *opt
                   now);
     request->call.stream.urgency = options->priority;
     request->call.stream.is_duplex = options->duplex;
+    hws_call_bind(&request->call, options->peer);
     if ((rc = hws_call_seek(&request->call, now)) != HWS_OK)
         fail(request, rc, NULL, now);
     *out = request;
@@ -962,14 +963,15 @@ int hws_request_read(hws_request_t *request, hws_slice_t *chunk)
 {
     size_t size = hws_inbox_size(&request->inbox);
 
-    if (size > 0) {
+    /* Its head is told first. */
+    if (size > 0 && (request->is_told || !request->is_duplex)) {
         *chunk = hws_inbox_bytes(&request->inbox);
         hws_inbox_take(&request->inbox, size);
         hws_connection_credit(&request->call.stream, size);
         return HWS_OK;
     }
     /* That of a stream may be complete, and what was to be sent has failed. */
-    if (request->is_complete) {
+    if (request->is_complete && (request->is_told || !request->is_duplex)) {
         request->response.trailers = request->trailers.bytes != NULL ? &request->trailers : NULL;
         return HWS_END;
     }
@@ -979,6 +981,16 @@ int hws_request_read(hws_request_t *request, hws_slice_t *chunk)
         request->quiet_since = hws_loop_now(loop_of(request));
     request->wants_readable = true;
     return HWS_AGAIN;
+}
+
+void hws_request_cancel_read(hws_request_t *request)
+{
+    request->wants_readable = false;
+}
+
+void hws_request_cancel_send(hws_request_t *request)
+{
+    request->wants_writable = false;
 }
 
 /* Nothing more can be sent; it ends with what the peer says, or at once where no one will. */

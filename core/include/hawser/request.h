@@ -46,6 +46,7 @@ typedef struct {
     hws_time_t timeout;
     size_t max_body;                  /* 0: limits.body; of a body that is not streamed */
     const hws_retry_options_t *retry; /* copied; NULL: those of the upstream, whose budget pays */
+    hws_peer_t *peer;                 /* of the upstream: goes to no other; NULL: any */
 
     /* Once: there is a response, or an error. */
     void (*on_done)(hws_request_t *request, void *user);
@@ -95,6 +96,10 @@ HWS_API hws_upstream_t *hws_request_upstream(const hws_request_t *request);
  * has passed); or a code, with hws_request_error(). With duplex it may be called before on_done, whose
  * response is then waited for in the same way; on_done ends that wait. */
 HWS_API int hws_request_read(hws_request_t *request, hws_slice_t *chunk);
+
+/* Nobody waits to read, or to send, any more: what said HWS_AGAIN is not followed by a callback. */
+HWS_API void hws_request_cancel_read(hws_request_t *request);
+HWS_API void hws_request_cancel_send(hws_request_t *request);
 
 /* Bytes of a produced body: HWS_OK and how many were taken, HWS_AGAIN when less than all. A code
  * when the request has ended; HWS_ERR_PIPE when it is the peer who wants no more. */

@@ -84,7 +84,8 @@ static int h2_open(hws_codec_t *codec, hws_stream_t *stream, const hws_message_t
 
     (void)out;
     assert(codec->room > 0);
-    if ((rc = hws_h2_request_fill(&h2->request, message, stream->urgency)) != HWS_OK)
+    if ((rc = hws_h2_request_fill(&h2->request, message, stream->urgency)) != HWS_OK ||
+        (stream->is_duplex && (rc = hws_h2_request_accept_trailers(&h2->request)) != HWS_OK))
         return rc;
     if ((part = hws_h2_take_part(h2)) == NULL)
         return HWS_ERR_NOMEM;

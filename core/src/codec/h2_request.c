@@ -164,6 +164,11 @@ static int add_pseudo(hws_h2_request_t *request, const hws_message_t *message)
     return ADD(request, ":path", message->target);
 }
 
+int hws_h2_request_accept_trailers(hws_h2_request_t *request)
+{
+    return ADD(request, "te", HWS_SLICE("trailers"));
+}
+
 void hws_h2_request_dispose(hws_h2_request_t *request)
 {
     hws_free(request->items);
