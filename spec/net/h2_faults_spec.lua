@@ -702,6 +702,27 @@ describe("HTTP/2, a fault", function()
       assert.equal(0, count "goaways")
     end)
 
+    it("on 10,000 streams, half of them in the turn that opened them, leaves the books exact too", function()
+      connect()
+      is_ok(api:get "/play/ok")
+      hawser.run(function()
+        for round = 1, 100 do
+          local open = {}
+          for i = 1, 100 do open[i] = assert(api:open_stream { method = "POST", path = "/at-head/none" }) end
+          if round % 2 == 0 then faultd:ask "await/h2/open-streams/100" end
+          for i = 1, 100 do
+            if i % 2 == 0 then open[i]:reset() else open[i]:close() end
+          end
+          faultd:ask "await/h2/open-streams/0"
+        end
+      end)
+      assert.equal(count "streams" - 1, count "resets")
+      assert.is_truthy(count "resets" >= 5000)
+      is_ok(api:get "/play/ok")
+      assert.equal(1, count "accepted")
+      assert.equal(0, count "goaways")
+    end)
+
     it("on bodies half read gives their windows back", function()
       connect { h2 = { window = 65535, connection_window = 65535 } }
       for _ = 1, 50 do
