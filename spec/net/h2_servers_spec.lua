@@ -203,7 +203,6 @@ describe("HTTP/2 with", function()
       local few = h2_servers.node(3)
       running.few = few
       connect("few", "h2c", { limits = { per_peer = 2 } })
-      assert.equal("ok", assert(api:get "/ok").body)
       local calls = {}
       for i = 1, 50 do calls[i] = function() return api:get "/drip/2/1" end end
       for _, outcome in ipairs(hawser.all(calls)) do
