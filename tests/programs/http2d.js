@@ -23,6 +23,8 @@
 //     /rst-body/CODE     the same after a head and 5 bytes
 //     /destroy           the connection closed without a word
 //     /never             nothing
+//     /ahead             "ahead", all of it at once; what comes of the request then is counted
+//     /counted           how many bytes came to the last one
 "use strict";
 const fs = require("fs");
 const http = require("http");
@@ -32,6 +34,7 @@ const [keyFile, certFile, maxStreams] = process.argv.slice(2);
 const settings = maxStreams ? { maxConcurrentStreams: Number(maxStreams) } : {};
 const FILL = Buffer.alloc(65536, "x");
 let sessions = 0;
+let counted = 0;
 
 function fill(res, size) {
   let left = size;
@@ -105,6 +108,14 @@ const behaviours = {
   },
   destroy: (req, res) => (res.stream ? res.stream.session : req.socket).destroy(),
   never: () => {},
+  ahead(req, res) {
+    counted = 0;
+    req.on("data", (chunk) => {
+      counted += chunk.length;
+    });
+    res.end("ahead");
+  },
+  counted: (req, res) => res.end(String(counted)),
 };
 
 function onRequest(req, res) {
