@@ -37,18 +37,19 @@ local function call(api, method, text, on_message)
   if not s then return nil, err end
   assert(s:send(framed(text)))
   assert(s:finish())
-  local bytes, chunk = "", nil
-  repeat
-    chunk, err = s:receive()
-    bytes = bytes .. (chunk or "")
+  local bytes = ""
+  local chunk, failure = s:receive()
+  while chunk do
+    bytes = bytes .. chunk
     local answer, rest = unframed(bytes)
     while answer do
       on_message(answer)
       bytes = rest
       answer, rest = unframed(bytes)
     end
-  until not chunk
-  if err then return nil, err end
+    chunk, failure = s:receive()
+  end
+  if failure then return nil, failure end
   return verdict(s)
 end
 

@@ -14,11 +14,12 @@ local function bytes_of(size)
 end
 
 local function received(s)
-  local chunks, chunk, err = {}, nil, nil
-  repeat
-    chunk, err = s:receive()
+  local chunks = {}
+  local chunk, err = s:receive()
+  while chunk do
     chunks[#chunks + 1] = chunk
-  until not chunk
+    chunk, err = s:receive()
+  end
   return table.concat(chunks), err
 end
 
@@ -427,7 +428,8 @@ describe("a stream", function()
   it("is what gRPC needs", function()
     local calls = upstream("grpc", grpc)
     run(function()
-      local s = assert(calls:open_stream { path = "/hawser.Echo/Chat", headers = { ["content-type"] = "application/grpc" } })
+      local headers = { ["content-type"] = "application/grpc" }
+      local s = assert(calls:open_stream { path = "/hawser.Echo/Chat", headers = headers })
       for i = 1, 3 do
         local message = "\0\0\0\0\1" .. i
         assert(s:send(message))
