@@ -249,6 +249,9 @@ static void a_response_before_the_upload_ends_is_a_response(void **state)
         assert_int_equal(ask[i].status, 413);
         assert_true(ask[i].produced < ask[i].produces);
     }
+    /* Who was not told to stop says so itself. */
+    assert_int_equal(fars[0].resets, 2);
+    assert_int_equal(h2_far_latest(&fars[0])->open, 0);
     fars[0].is_early = false;
     fars[0].reply = (h2_reply_t){.body = 5};
     many_start(upstream, 5, "POST");

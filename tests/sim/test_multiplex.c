@@ -108,6 +108,28 @@ static void a_peer_that_takes_no_stream_is_waited_for(void **state)
     assert_int_equal(fars[0].peak, 3);
 }
 
+/* Other connections to it would not be any better. */
+static void a_peer_that_takes_no_stream_gets_no_more_connections(void **state)
+{
+    hws_upstream_t *upstream = many_upstream(NULL, 1);
+
+    (void)state;
+    many_slow_down(0);
+    many_start(upstream, 0, "GET");
+    many_run(HWS_MS(10));
+    h2_far_set(h2_far_latest(&fars[0]), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0);
+    many_run(HWS_MS(10));
+    assert_int_equal(world_stats(upstream).idle, 0);
+    many_start_all(upstream, 1, 10, "POST");
+    many_run(HWS_S(1));
+    assert_int_equal(stage.world.connects, 1);
+    h2_far_set(h2_far_latest(&fars[0]), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 100);
+    many_run(HWS_S(1));
+    assert_int_equal(stage_ok(0, 11), 11);
+    assert_int_equal(stage.world.connects, 1);
+    assert_int_equal(world_stats(upstream).idle, 1);
+}
+
 static void a_limit_lowered_in_the_midst_is_kept(void **state)
 {
     hws_upstream_options_t options = world_options(&stage.world);
@@ -387,8 +409,14 @@ static void past_its_lifetime_a_busy_connection_is_relieved(void **state)
     many_slow_down(0);
     upstream = many_upstream(&options, 1);
     for (i = 0; i < 15; i++) {
+        fars[0].reply.after = i == 8 ? HWS_S(6) : HWS_S(2);
         many_start(upstream, i, "POST");
         many_run(HWS_S(1));
+        if (i < 12)
+            continue;
+        /* The peer has been told while there was a stream on it. */
+        assert_int_equal(fars[0].goaways, 1);
+        assert_int_equal(world_stats(upstream).open, i < 14 ? 2 : 1);
     }
     many_run(HWS_S(3));
     assert_int_equal(stage_ok(0, 15), 15);
@@ -519,6 +547,7 @@ int main(void)
         MANY_TEST(requests_of_one_turn_leave_in_one_write),
         MANY_TEST(streams_are_capped_by_us_and_by_the_peer),
         MANY_TEST(a_peer_that_takes_no_stream_is_waited_for),
+        MANY_TEST(a_peer_that_takes_no_stream_gets_no_more_connections),
         MANY_TEST(a_limit_lowered_in_the_midst_is_kept),
         MANY_TEST(requests_that_reuse_nothing_share_a_connection_all_the_same),
         MANY_TEST(while_the_protocol_is_unknown_there_is_one_dial),

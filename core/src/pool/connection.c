@@ -167,8 +167,7 @@ void hws_connection_suspect(hws_stream_t *stream, hws_time_t now)
         return;
     if (hws_liveness_suspect(&connection->liveness, now))
         ask_for_life(connection);
-    if (hws_liveness_is_suspect(&connection->liveness) && connection->state == HWS_CONNECTION_READY)
-        enter(connection, HWS_CONNECTION_BUSY);
+    follow_room(connection);
     watch_life(connection);
 }
 
