@@ -91,6 +91,11 @@ static void start_all(void)
             ask->options.has_producer = true;
             ask->produces = 20000;
         }
+        if (i == 11) {
+            ask->options.duplex = true;
+            ask->options.timeout = HWS_S(20); /* nobody reads before there is a response */
+            ask->produces = 15000;
+        }
         if (i % 6 == 3) {
             ask->options.method = HWS_SLICE("PUT");
             ask->options.has_body = true;

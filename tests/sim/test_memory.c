@@ -325,8 +325,16 @@ static void many_streams(void)
 
 static void many_uploads(void)
 {
+    unsigned i;
+
     far.window = 3000;
     uploads();
+    for (i = 10; i < 13; i++) {
+        ask_init(&stage.asks[i]);
+        stage.asks[i].options.duplex = stage.asks[i].options.stream = true;
+        stage.asks[i].produces = 10000;
+        (void)ask_start(&stage.asks[i], upstream);
+    }
     world_run_turns(&stage.world, HWS_S(1));
 }
 

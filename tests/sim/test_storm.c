@@ -122,9 +122,14 @@ static void start_ask(void)
         ask->options.has_body = true;
         ask->options.body = (hws_slice_t){body, below(sizeof(body))};
         break;
+    case 2:
+        ask->options.duplex = ask->options.stream = one_in(3);
+        ask->produces = below(30000);
+        break;
     default:
         break;
     }
+    ask->options.priority = (uint8_t)below(8);
     if (ask->options.method.data[1] == 'O')
         number(ask);
     if (one_in(8)) {
