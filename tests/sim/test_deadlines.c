@@ -31,6 +31,52 @@ static void a_peer_that_says_nothing_is_a_timeout_at_the_headers(void **state)
     assert_int_equal(world_stats(upstream).closed[HWS_CLOSE_ABANDONED], 1);
 }
 
+static unsigned wall_reads;
+
+static int64_t jumping_wall(hws_io_t *io)
+{
+    (void)io;
+    return wall_reads++ % 2 != 0 ? INT64_MAX : 0;
+}
+
+/* Only a date that a peer sends is looked at beside the clock on the wall. */
+static void a_clock_on_the_wall_that_jumps_moves_no_deadline(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_time_t began = world_now(&stage.world);
+    hws_io_t *io = stage.world.loop->io;
+    const hws_io_ops_t *ops = io->ops;
+    hws_io_ops_t jumping = *ops;
+    hws_upstream_t *upstream;
+
+    (void)state;
+    wall_reads = 0;
+    jumping.wall = jumping_wall;
+    io->ops = &jumping;
+    options.timeouts.idle = HWS_S(3);
+    options.limits.per_peer = 1;
+    options.timeouts.queue = HWS_S(2);
+    stage.servers[0].reply.is_silent = true;
+    upstream = world_http(&stage.world, "a", &options, 1);
+    start(&stage.asks[0], upstream, HWS_S(4));
+    start(&stage.asks[1], upstream, HWS_S(5));
+    world_run(&stage.world, HWS_S(3));
+    assert_int_equal(stage.asks[1].code, HWS_ERR_QUEUE_TIMEOUT);
+    assert_int_equal(stage.asks[1].at - began, HWS_S(2));
+    world_run(&stage.world, HWS_S(3));
+    assert_int_equal(stage.asks[0].code, HWS_ERR_TIMEOUT);
+    assert_int_equal(stage.asks[0].at - began, HWS_S(4));
+    stage.servers[0].reply = (reply_t){.bytes = REPLY_OK};
+    start(&stage.asks[2], upstream, HWS_S(1));
+    world_run(&stage.world, HWS_S(1));
+    assert_int_equal(stage.asks[2].code, HWS_OK);
+    assert_int_equal(stage.world.open, 1);
+    world_run(&stage.world, HWS_S(3));
+    assert_int_equal(stage.world.open, 0);
+    assert_int_equal(wall_reads, 0);
+    io->ops = ops;
+}
+
 static void a_peer_that_falls_silent_is_a_timeout_in_the_body(void **state)
 {
     hws_upstream_options_t options = world_options(&stage.world);
@@ -322,6 +368,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STAGE_TEST(a_peer_that_says_nothing_is_a_timeout_at_the_headers, http),
+        STAGE_TEST(a_clock_on_the_wall_that_jumps_moves_no_deadline, http),
         STAGE_TEST(a_peer_that_falls_silent_is_a_timeout_in_the_body, http),
         STAGE_TEST(a_peer_that_takes_nothing_is_a_timeout_while_sending, http),
         STAGE_TEST(a_peer_that_takes_some_now_and_then_is_not_cut_off, http),
