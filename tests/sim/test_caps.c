@@ -1,5 +1,9 @@
 /* The hard caps, held against the simulated world's own count of sockets, and who gets a place. */
+#include "peer.h"
 #include "support/stage.h"
+#include "upstream.h"
+
+#include <hawser/operations.h>
 
 #include <string.h>
 
@@ -256,6 +260,54 @@ static void a_newcomer_does_not_overtake_upstreams_that_wait_for_a_place(void **
     assert_true(stage.asks[1].at < stage.asks[2].at);
 }
 
+/* One place in the manager, which `a` has; `b`, whose breaker lets nobody or one through, waits for it
+ * before `c` does. */
+static void a_place_is_not_kept_for_whom_a_breaker_holds_back(void **state)
+{
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        bool is_forced = i == 0;
+        hws_upstream_options_t options;
+        hws_upstream_t *a, *b, *c;
+        unsigned k;
+
+        stage_begin(1, 1, false);
+        options = world_options(&stage.world);
+        hws_breaker_options_init(&options.breaker);
+        options.breaker.consecutive = options.breaker.probes = 1;
+        options.breaker.open_for = options.breaker.open_max = HWS_MS(20);
+        options.retry.is_disabled = true;
+        a = world_http_at(&stage.world, "a", NULL, 1);
+        b = world_http_at(&stage.world, "b", &options, 2);
+        c = world_http_at(&stage.world, "c", NULL, 3);
+        for (k = 0; k < 3; k++)
+            stage.servers[k].closes_after = 1;
+        stage.servers[1].reply =
+            (reply_t){.bytes = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"};
+        stage_get(b, 0, 1);
+        world_run(&stage.world, HWS_MS(100));
+        assert_int_equal(stage.asks[0].status, 503);
+        stage.servers[1].reply = (reply_t){.bytes = REPLY_OK};
+        slow();
+        stage_get(a, 1, 1);
+        world_run(&stage.world, HWS_MS(5));
+        stage_get(b, 2, 2);
+        world_run(&stage.world, HWS_MS(1));
+        stage_get(c, 4, 1);
+        if (is_forced)
+            hws_peer_force_breaker(HWS_CONTAINER(b->peers.list.next, hws_peer_t, link),
+                                   HWS_FORCE_OPEN);
+        world_run(&stage.world, HWS_S(2));
+        assert_int_equal(stage.asks[4].code, HWS_OK);
+        assert_int_equal(stage.asks[2].code, is_forced ? HWS_ERR_BREAKER_OPEN : HWS_OK);
+        assert_int_equal(stage.asks[3].code, HWS_ERR_BREAKER_OPEN);
+        assert_int_equal(stage.world.peak, 1);
+        stage_finish();
+    }
+}
+
 static void a_lowered_limit_closes_idle_connections_at_once(void **state)
 {
     hws_upstream_options_t options = world_options(&stage.world);
@@ -455,6 +507,7 @@ int main(void)
         STAGE_TEST(upstreams_that_wait_for_a_place_of_the_manager_are_served_in_turn, none),
         STAGE_TEST(a_kept_connection_is_given_up_for_an_upstream_that_waits, none),
         STAGE_TEST(a_newcomer_does_not_overtake_upstreams_that_wait_for_a_place, none),
+        STAGE_TEST(a_place_is_not_kept_for_whom_a_breaker_holds_back, none),
         STAGE_TEST(a_lowered_limit_closes_idle_connections_at_once, http),
         STAGE_TEST(a_lowered_limit_lets_work_in_flight_end_and_holds_from_then_on, http),
         STAGE_TEST(a_raised_limit_serves_who_waits, http),

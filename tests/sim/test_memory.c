@@ -21,6 +21,29 @@ static bool is_fair(int code)
 static hws_upstream_t *upstream;
 static h2_far_t far; /* of HTTP/2, where a scenario has one */
 
+/* Each attempt that got a connection or a dial is booked, whatever ran out of memory; one that was given
+ * up during its dial is in the counters alone. */
+static void check_attempts(void)
+{
+    hws_stats_t stats = world_stats(upstream);
+    uint64_t made = 0;
+    uint64_t calls = 0;
+    uint64_t lost = 0;
+    unsigned i;
+
+    for (i = 0; i < STAGE_ASKS; i++) {
+        const ask_t *ask = &stage.asks[i];
+        uint32_t attempts = ask->code == HWS_OK ? ask->attempts : ask->error.attempts;
+
+        if (ask->options.user == NULL || ask->done == 0)
+            continue;
+        made += attempts;
+        calls += attempts > 0;
+        lost += ask->code != HWS_OK;
+    }
+    assert_in_range(calls + stats.retried + stats.replayed, made, made + lost);
+}
+
 static void check_outcomes(void)
 {
     unsigned i;
@@ -71,6 +94,8 @@ static void fail_each_allocation(scenario_t *prepare, scenario_t *scenario, bool
         hws_memory_fail_at(0);
         world_run(&stage.world, HWS_MS(10));
         check_outcomes();
+        if (!is_raw)
+            check_attempts();
         /* Whoever comes later is not harmed. */
         if (!is_raw) {
             stage_get(upstream, 500, 2);
