@@ -67,8 +67,7 @@ static void wish_and_scheme_say_what_is_spoken(void **state)
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         hws_error_t why = {.code = HWS_OK};
         hws_protocol_t spoken;
-        int rc =
-            hws_protocol_of_peer(cases[i].wanted, cases[i].scheme, "the-peer", &spoken, &why);
+        int rc = hws_protocol_of_peer(cases[i].wanted, cases[i].scheme, "the-peer", &spoken, &why);
 
         if (cases[i].spoken == REFUSED) {
             assert_int_equal(rc, HWS_ERR_INVALID);

@@ -28,18 +28,18 @@ int64_t hws_head_find(const hws_head_t *head, hws_slice_t name, uint32_t from)
     return -1;
 }
 
-int hws_fields_reserve(hws_fields_t *scratch, uint32_t count, uint32_t most)
+int hws_fields_reserve(hws_fields_t *fields, uint32_t count, uint32_t most)
 {
-    uint32_t capacity = scratch->capacity > 0 ? scratch->capacity * 2 : FIRST_FIELDS;
+    uint32_t capacity = fields->capacity > 0 ? fields->capacity * 2 : FIRST_FIELDS;
     hws_field_t *items;
 
     if (count > most)
         return HWS_ERR_HEAD_FIELDS;
-    if (count < scratch->capacity)
+    if (count < fields->capacity)
         return HWS_OK;
-    if ((items = hws_realloc(scratch->items, capacity * sizeof(*items))) == NULL)
+    if ((items = hws_realloc(fields->items, capacity * sizeof(*items))) == NULL)
         return HWS_ERR_NOMEM;
-    scratch->items = items;
-    scratch->capacity = capacity;
+    fields->items = items;
+    fields->capacity = capacity;
     return HWS_OK;
 }
