@@ -50,13 +50,34 @@ describe("a wrong argument", function()
       { function() api:update { dns = { ttl_min = 301 } } end, "dns: ttl_max is less than ttl_min" },
     },
     ["that is not built yet"] = {
-      { function() hawser.new { window_memory = 1 } end, 'unknown option "window_memory"' },
-      { function() hawser.new { limits = { streams = 5 } } end, 'unknown field of limits "streams"' },
+      { function() hawser.new { shared = "x" } end, 'unknown option "shared"' },
       { function() m:upstream("new", { peers = {}, hedge = {} }) end, 'unknown option "hedge"' },
-      { function() m:upstream("new", { peers = {}, protocol = "h2" }) end, 'protocol is "h2"' },
-      { function() m:upstream("new", peers "h2c://127.0.0.1") end, "this build speaks no HTTP/2" },
-      { function() api:get("/", { priority = 1 }) end, 'unknown option "priority"' },
+      { function() api:get("/", { hedge = 1 }) end, 'unknown option "hedge"' },
       { function() m:on("shed", print) end, 'unknown event "shed"' },
+    },
+    ["of connections with many streams"] = {
+      { function() hawser.new { window_memory = 1 } end, "window_memory is 1; allowed: a whole number, 65536 to" },
+      { function() hawser.new { limits = { streams = 0 } } end, "limits.streams is 0" },
+      { function() hawser.new { h2 = {} } end, 'unknown option "h2"' },
+      { function() m:upstream("new", { peers = {}, h2 = true }) end, "h2 is true; allowed: a table" },
+      { function() m:upstream("new", { peers = {}, h2 = { window = 65534 } }) end, "h2.window is 65534" },
+      { function() m:upstream("new", { peers = {}, h2 = { ping_idle = 0 } }) end, "h2.ping_idle is 0" },
+      { function() m:upstream("new", { peers = {}, h2 = { ping_timeout = false } }) end, "h2.ping_timeout is false" },
+      { function() m:upstream("new", { peers = {}, h2 = { pings = 1 } }) end, 'unknown field of h2 "pings"' },
+      { function() api:update { h2 = { window_max = 2 ^ 31 } } end, "h2.window_max is " },
+      { function() m:upstream("new", { peers = { "http://127.0.0.1" }, protocol = "h2" }) end,
+        'protocol "h2": the peer 127.0.0.1:80 is not encrypted; without TLS the protocol is h2c' },
+      { function() m:upstream("new", { peers = { "https://127.0.0.1" }, protocol = "h2c" }) end,
+        'protocol "h2c": the peer 127.0.0.1:443 is encrypted; over TLS the protocol is h2' },
+      { function() m:upstream("new", { peers = { "h2c://127.0.0.1" }, protocol = "http1" }) end, "is h2c" },
+      { function() m:upstream("new", { peers = { "http://127.0.0.1" }, protocol = "yamux" }) end, "is http" },
+      { function() api:get("/", { priority = 8 }) end, "priority is 8; allowed: a whole number, 0" },
+      { function() api:open_stream(5) end, "the table of options is 5" },
+      { function() api:open_stream { paht = "/" } end, 'did you mean "path"?' },
+      { function() api:open_stream({}, 5) end, "the callback is 5" },
+      { function() m:open_stream() end, "the peer is missing" },
+      { function() m:open_stream("api/x", "high") end, 'the priority is "high"' },
+      { function() m:send_stream_data("x", "data") end, 'the stream\'s id is "x"' },
     },
     ["of retries and breakers"] = {
       { function() hawser.new { retry = true } end, "retry is true; allowed: a table, or false for none" },
@@ -91,7 +112,7 @@ describe("a wrong argument", function()
       { function() m:upstream("new", peers { "http://127.0.0.1", weight = 0 }) end, "peers[1].weight is 0" },
       { function() m:upstream("new", peers { "http://127.0.0.1", id = "a/b" }) end, 'id: has no "/"' },
       { function() m:upstream("new", peers("http://127.0.0.1", "http://127.0.0.1")) end, "two have the id" },
-      { function() m:upstream("new", { peers = {}, protocol = "htp1" }) end, 'allowed: "auto", "http1", "raw"' },
+      { function() m:upstream("new", { peers = {}, protocol = "htp1" }) end, 'allowed: "auto", "http1", "h2"' },
       { function() m:upstream("new", { peers = {}, reuse = "sometimes" }) end, 'allowed: "safe", "always", "never"' },
       { function() m:upstream("new", { peers = {}, setup = true }) end, "setup is true; allowed: a function" },
       { function() m:upstream("new", { peers = { "http://127.0.0.1" }, setup = print }) end, "setup" },
@@ -189,7 +210,8 @@ describe("a wrong argument", function()
       fails("invalid", "BAD_URL", m:get "http://user:password@127.0.0.1:1/")
       fails("invalid", "BAD_URL", m:get "http://a..b/")
       fails("invalid", "BAD_URL", m:get "https://-a b/")
-      fails("unsupported", "UNSUPPORTED", m:get "h2c://127.0.0.1/")
+      fails("invalid", "BAD_URL", m:get "h2c://-a b/")
+      fails("invalid", "BAD_URL", m:get "ws://127.0.0.1/")
     end)
 
     it("is returned: so may a path", function()

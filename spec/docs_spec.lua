@@ -20,7 +20,7 @@ local function exists(path)
   return file ~= nil
 end
 
-local PAGES = { "manager", "upstream", "request", "response", "lease", "error", "events", "loop", "options", "tls",
+local PAGES = { "manager", "upstream", "request", "response", "stream", "lease", "error", "events", "loop", "options", "tls",
   "operations", "policy", "c-api", "lua51" }
 
 local function page(name) return read_file("docs/reference/" .. name .. ".md") end
@@ -109,6 +109,7 @@ local TYPES = {
   ["hawser.Response"] = "res",
   ["hawser.Headers"] = "headers",
   ["hawser.Conn"] = "conn",
+  ["hawser.Stream"] = "s",
   ["hawser.Task"] = "task",
   ["hawser.Handle"] = "handle",
   ["hawser.Error"] = "err",
@@ -150,6 +151,7 @@ local function source_fields()
   return {
     res = matches(part(read_file "bindings/lua_response.c", "} fields[] = {", "};"), '{%s*"([%w_]+)",'),
     conn = matches(read_file "bindings/lua_lease.c", 'strcmp%(name, "([%w_]+)"%)'),
+    s = matches(read_file "bindings/lua_duplex.c", 'strcmp%(name, "([%w_]+)"%)'),
     err = with(matches(failure, 'lua_setfield%(L, %-2, "([%w_]+)"%)'), "partial", "trace"),
     e = with(matches(event, '%(L, "([%w_]+)", '), "at", "age", "error", "resumed", "attempt", "delay"),
   }
@@ -242,8 +244,9 @@ describe("the documentation of", function()
     end)
   end
 
-  it("responses, leases, errors and events has their fields", function()
-    local annotations = { res = "hawser.Response", conn = "hawser.Conn", err = "hawser.Error", e = "hawser.Event" }
+  it("responses, leases, streams, errors and events has their fields", function()
+    local annotations = { res = "hawser.Response", conn = "hawser.Conn", s = "hawser.Stream", err = "hawser.Error",
+      e = "hawser.Event" }
     for object, fields in pairs(source_fields()) do
       same(fields, documented_fields(object), object .. ", reference")
       same(fields, annotated(classes, annotations[object], "fields"), object .. ", types.lua")
@@ -346,6 +349,36 @@ describe("the documentation of", function()
       end
     end)
 
+    it("of HTTP/2, with their defaults", function()
+      local names = known(select(2, options.upstream({ h2 = { [NONE] = 1 } }, true)))
+      same(names, first_cells(section(page "options", "## HTTP/2"), "^h2%.([%w_]+)$"), "reference")
+      same(names, annotated(classes, "hawser.H2", "fields"), "types.lua")
+      local source = part(read_file "core/src/protocol.c", "hws_h2_options_t hws_h2_defaults", "\n}\n")
+      for _, cells in ipairs(rows(section(page "options", "## HTTP/2"))) do
+        local name = cells[1]:match "`h2%.([%w_]+)`"
+        local default = source:match("%." .. name .. " = HWS_S%((%d+)%)") or source:match("%." .. name .. " = (%d+)")
+        assert.equal(tonumber(default), tonumber(cells[2]), name)
+      end
+    end)
+
+    it("of protocols", function()
+      local list = read_file "core/include/hawser/upstream.h":match "#define HWS_PROTOCOL_LIST%(X%)(.-)\n\n"
+      local names = matches(list, 'X%([%u%d_]+,[%s\\]*"([%w_]+)"')
+      same(names, first_cells(section(page "options", "## Protocols"), '^"([%w_]+)"$'), "reference")
+    end)
+
+    it("of streams", function()
+      local m = hawser.new()
+      local api = m:upstream("docs", { peers = { "h2c://127.0.0.1:1" } })
+      local of_stream = known(select(2, pcall(api.open_stream, api, { [NONE] = 1 })))
+      same(of_stream, first_cells(page "stream", "^([%w_]+)$"), "reference")
+      same(of_stream, annotated(classes, "hawser.StreamOptions", "fields"), "types.lua")
+      local states = matches(read_file "core/include/hawser/request.h":match "STREAM_STATE_LIST%(X%)(.-)\n\n",
+        'X%([%u_]+, "([%w_]+)"%)')
+      same(states, first_cells(page "stream", '^"([%w_]+)"$'), "states, reference")
+      m:close()
+    end)
+
     it("of balancers", function()
       local names = matches(read_file "core/include/hawser/policy.h":match "BALANCER_LIST%(X%)(.-)\n\n",
         'X%([%u_]+, "([%w_]+)"%)')
@@ -431,13 +464,14 @@ describe("the documentation of", function()
         local group, name = cells[1]:match "^`(%w+)%.([%w_]+)`$"
         local least, most = (cells[3] or ""):match "^(%d+) to ([%d^]+)$"
         if group and least then
-          local function accepts(value) return (options.manager { [group] = { [name] = value } }) ~= nil end
+          local check = group == "h2" and options.upstream or options.manager
+          local function accepts(value) return (check({ [group] = { [name] = value } }, true)) ~= nil end
           least, most, count = number(least), number(most), count + 1
           assert.is_true(accepts(least) and accepts(most), name)
           assert.is_false(accepts(least - 1) or accepts(most + 1), name)
         end
       end
-      assert.equal(10, count)
+      assert.equal(15, count)
     end)
 
     it("in the README, too", function()
@@ -445,7 +479,8 @@ describe("the documentation of", function()
       local said = {}
       for _, cells in ipairs(rows(section(read_file "README.md", "## Limits and timeouts"))) do
         said[cells[1]:match "`([%w_.]+)`"] = cells[2]
-        said[cells[3]:match "`([%w_.]+)`"] = cells[4]
+        local second = cells[3]:match "`([%w_.]+)`" -- the last row may have but one
+        if second then said[second] = cells[4] end
       end
       local real = defaults()
       same(keys(real), keys(said), "README")

@@ -168,11 +168,10 @@ local function common(make)
   end)
 
   it("refuses what later versions may bring", function()
-    for _, name in ipairs { "h2", "hedge", "outlier", "health", "warm",
-      "affinity", "discover", "router", "scorer", "admission", "limiter", "window_memory", "shared" } do
+    for _, name in ipairs { "hedge", "outlier", "health", "warm",
+      "affinity", "discover", "router", "scorer", "admission", "limiter", "shared" } do
       raises('^unknown option "' .. name, function() make { [name] = {} } end)
     end
-    raises('^unknown field of limits "streams"', function() make { limits = { streams = 1 } } end)
   end)
 end
 
@@ -284,7 +283,7 @@ describe("m:upstream", function()
     raises(nil, function() make { peers = { "127.0.0.1:80" } } end)
     raises(nil, function() make { peers = { "http://127.0.0.1", "http://127.0.0.1:80" } } end)
     raises(nil, function() make { peers = { { "http://127.0.0.1", id = "a/b" } } } end)
-    raises("this build speaks no HTTP/2", function() make { peers = { "h2c://127.0.0.1" } } end)
+    raises("speaks another protocol than those before it", function() make { peers = { "h2c://127.0.0.1", "tcp://127.0.0.1:1" } } end)
   end)
 
   it("takes balancer", function()
@@ -298,7 +297,15 @@ describe("m:upstream", function()
     make { peers = { "unix:/nowhere" }, protocol = "http1" }
     make { peers = { "tcp://127.0.0.1:1" }, setup = print }
     make { peers = { "tcp://127.0.0.1:1" }, setup = false }
-    raises('^protocol is "h2"; allowed: "auto", "http1", "raw"$', function() make { protocol = "h2" } end)
+    make { peers = { "h2c://127.0.0.1", "h2c://127.0.0.1:81", "h2c://[::1]" } }
+    make { peers = { "http://127.0.0.1" }, protocol = "h2c" }
+    make { peers = { "https://127.0.0.1" }, protocol = "h2" }
+    make { peers = { "unix:/nowhere" }, protocol = "h2c" }
+    for _, url in ipairs { "tcp://127.0.0.1:1", "tls://127.0.0.1:1", "unix:/nowhere" } do
+      make { peers = { url }, protocol = "yamux" }
+    end
+    raises('^protocol is "h3"; allowed: "auto", "http1", "h2", "h2c", "raw", "yamux"$',
+      function() make { protocol = "h3" } end)
     raises("^setup is true; allowed: a function%(conn%)", function() make { setup = true } end)
   end)
 end)
@@ -365,7 +372,7 @@ describe("a request", function()
     raises('^unknown option "header"; did you mean "headers"%?$', function() api:get("/", { header = {} }) end)
     raises('^unknown option "method"; known: ', function() api:get("/", { method = "GET" }) end)
     raises("^unknown option 1; known: ", function() api:get("/", { "x" }) end)
-    for _, name in ipairs { "priority", "key", "hedge" } do
+    for _, name in ipairs { "key", "hedge" } do
       raises('^unknown option "' .. name, function() api:get("/", { [name] = true }) end)
     end
   end)
@@ -428,7 +435,7 @@ describe("a request", function()
       fails("invalid", m:get(url))
     end
     fails("invalid", api:request { method = "A B", path = "/" })
-    fails("unsupported", m:get "h2c://127.0.0.1/")
+    fails("invalid", m:get "ws://127.0.0.1/")
     fails("invalid", m:get "http://10.0.0/")
     fails("invalid", m:get "gopher://127.0.0.1/")
     fails("unsupported", api:request { method = "CONNECT", path = "/" })

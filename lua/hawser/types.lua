@@ -14,14 +14,14 @@
 ---| "tls"         # handshake, verification, record layer
 ---| "protocol"    # the peer broke the protocol
 ---| "reset"       # the peer closed or reset the connection early
----| "closed"      # closed on this side: manager, upstream, lease or response
+---| "closed"      # closed on this side: manager, upstream, lease, stream or response
 ---| "overload"    # the queue is full, or timeouts.queue has passed
 ---| "limit"       # one of our size bounds
 ---| "breaker_open" # no peer may be tried now: their breakers are open
 ---| "no_peer"     # the upstream has no peers
 ---| "canceled"    # by the caller
 ---| "invalid"     # data that cannot be sent
----| "unsupported" # not on this protocol, or not yet
+---| "unsupported" # not on this protocol
 ---| "nomem"       # out of memory
 
 ---How far a call had come.
@@ -74,7 +74,7 @@
 ---@alias hawser.EventName
 ---| "connect"     # a connection was established
 ---| "close"       # one was closed; `reason` says why
----| "leak"        # a lease or a streaming response was collected unreleased
+---| "leak"        # a lease, a stream or a streaming response was collected unreleased
 ---| "stale_reuse" # a reused connection turned out to be dead
 ---| "retry"       # an attempt has failed with `reason`; another follows in `delay`
 ---| "policy_error" # a scripted policy failed: the built-in one decided
@@ -118,6 +118,7 @@
 ---@field connections? integer 1 to 1000000, default 256: connections of an upstream, dialling ones included
 ---@field per_peer? integer 1 to 1000000, default 64: connections of a peer, dialling ones included
 ---@field dials? integer 1 to 1000000, default 16: dials to a peer at once
+---@field streams? integer 1 to 1000000, default 100: at once on a connection that takes many
 ---@field pending? integer 0 to 1000000, default 1024: calls that wait in the queue
 ---@field header? integer bytes, 256 to 16777216, default 65536: a response's header block, or its trailers
 ---@field body? integer bytes, 1 to 2^50, default 67108864: a response body that is not streamed
@@ -143,9 +144,18 @@
 ---@field key? string its private key, not encrypted
 ---@field crl? string revocation lists
 ---@field server_name? string whom the certificate must name, and the SNI; default the URL's host
----@field alpn? string[] protocols to offer, 1 to 16; default { "http/1.1" }, none where raw
+---@field alpn? string[] protocols to offer, 1 to 16; default as `protocol` wants, none where raw
 ---@field min? "1.2"|"1.3" default "1.2"; "1.3" raises where the engine has none
 ---@field verify? boolean default true; false: whoever answers is trusted
+
+---Of connections with many streams: windows in bytes, 65535 to 2147483647, and seconds.
+---@class hawser.H2
+---@field window? integer default 1048576: what may come unread of each stream, at first
+---@field window_max? integer default 16777216: and how far that may grow
+---@field connection_window? integer default 16777216: of all streams of a connection, at first
+---@field connection_window_max? integer default 67108864: and how far that may grow
+---@field ping_idle? number|false default 30: silence after which a sign of life is asked for
+---@field ping_timeout? number default 15: how long it may take
 
 ---How names are looked up.
 ---@class hawser.Dns
@@ -219,11 +229,12 @@
 ---@field breaker? false|hawser.Breaker of its upstreams, field by field
 ---@field tls? hawser.TLSOptions of its upstreams, field by field
 ---@field metrics? boolean default true: gathers what `m:get_metrics()` gives
+---@field window_memory? integer bytes, 65536 to 2^50, default 268435456: what may come unread on all connections with many streams
 ---@field seed? integer 0 to 2^53: makes every decision that is left to chance repeatable
 ---@field log? fun(level: "error"|"warn", message: string, fields: hawser.Event)
 
 ---@class hawser.PeerOptions
----@field [1] string "http://host:port", "https:", "tcp:" or "tls:" likewise, or "unix:/path"
+---@field [1] string "http://host:port", "https:", "h2c:", "tcp:" or "tls:" likewise, or "unix:/path"
 ---@field id? string its identity, without "/"; default host:port
 ---@field address? string where to connect instead: "host:port" or "unix:/path"
 ---@field weight? number above 0, at most 1e6, default 1: its share of the requests
@@ -233,7 +244,7 @@
 
 ---@class hawser.UpstreamOptions
 ---@field peers? (string|hawser.PeerOptions)[]
----@field protocol? "auto"|"http1"|"raw" default "auto": http1 for http: and https:, raw for others
+---@field protocol? "auto"|"http1"|"h2"|"h2c"|"raw"|"yamux" default "auto": by scheme, and for https: as the peer says
 ---@field limits? hawser.Limits
 ---@field timeouts? hawser.Timeouts
 ---@field dns? hawser.Dns
@@ -241,6 +252,7 @@
 ---@field balancer? hawser.Balancer|hawser.Policy|hawser.Pick default "least_request"
 ---@field retry? false|hawser.Retry|hawser.Policy|hawser.Decide field by field; the others are the manager's
 ---@field breaker? false|hawser.Breaker|hawser.Policy|hawser.Record likewise
+---@field h2? hawser.H2
 ---@field tls? hawser.TLSOptions field by field; the others are the manager's
 ---@field setup? false|fun(conn: hawser.Conn): boolean?, any raw only; a task that prepares each new connection
 
@@ -326,6 +338,7 @@
 ---@field stream? boolean return at the headers
 ---@field idempotent? boolean whether it may be sent twice; without it the method says so
 ---@field retry? false|hawser.Retry field by field; the others are the upstream's
+---@field priority? integer 0, the most urgent, to 7, default 3
 ---@field max_body? integer bytes, instead of limits.body
 ---@field redirects? integer to follow, 0 to 100, default 0
 
@@ -333,6 +346,14 @@
 ---@field method? string default "GET"
 ---@field path? string the path; on a manager, the URL
 ---@field url? string the same as `path`
+
+---@class hawser.StreamOptions
+---@field method? string default "POST"
+---@field path? string default "/"
+---@field query? table<string, string|number|boolean|(string|number|boolean)[]>|string appended to the path
+---@field headers? hawser.HeaderFields
+---@field priority? integer 0, the most urgent, to 7, default 3
+---@field timeout? number|false seconds for the whole stream; without it timeouts.request bounds the opening
 
 ---@class hawser.AcquireOptions
 ---@field timeout? number|false seconds, instead of timeouts.request
@@ -428,7 +449,7 @@ function Requests:request(options, fn) end
 ---@field requests integer requests and leases begun on it
 ---@field bytes_in integer without what TLS adds
 ---@field bytes_out integer likewise
----@field protocol "http/1.1"|"raw"
+---@field protocol "http/1.1"|"h2"|"raw"|"yamux"
 ---@field tls? string "1.3"
 ---@field cipher? string
 ---@field rtt? number seconds
@@ -616,6 +637,33 @@ function Manager:get_connection_statistics() end
 ---@return hawser.Error? err
 function Manager:get_metrics() end
 
+---Opens a stream to that peer and no other, which is known by its id until it is closed.
+---@param peer string "upstream/id", or its address
+---@param priority? integer 0, the most urgent, to 7, default 3
+---@param options? hawser.StreamOptions
+---@param fn? fun(id?: integer, err?: hawser.Error)
+---@return integer? id
+---@return hawser.Error? err
+function Manager:open_stream(peer, priority, options, fn) end
+
+---@param id integer
+---@param data string
+---@param fn? hawser.OnDone
+---@return true? ok
+---@return hawser.Error? err
+function Manager:send_stream_data(id, data, fn) end
+
+---Closes it, and forgets the id.
+---@param id integer
+---@return true? ok
+---@return hawser.Error? err
+function Manager:close_stream(id) end
+
+---@param id integer
+---@return hawser.Stream? stream
+---@return hawser.Error? err kind `closed`
+function Manager:stream(id) end
+
 ---Gives memory that is no longer needed back to the system. It happens by itself after a burst.
 ---@return true? ok
 ---@return hawser.Error? err kind `closed`, in a forked child
@@ -726,6 +774,14 @@ function Upstream:drain(seconds, fn) end
 ---@return hawser.Error? err kind `closed`, in a forked child
 function Upstream:close() end
 
+---Opens a stream of HTTP/2 that goes both ways; with `protocol = "yamux"` it is `acquire`.
+---@param options? hawser.StreamOptions
+---@param fn? fun(s?: hawser.Stream, err?: hawser.Error)
+---@return hawser.Stream? s
+---@return hawser.Error? err
+---@overload fun(self, fn: fun(s?: hawser.Stream, err?: hawser.Error)): hawser.Handle
+function Upstream:open_stream(options, fn) end
+
 ---Acquires a connection of a raw upstream.
 ---@param options? hawser.AcquireOptions
 ---@param fn? fun(conn?: hawser.Conn, err?: hawser.Error)
@@ -743,6 +799,57 @@ function Upstream:acquire(options, fn) end
 ---@overload fun(self, fn: fun(conn: hawser.Conn): ...): ...
 ---@overload fun(self, options: hawser.AcquireOptions?, fn: fun(conn: hawser.Conn): ..., callback: fun(...)): hawser.Handle
 function Upstream:with(options, fn, callback) end
+
+-- Streams --------------------------------------------------------------------------------------------
+
+---@alias hawser.StreamState "opening"|"active"|"half_closed_local"|"half_closed_remote"|"closed"|"error"
+
+---A stream that goes both ways.
+---@class hawser.Stream
+---@field id integer no other stream of the manager has it, at any time
+---@field state hawser.StreamState
+---@field status? integer of the response, once `headers` has returned or the end was read
+---@field peer string id
+local Stream = {}
+
+---Waits while flow control lets no more go.
+---@param data string
+---@param fn? hawser.OnDone
+---@return true? ok
+---@return hawser.Error? err
+---@overload fun(self, data: string, fn: hawser.OnDone): hawser.Handle
+function Stream:send(data, fn) end
+
+---Nothing more will be sent.
+---@return true? ok
+---@return hawser.Error? err
+function Stream:finish() end
+
+---Waits for the head of the response.
+---@param fn? fun(headers?: hawser.Headers, err?: hawser.Error)
+---@return hawser.Headers? headers
+---@return hawser.Error? err
+---@overload fun(self, fn: fun(headers?: hawser.Headers, err?: hawser.Error)): hawser.Handle
+function Stream:headers(fn) end
+
+---The next chunk; nil at the end.
+---@param fn? fun(chunk?: string, err?: hawser.Error)
+---@return string? chunk
+---@return hawser.Error? err
+---@overload fun(self, fn: fun(chunk?: string, err?: hawser.Error)): hawser.Handle
+function Stream:receive(fn) end
+
+---Once `receive` has come to the end.
+---@return hawser.Headers? trailers
+function Stream:trailers() end
+
+---Ends it at once, and tells the peer why.
+---@param code? integer|string a number, or a name of RFC 9113; default "CANCEL"
+---@return true
+function Stream:reset(code) end
+
+---@return true
+function Stream:close() end
 
 -- Responses ------------------------------------------------------------------------------------------
 
