@@ -20,8 +20,8 @@ local function exists(path)
   return file ~= nil
 end
 
-local PAGES = { "manager", "upstream", "request", "response", "stream", "lease", "error", "events", "loop", "options", "tls",
-  "operations", "policy", "c-api", "lua51" }
+local PAGES = { "manager", "upstream", "request", "response", "stream", "lease", "error", "events", "loop", "options",
+  "tls", "operations", "policy", "c-api", "lua51" }
 
 local function page(name) return read_file("docs/reference/" .. name .. ".md") end
 

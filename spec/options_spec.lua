@@ -283,7 +283,8 @@ describe("m:upstream", function()
     raises(nil, function() make { peers = { "127.0.0.1:80" } } end)
     raises(nil, function() make { peers = { "http://127.0.0.1", "http://127.0.0.1:80" } } end)
     raises(nil, function() make { peers = { { "http://127.0.0.1", id = "a/b" } } } end)
-    raises("speaks another protocol than those before it", function() make { peers = { "h2c://127.0.0.1", "tcp://127.0.0.1:1" } } end)
+    raises("speaks another protocol than those before it",
+      function() make { peers = { "h2c://127.0.0.1", "tcp://127.0.0.1:1" } } end)
   end)
 
   it("takes balancer", function()
