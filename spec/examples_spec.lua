@@ -1,4 +1,5 @@
 --- Runs every example as its own first lines say, against real servers.
+local h2_servers = require "spec.support.h2_servers"
 local servers = require "spec.support.servers"
 
 local lua = os.getenv "LUA" or "lua"
@@ -105,6 +106,17 @@ describe("example", function()
   it("redis.lua is a client in under 60 lines", function()
     local _, lines = contents("examples/redis.lua"):gsub("\n", "")
     assert.is_true(lines < 60, lines .. " lines")
+  end)
+
+  it("grpc.lua calls a unary and a streaming method of a real server", function()
+    local grpc = h2_servers.grpc()
+    local peer = "h2c://127.0.0.1:" .. grpc.h2c
+    local output = succeeds("grpc.lua", peer, "/hawser.Echo/Say", "good morning", "/hawser.Echo/Count", "3")
+    assert.equal("unary\tgood morning\nstreamed\t1\nstreamed\t2\nstreamed\t3\n", output)
+    local refused, status = run(lua .. " examples/grpc.lua", peer, "/hawser.Echo/Say", "fail 5 not here")
+    assert.equal("grpc-status 5: not here\n", refused)
+    assert.equal(1, status)
+    grpc:stop()
   end)
 
   it("postgres.lua makes a query", function()
