@@ -130,15 +130,14 @@ static void ten_thousand_cancelled_streams_leave_nothing_behind(void **state)
             ask->options.target = HWS_SLICE("/1");
             assert_int_equal(ask_start(ask, upstream), HWS_OK);
         }
-        many_run(i % (3 * BATCH) * 10);
+        many_run(HWS_MS(i / BATCH % 3));
         for (k = 0; k < BATCH; k++)
             ask_dispose(&stage.asks[k]);
         if (i % (2 * BATCH) == 0)
             many_run(HWS_MS(1));
     }
     many_run(HWS_MS(10));
-    for (i = 0; i < HWS_CLOSE_COUNT; i++)
-        assert_int_equal(h2_far_latest(&fars[0])->open, 0);
+    assert_int_equal(h2_far_latest(&fars[0])->open, 0);
     assert_int_equal(world_stats(upstream).idle, 1);
     assert_true(fars[0].heads > MANY / 3);
     fars[0].reply = (h2_reply_t){.body = 5};
