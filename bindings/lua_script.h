@@ -12,7 +12,8 @@
 
 /* Makes what the checked options at `checked` say of policies, before the core is told of the rest;
  * hwl_script_install() is to put it in place, or hwl_script_give_up() to drop it. Raises when one
- * cannot be made; until the next of these calls the built-in ones decide. */
+ * cannot be made; until the next of these calls who waits goes on waiting, and else the built-in ones
+ * decide. */
 void hwl_script_prepare(lua_State *L, hwl_upstream_t *upstream, int checked);
 /* Puts in place what was made, and shows the policies the peers, which may have changed. The upstream's
  * userdata lies at `index`. Never raises. */
