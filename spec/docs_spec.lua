@@ -271,7 +271,7 @@ describe("the documentation of", function()
     local peer = matches(list, 'X%([%u_%d]+, "([%w_]+)"')
     same(peer, first_cells(section(page "policy", "## Peers"), "^([%w_]+)$"), "peers, reference")
     same(peer, annotated(classes, "hawser.Peer", "fields"), "peers, types.lua")
-    local source = read_file "bindings/lua_script.c"
+    local source = read_file "bindings/lua_script_ask.c"
     for object, name in pairs { ctx = "Decision", outcome = "Outcome" } do
       local from = object == "ctx" and "static int index_context" or "static int index_ending"
       local real = matches(part(source, from, "\n}\n"), 'strcmp%(name, "([%w_]+)"%)')
