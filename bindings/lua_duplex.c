@@ -658,6 +658,10 @@ static int finish(lua_State *L)
     hws_error_t why;
     int rc;
 
+    if (duplex->request == NULL && duplex->error.code == HWS_OK) {
+        lua_pushboolean(L, 1); /* it has ended well, read to its end */
+        return 1;
+    }
     if (!is_usable(duplex, &why))
         return hwl_error_fail(L, duplex->lua, &why);
     if (duplex->sender != NULL)

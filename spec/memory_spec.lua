@@ -3,6 +3,7 @@
 -- afterwards, and the same works when it is not disturbed. That nothing leaks is the sanitizer's to say.
 local core = require "hawser.core"
 local hawser = require "hawser"
+local h2_servers = require "spec.support.h2_servers"
 local ledger = require "spec.support.ledger"
 local servers = require "spec.support.servers"
 
@@ -63,7 +64,7 @@ local function read_all(res)
   end
 end
 
-local faultd, namesd
+local faultd, namesd, node
 
 -- Each gets a world: the manager `m`, its upstreams `api` and `raw`, the server's URL. They are called in no task.
 local scenarios = {
@@ -166,6 +167,42 @@ local scenarios = {
     local api = check(m:upstream("api", { peers = { name "four" }, dns = rules }))
     check(api:update { dns = { servers = rules.servers, search = {} } })
     expect("127.0.0.1", check(api:get "/").body)
+  end,
+
+  ["streams"] = function(world)
+    -- One whose head has not left when its connection is given up is told that nobody has seen it.
+    local function check(value, err)
+      if value == nil and err ~= nil then
+        error(err.code == "GOAWAY" and "out of memory: the connection was given up" or err, 0)
+      end
+      return value
+    end
+    local m = check(hawser.new { log = function() end })
+    world.others[#world.others + 1] = m
+    local api = check(m:upstream("h2", { peers = { { "h2c://127.0.0.1:" .. node.h2c, id = "one" } } }))
+    local s = check(api:open_stream { path = "/echo", headers = { ["x-a"] = "b" } })
+    check(s:send "hello")
+    expect("hello", check(s:receive()))
+    expect("2.0", check(s:headers())["x-protocol"])
+    check(s:finish())
+    expect(nil, check(s:receive()))
+    local id = check(m:open_stream("h2/one", 1, { path = "/sink" }))
+    check(m:send_stream_data(id, "a"))
+    s = check(m:stream(id))
+    check(s:finish())
+    expect("1 97", check(s:receive()))
+    expect(nil, check(s:receive()))
+    check(m:close_stream(id))
+    s = check(api:open_stream { method = "GET", path = "/trailers" })
+    check(s:finish())
+    expect("ok", check(s:receive()))
+    expect(nil, check(s:receive()))
+    expect("218", s:trailers() and s:trailers()["x-sum"])
+    s = check(await(function(callback) api:open_stream({ path = "/never" }, callback) end))
+    check(await(function(callback) s:send("x", callback) end))
+    check(s:reset "INTERNAL_ERROR")
+    expect("ok", check(api:get("/ok", { priority = 0 })).body)
+    check(m:close())
   end,
 
   ["scripted policies"] = function(world)
@@ -276,7 +313,7 @@ end
 if memory then
   describe("when the n-th allocation fails", function()
     lazy_setup(function()
-      faultd, namesd = servers.faultd(), servers.namesd()
+      faultd, namesd, node = servers.faultd(), servers.namesd(), h2_servers.node()
       namesd:set {
         ["four.test"] = "60 127.0.0.1",
         ["both.test"] = "60 127.0.0.1 ::1",
@@ -288,6 +325,7 @@ if memory then
     lazy_teardown(function()
       faultd:stop()
       namesd:stop()
+      node:stop()
     end)
 
     for name, scenario in pairs(scenarios) do

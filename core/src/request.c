@@ -1017,6 +1017,11 @@ int hws_request_send(hws_request_t *request, const char *data, size_t size, size
         return request->call.error.code;
     if (request->was_cut)
         return HWS_ERR_PIPE;
+    /* Why there will be no more is about to be told. */
+    if (request->has_ended && request->end_status != HWS_OK && !is_over(request)) {
+        request->wants_writable = true;
+        return HWS_AGAIN;
+    }
     if (is_over(request) || stream->connection == NULL || request->is_sent)
         return HWS_ERR_CLOSED;
     if (size == 0)
@@ -1038,6 +1043,10 @@ int hws_request_finish(hws_request_t *request)
     size_t none;
     int rc;
 
+    if (is_over(request) && request->call.error.code != HWS_OK)
+        return request->call.error.code;
+    if (request->was_cut)
+        return HWS_OK;
     if (is_over(request) || stream->connection == NULL || request->is_sent)
         return HWS_ERR_CLOSED;
     rc = hws_connection_send(stream, (hws_slice_t){NULL, 0}, true, &none);

@@ -416,6 +416,7 @@ static void a_peer_that_wants_no_more_ends_it_well(void **state)
     assert_int_equal(flow.end, HWS_END);
     assert_int_equal(state_of(&flow), HWS_STREAM_CLOSED);
     assert_int_equal(send_some(&flow, 10), HWS_ERR_PIPE);
+    assert_int_equal(hws_request_finish(flow.request), HWS_OK);
     assert_null(hws_request_error(flow.request));
 }
 

@@ -104,7 +104,7 @@ HWS_API void hws_request_cancel_send(hws_request_t *request);
 /* Bytes of a produced body: HWS_OK and how many were taken, HWS_AGAIN when less than all. A code
  * when the request has ended; HWS_ERR_PIPE when it is the peer who wants no more. */
 HWS_API int hws_request_send(hws_request_t *request, const char *data, size_t size, size_t *taken);
-/* The produced body is complete. */
+/* The produced body is complete. HWS_OK as well where the peer wanted no more of it. */
 HWS_API int hws_request_finish(hws_request_t *request);
 /* The producer failed: ends the request with HWS_ERR_CANCELED and this detail. */
 HWS_API void hws_request_abort(hws_request_t *request, const char *detail);
