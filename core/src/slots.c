@@ -62,10 +62,19 @@ static bool find_slot(hws_manager_t *manager, hws_time_t now)
     return true;
 }
 
+static hws_upstream_t *starving(hws_list_t *link)
+{
+    return HWS_CONTAINER(link, hws_upstream_t, starved_link);
+}
+
 bool hws_manager_is_turn_of(hws_manager_t *manager, const hws_list_t *starved_link)
 {
-    const hws_list_t *first = hws_list_first(&manager->starved);
+    hws_list_t *first;
 
+    /* Those for whom nobody waits any more hold up nobody. */
+    while ((first = hws_list_first(&manager->starved)) != NULL &&
+           starving(first)->queue.waiting == 0)
+        hws_list_remove(first);
     return first == NULL || first == starved_link || starved_link == manager->turn;
 }
 
@@ -104,11 +113,6 @@ int hws_manager_set_max(hws_manager_t *manager, uint32_t max_connections, hws_er
                              HWS_ERR_CLOSED, now);
     manager->pools.is_crowded = manager->connections > manager->max_connections;
     return HWS_OK;
-}
-
-static hws_upstream_t *starving(hws_list_t *link)
-{
-    return HWS_CONTAINER(link, hws_upstream_t, starved_link);
 }
 
 static void take_turn(hws_manager_t *manager, hws_list_t *link, hws_time_t now)

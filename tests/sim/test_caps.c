@@ -262,6 +262,33 @@ static void a_newcomer_does_not_overtake_upstreams_that_wait_for_a_place(void **
 
 /* One place in the manager, which `a` has; `b`, whose breaker lets nobody or one through, waits for it
  * before `c` does. */
+static void a_place_is_not_kept_for_who_has_left(void **state)
+{
+    hws_upstream_options_t options;
+    hws_upstream_t *a, *b, *c, *d;
+
+    (void)state;
+    stage_begin(1, 1, false);
+    options = world_options(&stage.world);
+    a = world_http_at(&stage.world, "a", NULL, 1);
+    b = world_http_at(&stage.world, "b", NULL, 2);
+    c = world_http_at(&stage.world, "c", NULL, 3);
+    options.limits.pending = 0;
+    d = world_http_at(&stage.world, "d", &options, 4);
+    stage.servers[0].reply.is_silent = true;
+    stage_get(a, 0, 1);
+    stage_get(b, 1, 1);
+    stage_get(c, 2, 1);
+    world_run(&stage.world, HWS_MS(10));
+    ask_cancel(&stage.asks[1]);
+    ask_cancel(&stage.asks[2]);
+    world_run(&stage.world, HWS_MS(10));
+    hws_upstream_close(a);
+    stage_get(d, 3, 1);
+    world_run(&stage.world, HWS_MS(10));
+    assert_int_equal(stage_ok(3, 1), 1);
+}
+
 static void a_place_is_not_kept_for_whom_a_breaker_holds_back(void **state)
 {
     unsigned i;
@@ -507,6 +534,7 @@ int main(void)
         STAGE_TEST(upstreams_that_wait_for_a_place_of_the_manager_are_served_in_turn, none),
         STAGE_TEST(a_kept_connection_is_given_up_for_an_upstream_that_waits, none),
         STAGE_TEST(a_newcomer_does_not_overtake_upstreams_that_wait_for_a_place, none),
+        STAGE_TEST(a_place_is_not_kept_for_who_has_left, none),
         STAGE_TEST(a_place_is_not_kept_for_whom_a_breaker_holds_back, none),
         STAGE_TEST(a_lowered_limit_closes_idle_connections_at_once, http),
         STAGE_TEST(a_lowered_limit_lets_work_in_flight_end_and_holds_from_then_on, http),
