@@ -140,7 +140,7 @@ static void step(yamux_run_t *run, steps_t *steps, uint8_t way)
 {
     yamux_peer_t *peer;
 
-    switch (next(steps) % 10) {
+    switch (next(steps) % 12) {
     case 0:
         feed_raw(run, steps);
         break;
@@ -175,6 +175,15 @@ static void step(yamux_run_t *run, steps_t *steps, uint8_t way)
             (void)run->codec->ops->ping(run->codec);
         else
             run->codec->ops->go_away(run->codec);
+        break;
+    case 10:
+        if ((peer = pick(run, next(steps))) != NULL)
+            yamux_run_leave(run, peer);
+        break;
+    case 11:
+        if (run->codec->ops->tick(run->codec) != HWS_OK)
+            run->failure = HWS_ERR_UNACCEPTED;
+        hws_yamux_check(run->codec);
         break;
     }
     YAMUX_MUST(run->codec->room <= run->codec->cap && run->codec->unaccepted <= 256);

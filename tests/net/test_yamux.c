@@ -315,11 +315,12 @@ static void a_stream_echoes(void **state)
     (void)state;
     connect_session(&session, "server", HWS_YAMUX_CLIENT);
     line = open_line(&session, "echo\nhello", 10, true);
-    assert_false(hws_yamux_is_acknowledged(&line->stream));
+    assert_int_equal(session.codec->awaited, 1);
     while (line->received < 5)
         turn(&session);
     finish(&session);
     must_have_come(line, "hello");
+    assert_int_equal(session.codec->awaited, 0);
     assert_int_equal(session.codec->room, 256);
     close_session(&session);
 }

@@ -270,6 +270,14 @@ static inline void yamux_run_reset(yamux_run_t *run, yamux_peer_t *peer)
     peer->is_done = true;
 }
 
+static inline void yamux_run_leave(yamux_run_t *run, yamux_peer_t *peer)
+{
+    run->codec->ops->leave(run->codec, &peer->stream);
+    YAMUX_MUST(peer->stream.part == NULL);
+    hws_yamux_check(run->codec);
+    peer->is_done = true;
+}
+
 /* Bytes --------------------------------------------------------------------------------------- */
 
 static inline uint32_t yamux_get(const char *from)

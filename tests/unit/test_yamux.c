@@ -310,13 +310,134 @@ static void an_answer_is_an_acknowledgement(void **state)
     for (int i = 0; i < 4; i++) {
         start(&run, 'c');
         assert_int_equal(run.codec->room, 254);
-        assert_false(hws_yamux_is_acknowledged(&run.peers[0].stream));
-        assert_true(hws_yamux_is_acknowledged(&run.peers[1].stream)); /* it has ended */
+        assert_int_equal(run.codec->awaited, 2);
         assert_int_equal(hear(&run, answers[i]), HWS_OK);
-        assert_true(hws_yamux_is_acknowledged(&run.peers[0].stream));
+        assert_int_equal(run.codec->awaited, 1);
         assert_int_equal(run.codec->room, 255);
         yamux_run_dispose(&run);
     }
+}
+
+/* ---- leaving ---- */
+
+static int tick(yamux_run_t *run, int times)
+{
+    int rc = HWS_OK;
+
+    while (rc == HWS_OK && times-- > 0) {
+        rc = run->codec->ops->tick(run->codec);
+        hws_yamux_check(run->codec);
+    }
+    return rc;
+}
+
+/* A client's stream hears `before` and is left, perhaps with "hi" unsent; then the codec hears more. */
+typedef struct {
+    const char *before;
+    bool is_unsent;
+    const char *said;
+    const char *after;
+    const char *said_then;
+    bool is_over;
+} leaving_t;
+
+static void who_is_left_says_its_last_and_what_still_comes_is_thrown_away(void **state)
+{
+    static const leaving_t table[] = {
+        {"W A 1 0", false, "W F 1 0", "", "", false},
+        {"W A 1 0", false, "W F 1 0", "W F 1 0", "", true},
+        {"W A 1 0", false, "W F 1 0", "W R 1 0; D - 1 'late'", "", true},
+        {"W A 1 0", true, "D - 1 'hi'; W F 1 0", "W F 1 0", "", true},
+        {"D A 1 'unread'", true, "D - 1 'hi'; W F 1 0", "D - 1 'and more'", "", false},
+        {"D AF 1 'all'", false, "W F 1 0", "D - 1 'late'", "", true},
+        {"D A 1 131071", false, "P S 0 1; W F 1 0", "D - 1 1", "W - 1 131072", false},
+        {"D A 1 262144", false, "P S 0 1; W F 1 262144", "D - 1 262144", "W - 1 262144", false},
+    };
+    yamux_run_t run;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        yamux_peer_t *stream;
+
+        assert_int_equal(yamux_run_create(&run, HWS_YAMUX_CLIENT), HWS_OK);
+        stream = yamux_run_open(&run);
+        stream->keeps = 4;
+        must_say(&run, "W S 1 0");
+        assert_int_equal(hear(&run, table[i].before), HWS_OK);
+        if (table[i].is_unsent)
+            assert_int_equal(yamux_run_send(&run, stream, "hi", 2, false), 2);
+        yamux_run_leave(&run, stream);
+        must_say(&run, table[i].said);
+        assert_int_equal(hear(&run, table[i].after), HWS_OK);
+        must_say(&run, table[i].said_then);
+        assert_int_equal(run.codec->awaited, table[i].is_over ? 0 : 1);
+        assert_int_equal(run.budget.used > 0, !table[i].is_over);
+        yamux_run_dispose(&run);
+    }
+}
+
+static void who_is_left_unseen_was_never_there(void **state)
+{
+    yamux_run_t run;
+
+    (void)state;
+    assert_int_equal(yamux_run_create(&run, HWS_YAMUX_CLIENT), HWS_OK);
+    yamux_run_leave(&run, yamux_run_open(&run));
+    must_say(&run, "");
+    assert_int_equal(run.budget.used, 0);
+    yamux_run_dispose(&run);
+}
+
+static void who_accepted_may_leave_before_hearing_anything(void **state)
+{
+    yamux_run_t run;
+
+    (void)state;
+    assert_int_equal(yamux_run_create(&run, HWS_YAMUX_CLIENT), HWS_OK);
+    assert_int_equal(hear(&run, "D S 2 'hello'; D SF 4 'all'"), HWS_OK);
+    yamux_run_leave(&run, yamux_run_accept(&run));
+    yamux_run_leave(&run, yamux_run_accept(&run));
+    must_say(&run, "W AF 2 0; W AF 4 0");
+    assert_int_equal(run.codec->awaited, 1);
+    assert_int_equal(hear(&run, "W F 2 0"), HWS_OK);
+    assert_int_equal(run.budget.used, 0);
+    yamux_run_dispose(&run);
+}
+
+static void who_is_left_is_reset_after_5_minutes(void **state)
+{
+    yamux_run_t run;
+
+    (void)state;
+    assert_int_equal(yamux_run_create(&run, HWS_YAMUX_CLIENT), HWS_OK);
+    (void)yamux_run_open(&run);
+    must_say(&run, "W S 1 0");
+    assert_int_equal(hear(&run, "W A 1 0"), HWS_OK);
+    assert_int_equal(tick(&run, 4), HWS_OK);
+    yamux_run_leave(&run, &run.peers[0]);
+    must_say(&run, "W F 1 0");
+    assert_int_equal(tick(&run, 20), HWS_OK);
+    must_say(&run, "");
+    assert_int_equal(tick(&run, 3), HWS_OK);
+    must_say(&run, "W R 1 0");
+    assert_int_equal(run.codec->awaited, 0);
+    yamux_run_dispose(&run);
+}
+
+static void a_stream_that_nobody_accepts_for_75_seconds_ends_the_session(void **state)
+{
+    yamux_run_t run;
+
+    (void)state;
+    start(&run, 'c');
+    assert_int_equal(hear(&run, "W A 1 0"), HWS_OK);
+    assert_int_equal(tick(&run, 100), HWS_OK); /* the other one has ended */
+    (void)yamux_run_open(&run);
+    must_say(&run, "W S 5 0");
+    assert_int_equal(tick(&run, 5), HWS_OK);
+    assert_int_equal(tick(&run, 1), HWS_ERR_UNACCEPTED);
+    assert_int_equal(yamux_run_flush(&run, ROOM, NULL), HWS_ERR_UNACCEPTED);
+    yamux_run_dispose(&run);
 }
 
 /* ---- going away ---- */
@@ -842,6 +963,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_answer_goes_with_the_acknowledgement),
         cmocka_unit_test(a_reset_of_what_was_accepted_says_so),
         cmocka_unit_test(an_answer_is_an_acknowledgement),
+        cmocka_unit_test(who_is_left_says_its_last_and_what_still_comes_is_thrown_away),
+        cmocka_unit_test(who_is_left_unseen_was_never_there),
+        cmocka_unit_test(who_accepted_may_leave_before_hearing_anything),
+        cmocka_unit_test(who_is_left_is_reset_after_5_minutes),
+        cmocka_unit_test(a_stream_that_nobody_accepts_for_75_seconds_ends_the_session),
         cmocka_unit_test(a_peer_that_goes_away_had_not_seen_what_had_not_left),
         cmocka_unit_test(who_goes_away_takes_no_more_and_ends_what_is_open),
         cmocka_unit_test(a_ping_is_asked_for_once_and_counted_once),

@@ -37,6 +37,7 @@
     X(SETUP, CONNECT, "SETUP", "the setup function refused the connection")                        \
     X(SYSTEM, CONNECT, "ESYSTEM", "system error")                                                  \
     X(TIMEOUT, TIMEOUT, "TIMEOUT", "deadline passed")                                              \
+    X(UNACCEPTED, TIMEOUT, "OPEN_TIMEOUT", "the peer has accepted no stream for too long")         \
     X(NO_PONG, RESET, "PING_TIMEOUT", "the peer gave no sign of life when it was asked for one")   \
     X(TLS, TLS, "HANDSHAKE", "the TLS handshake failed")                                           \
     X(TLS_VERSION, TLS, "PROTOCOL_VERSION", "no version of TLS in common")                         \

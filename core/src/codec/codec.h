@@ -51,6 +51,9 @@ typedef struct {
 /* What a stream is reset with whose user gave it up: CANCEL (RFC 9113, 7). */
 #define HWS_CODEC_CANCEL 8
 
+/* The time of a codec that waits for its peer, in steps. */
+#define HWS_CODEC_TICK HWS_S(15)
+
 /* The urgency of who has no opinion (RFC 9218, 4.1). */
 #define HWS_URGENCY_USUAL 3
 #define HWS_URGENCY_LEAST 7
@@ -126,9 +129,15 @@ typedef struct {
     /* Opens no more and tells the peer so; what is open goes on. `is_last` turns true. */
     void (*go_away)(hws_codec_t *codec);
     /* Gives the stream that the peer opened first, `unaccepted` being above 0, to `stream`, whose
-     * events follow; what has come for it so far is told at the next flush. NULL where a peer opens
-     * none. */
+     * events follow; what has come for it so far is told at the next flush, in one piece that lasts
+     * for the call. NULL where a peer opens none. */
     int (*accept)(hws_codec_t *codec, hws_stream_t *stream);
+    /* The owner needs the stream no more and ends it well: what was taken of it still leaves, then its
+     * end; what still comes is thrown away; no event comes any more. NULL where streams are messages. */
+    void (*leave)(hws_codec_t *codec, hws_stream_t *stream);
+    /* Another HWS_CODEC_TICK has passed while `awaited` was above 0: what waits for the peer too long is
+     * given up. A code as feed's. NULL where nothing does. */
+    int (*tick)(hws_codec_t *codec);
 } hws_codec_ops_t;
 
 /* The part that every codec begins with. */
@@ -141,6 +150,7 @@ struct hws_codec {
     uint32_t cap;         /* what `room` was with no stream open: ours and the peer's limit */
     uint32_t pongs;       /* answers to `ping` so far */
     uint32_t unaccepted;  /* streams that the peer opened and nobody has accepted */
+    uint32_t awaited;     /* streams of which the peer owes a word that has its time */
     hws_time_t idle_hint; /* how long the peer says it keeps an idle connection, or HWS_NEVER */
 };
 

@@ -20,6 +20,10 @@
 #define MOST_UNSENT ((size_t)64 * 1024)
 #define LEAST_UNSENT TURN
 
+/* In ticks: 75 s, 5 min. */
+#define PATIENCE_TO_OPEN 5
+#define PATIENCE_TO_CLOSE 20
+
 #define MOST_SPARE 64             /* parts kept for the next streams */
 #define SPARE_BLOCK ((size_t)512) /* of unsent bytes, that is kept with an idle stream */
 
@@ -37,12 +41,14 @@ typedef struct {
     uint32_t id;
     uint16_t hello; /* SYN or ACK while that is to be said */
     uint8_t urgency;
+    uint8_t ticks; /* since it waits for the peer */
     bool is_ours;
     bool is_arrived; /* opened by the peer, accepted by nobody */
     bool is_acknowledged;
     bool is_reset;  /* by us: it is gone but for its RST */
     bool is_due;    /* the peer's window is to be opened */
     bool is_short;  /* on_writable is owed */
+    bool is_left;   /* by its owner: what still comes is thrown away */
     bool wants_fin; /* no more is to be sent than what is in `unsent` */
     bool has_sent_fin;
     bool has_fin;      /* the peer's */
@@ -177,6 +183,7 @@ static part_t *create_part(yamux_t *yamux, uint32_t id, bool is_ours)
     if (is_ours) {
         yamux->ours++;
         yamux->unacknowledged++;
+        yamux->base.awaited++;
     }
     update_room(yamux);
     return part;
@@ -195,6 +202,7 @@ static void acknowledge(yamux_t *yamux, part_t *part)
         return;
     part->is_acknowledged = true;
     yamux->unacknowledged--;
+    yamux->base.awaited--;
     update_room(yamux);
 }
 
@@ -226,6 +234,8 @@ static void close_part(yamux_t *yamux, part_t *part)
     hws_buffer_dispose(&part->early);
     hws_window_budget_give(yamux->budget, part->window.size);
     acknowledge(yamux, part);
+    if (part->is_left)
+        yamux->base.awaited--;
     if (part->is_ours)
         yamux->ours--;
     update_room(yamux);
@@ -489,13 +499,18 @@ static void deliver(yamux_t *yamux, part_t *part, const char *data, size_t size)
 
 static int on_data(yamux_t *yamux, part_t *part, const char *data, size_t size)
 {
+    if (part->is_left) {
+        part->unread += (uint32_t)size;
+        consume(yamux, part, size);
+        return HWS_OK;
+    }
     if (part->stream == NULL)
         return keep_early(yamux, part, data, size);
     deliver(yamux, part, data, size);
     return HWS_OK;
 }
 
-/* The peer's FIN, to a stream that has heard all before it. */
+/* The peer's FIN, to a stream that has heard all before it, or to none that was left. */
 static void tell_end(yamux_t *yamux, part_t *part)
 {
     hws_stream_t *stream = part->wants_fin ? detach(part) : part->stream;
@@ -503,7 +518,8 @@ static void tell_end(yamux_t *yamux, part_t *part)
     part->has_told_end = true;
     if (is_over(part))
         end_part(yamux, part);
-    stream->events->on_end(stream, HWS_OK);
+    if (stream != NULL)
+        stream->events->on_end(stream, HWS_OK);
 }
 
 static void tell_failure(yamux_t *yamux, part_t *part, int status)
@@ -590,7 +606,7 @@ static int on_fin(yamux_t *yamux, part_t *part)
     if (part->has_fin)
         return on_violation(yamux, HWS_ERR_YAMUX_FRAME);
     part->has_fin = true;
-    if (part->stream != NULL)
+    if (part->stream != NULL || part->is_left)
         tell_end(yamux, part);
     return HWS_OK;
 }
@@ -836,15 +852,8 @@ static int yamux_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size, h
     return HWS_OK;
 }
 
-static void yamux_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code, hws_buffer_t *out)
+static void reset_part(yamux_t *yamux, part_t *part)
 {
-    yamux_t *yamux = yamux_of(codec);
-    part_t *part = stream->part;
-
-    (void)code; /* an RST has none */
-    (void)out;
-    if (part == NULL)
-        return;
     close_part(yamux, part);
     if ((part->hello & HWS_YAMUX_SYN) != 0) { /* the peer will never have heard of it */
         retire(yamux, part);
@@ -852,6 +861,62 @@ static void yamux_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code,
     }
     part->is_reset = true;
     notify(yamux, part);
+}
+
+static void yamux_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code, hws_buffer_t *out)
+{
+    (void)code; /* an RST has none */
+    (void)out;
+    if (stream->part != NULL)
+        reset_part(yamux_of(codec), stream->part);
+}
+
+static void yamux_leave(hws_codec_t *codec, hws_stream_t *stream)
+{
+    yamux_t *yamux = yamux_of(codec);
+    part_t *part = stream->part;
+
+    if (part == NULL)
+        return;
+    if ((part->hello & HWS_YAMUX_SYN) != 0 && hws_buffer_is_empty(&part->unsent)) {
+        reset_part(yamux, part);
+        return;
+    }
+    detach(part);
+    part->is_left = true;
+    part->is_short = false;
+    part->ticks = 0;
+    codec->awaited++;
+    hws_list_remove(&part->arrival);
+    hws_buffer_dispose(&part->early);
+    part->window.max = 0; /* it does not grow any more */
+    consume(yamux, part, part->unread);
+    part->wants_fin = true;
+    part->has_told_end = part->has_fin;
+    if (is_over(part))
+        end_part(yamux, part);
+    else if (is_fin_due(part))
+        notify(yamux, part);
+}
+
+static int yamux_tick(hws_codec_t *codec)
+{
+    yamux_t *yamux = yamux_of(codec);
+    hws_list_t *link = yamux->parts.next;
+
+    while (link != &yamux->parts) {
+        part_t *part = HWS_CONTAINER(link, part_t, all);
+
+        link = link->next;
+        if (part->is_reset)
+            continue;
+        if (part->is_left && ++part->ticks > PATIENCE_TO_CLOSE)
+            reset_part(yamux, part);
+        /* One that says no more need not be accepted. */
+        else if (!part->is_acknowledged && !part->wants_fin && ++part->ticks > PATIENCE_TO_OPEN)
+            return fail(yamux, HWS_ERR_UNACCEPTED, UNSAID);
+    }
+    return HWS_OK;
 }
 
 static int yamux_flush(hws_codec_t *codec, size_t room, hws_buffer_t *out)
@@ -924,6 +989,8 @@ static const hws_codec_ops_t ops = {
     .ping = yamux_ping,
     .go_away = yamux_go_away,
     .accept = yamux_accept,
+    .leave = yamux_leave,
+    .tick = yamux_tick,
 };
 
 int hws_yamux_create(const hws_codec_options_t *options, hws_yamux_role_t role, hws_codec_t **out)
@@ -953,17 +1020,10 @@ int hws_yamux_create(const hws_codec_options_t *options, hws_yamux_role_t role, 
     return HWS_OK;
 }
 
-bool hws_yamux_is_acknowledged(const hws_stream_t *stream)
-{
-    const part_t *part = stream->part;
-
-    return part->is_acknowledged || part->wants_fin;
-}
-
 void hws_yamux_check(const hws_codec_t *codec)
 {
     const yamux_t *yamux = (const yamux_t *)(const void *)codec;
-    uint32_t ours = 0, unacknowledged = 0, unaccepted = 0;
+    uint32_t ours = 0, unacknowledged = 0, unaccepted = 0, left = 0;
     size_t open = 0, unsent = 0;
 
     HWS_LIST_EACH(link, &yamux->parts) {
@@ -975,6 +1035,7 @@ void hws_yamux_check(const hws_codec_t *codec)
         ours += part->is_ours;
         unacknowledged += !part->is_acknowledged;
         unaccepted += part->is_arrived;
+        left += part->is_left;
         unsent += hws_buffer_size(&part->unsent);
         assert(!is_over(part) && part->unread + part->may_come <= part->window.size);
         assert(hws_turn_is_waiting(&part->turn) ==
@@ -985,5 +1046,6 @@ void hws_yamux_check(const hws_codec_t *codec)
     assert(unacknowledged == yamux->unacknowledged && unaccepted == codec->unaccepted);
     assert(yamux->failure == HWS_OK || codec->is_last);
     assert(codec->room == 0 || !codec->is_last);
-    (void)ours, (void)unacknowledged, (void)unaccepted, (void)open, (void)unsent;
+    assert(codec->awaited == unacknowledged + left);
+    (void)ours, (void)unacknowledged, (void)unaccepted, (void)left, (void)open, (void)unsent;
 }

@@ -16,10 +16,9 @@
  * `flush` with no room writes nothing but the GOAWAY of a connection that has failed, which bounds all
  * that can wait to be written.
  *
- * A codec has no clock. Whoever has one keeps the times that the Go implementation keeps:
- * - a `ping` every 30 s, also while no stream is open, and the connection's end when no answer came;
- * - 75 s for the peer to acknowledge a stream (hws_yamux_is_acknowledged), then the connection's end;
- * - 5 min from `end` to the peer's half-close, with what still comes thrown away, then `reset`. */
+ * What waits for the peer it gives up as the Go implementation does, in steps of HWS_CODEC_TICK: a
+ * stream that is not acknowledged after 75 s ends the connection with HWS_ERR_UNACCEPTED, and one that
+ * was left (codec.h) is reset when the peer has not ended it after 5 min. */
 #ifndef HWS_CODEC_YAMUX_H
 #define HWS_CODEC_YAMUX_H
 
@@ -31,10 +30,6 @@ typedef enum { HWS_YAMUX_CLIENT, HWS_YAMUX_SERVER } hws_yamux_role_t; /* odd ids
  * unsent bytes of all streams above which one may have no more than 16 KiB of them; `streams`: of our
  * own; `windows.stream_max` and `budget`. All windows begin with 256 KiB. */
 int hws_yamux_create(const hws_codec_options_t *options, hws_yamux_role_t role, hws_codec_t **out);
-
-/* Whether the peer has accepted this stream, which is open, or need not say so any more, because all has
- * been sent to it. True for those that the peer opened. */
-bool hws_yamux_is_acknowledged(const hws_stream_t *stream);
 
 /* Asserts that what is counted is what is there. For tests. */
 void hws_yamux_check(const hws_codec_t *codec);
