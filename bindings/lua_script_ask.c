@@ -87,6 +87,8 @@ static int index_context(lua_State *L)
         push_text(L, about->target);
     } else if (strcmp(name, "headers") == 0 && about->method.size > 0) {
         push_headers(L, about->fields);
+    } else if (strcmp(name, "priority") == 0 && about->method.size > 0) {
+        lua_pushinteger(L, about->priority);
     } else if (strcmp(name, "attempt") == 0 && about->attempt > 0) {
         lua_pushinteger(L, (lua_Integer)about->attempt);
     } else if (strcmp(name, "tried") == 0) {

@@ -543,20 +543,22 @@ describe("a scripted breaker", function()
 end)
 
 describe("what a policy is given", function()
-  local NO_FIELDS = { "method", "path", "headers", "attempt", "tried", "deadline", "upstream", "now", "random" }
+  local NO_FIELDS = { "method", "path", "headers", "priority", "attempt", "tried", "deadline", "upstream", "now",
+    "random" }
 
   it("ctx tells of a request", function()
     local seen, kept
     local api = upstream { balancer = function(_, ctx)
       kept = ctx
       seen = { method = ctx.method, path = ctx.path, headers = ctx.headers, attempt = ctx.attempt, tried = ctx.tried,
-        deadline = ctx.deadline, upstream = ctx.upstream, now = ctx.now, nonsense = ctx.nonsense, [1] = ctx[1] }
+        priority = ctx.priority, deadline = ctx.deadline, upstream = ctx.upstream, now = ctx.now,
+        nonsense = ctx.nonsense, [1] = ctx[1] }
     end }
     local before = hawser.now()
-    api:request { method = "PUT", path = "/body?a=b", body = "x", timeout = 20,
+    api:request { method = "PUT", path = "/body?a=b", body = "x", timeout = 20, priority = 5,
       headers = { ["X-One"] = "1", ["x-many"] = { "2", "3" }, Accept = "a/b" } }
-    assert.same({ "PUT", "/body?a=b", 1, {}, "scripted 1" },
-      { seen.method, seen.path, seen.attempt, seen.tried, seen.upstream })
+    assert.same({ "PUT", "/body?a=b", 5, 1, {}, "scripted 1" },
+      { seen.method, seen.path, seen.priority, seen.attempt, seen.tried, seen.upstream })
     assert.same({ "1", "2", "a/b" }, { seen.headers["x-one"], seen.headers["x-many"], seen.headers.accept })
     assert.is_true(seen.now >= before - .1 and seen.now <= hawser.now())
     assert.is_true(seen.deadline > before + 19 and seen.deadline < hawser.now() + 20)
@@ -568,7 +570,7 @@ describe("what a policy is given", function()
   it("ctx tells no method of a lease", function()
     local seen
     local api = upstream { peers = { "tcp://127.0.0.1:" .. faultd.raw }, balancer = function(list, ctx)
-      seen = { ctx.method, ctx.path, ctx.headers, upstream = ctx.upstream, attempt = ctx.attempt }
+      seen = { ctx.method, ctx.path, ctx.headers, ctx.priority, upstream = ctx.upstream, attempt = ctx.attempt }
       return list[1]
     end }
     assert(api:acquire()):close()

@@ -559,6 +559,7 @@ static void describe(const hws_call_t *call, hws_decision_t *about)
     about->method = request->message.method;
     about->target = request->message.target;
     about->fields = request->message.fields;
+    about->priority = call->stream.urgency;
 }
 
 static const hws_call_ops_t call_ops = {on_granted, on_dial_failed, on_abort, on_timer, describe};

@@ -304,6 +304,7 @@
 ---@field method? string of a request, as the next two are
 ---@field path? string with its query
 ---@field headers? table<string, string> the first value of each, by its name in small letters
+---@field priority? integer of a request: 0, the most urgent, to 7
 ---@field attempt? integer the present one, from 1 on
 ---@field tried string[] ids of peers that this call was tried at before
 ---@field deadline? number of the whole call, on the clock of hawser.now()

@@ -18,6 +18,7 @@ typedef struct {
     hws_slice_t method; /* of a request; empty for a lease, as target and fields are */
     hws_slice_t target;
     hws_slice_t fields;  /* lines, as hws_fields_add() makes them */
+    uint8_t priority;    /* of a request */
     uint32_t attempt;    /* the present one, from 1 on */
     hws_time_t deadline; /* of the whole call; HWS_NEVER: none */
     hws_time_t now;
