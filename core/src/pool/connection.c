@@ -11,8 +11,6 @@
 #define SURELY_ALIVE HWS_S(4)
 /* What is subtracted from a peer's Keep-Alive hint. */
 #define HINT_MARGIN HWS_S(2)
-/* Body bytes given to the codec at once. */
-#define PIECE ((size_t)65536)
 
 static const hws_pool_rules_t *rules_of(const hws_connection_t *connection)
 {
@@ -118,8 +116,7 @@ static void tell_due(hws_connection_t *connection, hws_time_t now)
     }
 }
 
-/* It must be closed, which cannot be done here: the timer does it. */
-static void doom(hws_connection_t *connection, int code)
+void hws_connection_doom(hws_connection_t *connection, int code)
 {
     connection->doom = code;
     follow_room(connection);
@@ -147,7 +144,7 @@ static bool is_alive(hws_connection_t *connection, hws_time_t now)
 {
     switch (hws_liveness_due(&connection->liveness, connection->stream_count > 0, now)) {
     case HWS_LIVENESS_DEAD:
-        doom(connection, HWS_ERR_NO_PONG);
+        hws_connection_doom(connection, HWS_ERR_NO_PONG);
         return false;
     case HWS_LIVENESS_PING:
         ask_for_life(connection);
@@ -359,139 +356,7 @@ int hws_connection_probe(hws_connection_t *connection)
     return rc == HWS_ERR_UNEXPECTED && hws_connection_is_multiplexing(connection) ? HWS_OK : rc;
 }
 
-/* ---- writing ---- */
-
-/* After an error nothing more is written, but reading goes on: a response that explains it may be
- * waiting, and if none is, the read's own error ends the stream. */
-void hws_connection_write_failed(hws_outbox_t *outbox, int code)
-{
-    hws_connection_t *connection = HWS_CONTAINER(outbox, hws_connection_t, outbox);
-
-    /* What was lost here no peer will ever explain. */
-    if (code == HWS_ERR_NOMEM)
-        doom(connection, code);
-    if (!connection->is_reading && !connection->has_finished) {
-        connection->is_reading = true;
-        connection->socket->ops->read(connection->socket, true);
-    }
-}
-
-/* How many body bytes may be handed over now. Framing adds a little to the bound. */
-static size_t write_room(const hws_connection_t *connection)
-{
-    size_t limit = rules_of(connection)->limits.buffer;
-    size_t waiting = hws_outbox_size(&connection->outbox);
-
-    return waiting < limit ? limit - waiting : 0;
-}
-
-/* What the codec has to say: all but body bytes, and of these what there is room for. */
-void hws_connection_pull(hws_outbox_t *outbox)
-{
-    hws_connection_t *connection = HWS_CONTAINER(outbox, hws_connection_t, outbox);
-    hws_codec_t *codec = connection->codec;
-    uint64_t accepted = outbox->accepted;
-    uint64_t before;
-    size_t room;
-    int rc;
-
-    do {
-        room = write_room(connection);
-        if (room > PIECE)
-            room = PIECE;
-        before = outbox->accepted;
-        rc = codec->ops->flush(codec, room, hws_outbox_begin(outbox));
-        if (hws_outbox_commit(outbox) != HWS_OK)
-            break;
-        /* There may be more, for which the system may have room. */
-        if (rc == HWS_OK && room > 0 && outbox->accepted - before >= room)
-            hws_outbox_send(outbox);
-    } while (rc == HWS_OK && room > 0 && outbox->accepted - before >= room);
-    if (connection->pool->metrics != NULL && outbox->accepted > accepted)
-        hws_metrics_sent(connection->pool->metrics, 0, outbox->accepted - accepted,
-                         hws_loop_recent(connection->loop));
-    if (rc != HWS_OK)
-        doom(connection, rc);
-}
-
-/* A piece of body for a multiplexing codec, which bounds what it takes itself. */
-static int hand_over(hws_stream_t *stream, hws_slice_t data, bool end, size_t *taken)
-{
-    hws_connection_t *connection = stream->connection;
-    bool is_short;
-    int rc;
-
-    if (stream->part == NULL)
-        return HWS_ERR_PIPE;
-    rc = connection->codec->ops->send(connection->codec, stream, data.data, data.size, end, NULL,
-                                      taken);
-    if (rc != HWS_OK)
-        return rc;
-    /* Outside of a turn the pull comes at once, and may tell at once that there is room again. */
-    is_short = *taken < data.size;
-    stream->wants_write = is_short;
-    hws_outbox_pull(&connection->outbox);
-    return is_short ? HWS_AGAIN : HWS_OK;
-}
-
-/* Has the codec append one piece of body to `out`. */
-static int append_piece(hws_stream_t *stream, hws_slice_t data, bool end, hws_buffer_t *out,
-                        size_t *taken)
-{
-    hws_connection_t *connection = stream->connection;
-    size_t piece = write_room(connection);
-
-    if (piece > PIECE)
-        piece = PIECE;
-    if (piece > data.size)
-        piece = data.size;
-    if (piece == 0 && data.size > 0) {
-        *taken = 0;
-        return HWS_OK;
-    }
-    return connection->codec->ops->send(connection->codec, stream, data.data, piece,
-                                        end && piece == data.size, out, taken);
-}
-
-int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t *taken)
-{
-    hws_connection_t *connection = stream->connection;
-    hws_outbox_t *outbox = &connection->outbox;
-    uint64_t accepted = outbox->accepted;
-    size_t total = 0;
-    size_t piece;
-    int rc;
-
-    *taken = 0;
-    if (outbox->error != HWS_OK)
-        return outbox->error;
-    if (hws_connection_is_multiplexing(connection))
-        return hand_over(stream, data, end, taken);
-    do {
-        hws_slice_t left = {data.data + total, data.size - total};
-
-        piece = 0;
-        /* Only what the system does not take is worth waiting for. */
-        if (write_room(connection) < left.size)
-            hws_outbox_send(outbox);
-        rc = append_piece(stream, left, end, hws_outbox_begin(outbox), &piece);
-        if (rc != HWS_OK)
-            hws_outbox_drop(outbox);
-        else
-            rc = hws_outbox_commit(outbox);
-        if (rc != HWS_OK)
-            break;
-        total += piece;
-        *taken = total;
-    } while (piece > 0 && total < data.size);
-    if (connection->pool->metrics != NULL)
-        hws_metrics_sent(connection->pool->metrics, 0, outbox->accepted - accepted,
-                         hws_loop_recent(connection->loop));
-    if (rc != HWS_OK)
-        return rc;
-    stream->wants_write = total < data.size;
-    return stream->wants_write ? HWS_AGAIN : HWS_OK;
-}
+/* ---- beginnings ---- */
 
 /* The stream has begun. */
 static void put_on(hws_connection_t *connection, hws_stream_t *stream, hws_time_t now)
@@ -553,31 +418,12 @@ int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
     }
     put_on(connection, stream, now);
     /* Head and first piece leave in one system call. A write that fails is no failure to open. */
-    if (body.size > 0 && append_piece(stream, body, end, out, taken) != HWS_OK)
+    if (body.size > 0 && hws_connection_append(stream, body, end, out, taken) != HWS_OK)
         *taken = 0;
     (void)hws_outbox_commit(&connection->outbox);
     hws_metrics_sent(connection->pool->metrics, connection->state != HWS_CONNECTION_SETUP,
                      connection->outbox.accepted - accepted, now);
     return HWS_OK;
-}
-
-void hws_connection_finish(hws_stream_t *stream)
-{
-    size_t none;
-
-    if (hws_connection_is_multiplexing(stream->connection))
-        (void)hand_over(stream, (hws_slice_t){NULL, 0}, true, &none);
-    else
-        hws_outbox_finish(&stream->connection->outbox);
-}
-
-bool hws_connection_is_clean(hws_connection_t *connection)
-{
-    hws_outbox_t *outbox = &connection->outbox;
-
-    hws_outbox_send(outbox);
-    return outbox->error == HWS_OK && !outbox->is_flushing && !outbox->is_finishing &&
-           !connection->has_finished;
 }
 
 /* ---- endings ---- */
@@ -962,7 +808,7 @@ static void on_flush(void *user, int status, hws_time_t now)
         /* One that takes no other stream waits with its end for the last bytes. */
         if (!connection->codec->is_last)
             return;
-    } else if (write_room(connection) == 0) {
+    } else if (hws_connection_write_room(connection) == 0) {
         return;
     }
     HWS_LIST_EACH(link, &connection->streams) {

@@ -128,4 +128,14 @@ void hws_connection_drain(hws_connection_t *connection, hws_close_reason_t why, 
 /* Looks again when its idle time ends (a limit has changed). */
 void hws_connection_reconsider(hws_connection_t *connection, hws_time_t now);
 
+/* Between connection.c and connection_send.c. */
+
+/* It must be closed, which cannot be done here: its timer does it. Until then it takes nothing new. */
+void hws_connection_doom(hws_connection_t *connection, int code);
+/* How many body bytes may be handed over now. Framing adds a little to the bound. */
+size_t hws_connection_write_room(const hws_connection_t *connection);
+/* Has the codec of one stream append one piece of body to `out`. */
+int hws_connection_append(hws_stream_t *stream, hws_slice_t data, bool end, hws_buffer_t *out,
+                          size_t *taken);
+
 #endif
