@@ -82,7 +82,7 @@ static void close_with(hwl_duplex_t *duplex, uint32_t code, const char *detail)
         duplex->reset_code = code;
         return;
     }
-    duplex->error = hwl_error_make(HWS_ERR_CLOSED, HWS_PHASE_BODY, detail);
+    duplex->closed = detail;
     drop(duplex, code, detail);
 }
 
@@ -387,15 +387,21 @@ static int open_of_manager(lua_State *L)
 
 /* ---- methods ---- */
 
+/* Read to its end, which may be asked for again. */
+static bool is_read(const hwl_duplex_t *duplex)
+{
+    return duplex->request == NULL && duplex->closed == NULL;
+}
+
 /* Whether the stream may be used; if not, fills `why`. */
 static bool is_usable(const hwl_duplex_t *duplex, hws_error_t *why)
 {
     if (duplex->request != NULL && !is_forked(duplex))
         return true;
     *why = hwl_error_make(duplex->request != NULL ? HWS_ERR_FORKED : HWS_ERR_CLOSED, HWS_PHASE_BODY,
-                          duplex->request != NULL ? NULL : "the stream has ended");
-    if (duplex->request == NULL && duplex->error.code != HWS_OK)
-        *why = duplex->error;
+                          duplex->request != NULL  ? NULL
+                          : duplex->closed != NULL ? duplex->closed
+                                                   : "the stream has ended");
     return false;
 }
 
@@ -425,7 +431,7 @@ static int wait_on(lua_State *L, int callback, const hwl_operation_t *operation,
     if (lua_isstring(L, 2))
         hwl_wait_anchor(L, wait, 2);
     /* Now only: a finalizer may have closed it until here. */
-    if (!is_usable(duplex, &why))
+    if (!(operation->phase != HWS_PHASE_SEND && is_read(duplex)) && !is_usable(duplex, &why))
         return hwl_wait_fail(L, wait, &why);
     if (take_place(L, duplex, wait) != NULL)
         return luaL_error(L, "somebody else is waiting for this of this stream");
@@ -470,7 +476,7 @@ static int push_received(lua_State *L, hwl_wait_t *wait)
 {
     hwl_duplex_t *duplex = wait->subject;
     hws_slice_t chunk;
-    int rc = hws_request_read(duplex->request, &chunk);
+    int rc = duplex->request != NULL ? hws_request_read(duplex->request, &chunk) : HWS_END;
 
     switch (rc) {
     case HWS_AGAIN:
@@ -482,15 +488,15 @@ static int push_received(lua_State *L, hwl_wait_t *wait)
         duplex->is_closing = false;
         return 1;
     case HWS_END:
-        keep_head(L, duplex);
-        keep(L, duplex, hws_request_response(duplex->request)->trailers, &duplex->trailers);
+        if (!duplex->is_at_end) {
+            keep_head(L, duplex);
+            keep(L, duplex, hws_request_response(duplex->request)->trailers, &duplex->trailers);
+        }
         duplex->is_at_end = true;
         lua_pushnil(L);
         return 1;
     default:
         keep_head(L, duplex);
-        duplex->is_at_end = true;
-        duplex->error = *hws_request_error(duplex->request);
         return fail(L, duplex, rc, HWS_PHASE_BODY);
     }
 }
@@ -521,14 +527,10 @@ static int receive(lua_State *L)
         .leave = leave_receive,
         .phase = HWS_PHASE_BODY,
     };
-    const hwl_duplex_t *duplex = hwl_self(L, HWL_DUPLEX);
-    int callback = hwl_check_callback(L, 2);
+    int callback;
 
-    /* The end may be asked for again. */
-    if (duplex->request == NULL && duplex->error.code == HWS_OK && callback == 0) {
-        lua_pushnil(L);
-        return 1;
-    }
+    hwl_self(L, HWL_DUPLEX);
+    callback = hwl_check_callback(L, 2);
     return wait_on(L, callback, &operation, become_reader);
 }
 
@@ -538,7 +540,7 @@ static int push_headers(lua_State *L, hwl_wait_t *wait)
     hws_slice_t none;
     int rc;
 
-    if (keep_head(L, duplex)) {
+    if (duplex->headers != LUA_NOREF || keep_head(L, duplex)) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, duplex->headers);
         return 1;
     }
@@ -573,13 +575,10 @@ static int headers(lua_State *L)
         .leave = leave_headers,
         .phase = HWS_PHASE_HEADERS,
     };
-    const hwl_duplex_t *duplex = hwl_self(L, HWL_DUPLEX);
-    int callback = hwl_check_callback(L, 2);
+    int callback;
 
-    if (duplex->headers != LUA_NOREF && callback == 0) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, duplex->headers);
-        return 1;
-    }
+    hwl_self(L, HWL_DUPLEX);
+    callback = hwl_check_callback(L, 2);
     return wait_on(L, callback, &operation, become_asker);
 }
 
@@ -658,7 +657,7 @@ static int finish(lua_State *L)
     hws_error_t why;
     int rc;
 
-    if (duplex->request == NULL && duplex->error.code == HWS_OK) {
+    if (is_read(duplex)) {
         lua_pushboolean(L, 1); /* it has ended well, read to its end */
         return 1;
     }

@@ -19,7 +19,7 @@ typedef struct {
     hwl_wait_t *reader;
     hwl_wait_t *sender;
     hws_slice_t rest;         /* what the sender has not sent yet */
-    hws_error_t error;        /* without a request: what a read says; code HWS_OK: the end */
+    const char *closed;       /* how it was closed here; NULL: it was not */
     hws_stream_state_t state; /* without a request */
     uint64_t id;
     uint32_t reset_code; /* what the peer is told once it may be closed */
@@ -30,7 +30,7 @@ typedef struct {
     uint16_t status;
     bool is_opened;    /* given to who opened it */
     bool is_held;      /* who opened it is given its id */
-    bool is_at_end;    /* what was received is all, or why there will be no more has been told */
+    bool is_at_end;    /* what was received is all */
     bool is_closing;   /* to be closed, once the results are made that it is in use for */
     hwl_place_t place; /* where it was opened */
 } hwl_duplex_t;

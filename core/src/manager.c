@@ -138,6 +138,8 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
     manager->pools.windows.limit = options->window_memory;
     hws_slab_init(&manager->requests, sizeof(hws_request_t),
                   offsetof(hws_request_t, call.error.peer));
+    hws_slab_init(&manager->duplexes, offsetof(hws_request_t, store),
+                  offsetof(hws_request_t, call.error.peer));
     hws_slab_init(&manager->leases, sizeof(hws_lease_t), offsetof(hws_lease_t, call.error.peer));
     hws_slots_init(manager, options->max_connections);
     manager->limits = options->limits;
@@ -216,6 +218,7 @@ static void tidy(hws_deferred_t *deferred)
     hws_free(manager->dns_options);
     hws_metrics_destroy(manager->metrics);
     hws_slab_dispose(&manager->requests);
+    hws_slab_dispose(&manager->duplexes);
     hws_slab_dispose(&manager->leases);
     manager->loop->managers--;
     hws_free(manager);
@@ -284,6 +287,7 @@ void hws_manager_trim(hws_manager_t *manager)
 {
     manager->peak = manager->in_flight;
     hws_slab_trim(&manager->requests);
+    hws_slab_trim(&manager->duplexes);
     hws_slab_trim(&manager->leases);
     hws_slab_trim(&manager->pools.connections);
     hws_memory_trim();

@@ -34,6 +34,12 @@ static void wake(hws_request_t *request)
 
 /* ---- streams that go both ways ---- */
 
+/* There may be many that are idle, so they have no stores for what most of them never need at once. */
+static hws_slab_t *slab_of(hws_manager_t *manager, bool is_duplex)
+{
+    return is_duplex ? &manager->duplexes : &manager->requests;
+}
+
 static void note_event(hws_request_t *request, hws_stream_event_t event)
 {
     request->state = (uint8_t)hws_stream_state_after((hws_stream_state_t)request->state, event);
@@ -364,8 +370,8 @@ static void on_head(hws_stream_t *stream, const hws_head_t *head)
 {
     hws_request_t *request = of_stream(stream);
 
-    if (copy_head(head, request->head_store, sizeof(request->head_store), &request->head_block,
-                  &request->head) == NULL) {
+    if (copy_head(head, request->is_duplex ? NULL : request->head_store,
+                  sizeof(request->head_store), &request->head_block, &request->head) == NULL) {
         request->verdict = HWS_ERR_NOMEM;
         wake(request);
         return;
@@ -822,7 +828,7 @@ static int store_message(hws_request_t *request, const hws_request_options_t *op
     char *place = request->store;
     hws_message_t *message = &request->message;
 
-    if (size > sizeof(request->store)) {
+    if (request->is_duplex || size > sizeof(request->store)) {
         if ((place = hws_alloc(size)) == NULL)
             return HWS_ERR_NOMEM;
         request->store_block = place;
@@ -862,12 +868,13 @@ int hws_request_start(hws_upstream_t *upstream, const hws_request_options_t *opt
 
     if ((rc = check(upstream, options, why)) != HWS_OK)
         return rc;
-    if ((request = hws_slab_take(&upstream->manager->requests)) == NULL)
+    if ((request = hws_slab_take(slab_of(upstream->manager, options->duplex))) == NULL)
         return HWS_ERR_NOMEM;
+    request->is_duplex = options->duplex;
     if ((rc = copy_retry(options->retry, &request->call.retry, why)) != HWS_OK ||
         (rc = store_message(request, options)) != HWS_OK) {
         hws_free(request->call.retry);
-        hws_slab_give(&upstream->manager->requests, request);
+        hws_slab_give(slab_of(upstream->manager, options->duplex), request);
         return rc;
     }
     now = hws_loop_now(loop);
@@ -878,7 +885,6 @@ int hws_request_start(hws_upstream_t *upstream, const hws_request_options_t *opt
     request->body = options->has_body ? options->body : (hws_slice_t){NULL, 0};
     request->max_body =
         options->max_body > 0 ? options->max_body : upstream->owner.rules.limits.body;
-    request->is_duplex = options->duplex;
     request->is_bounded = options->timeout != 0;
     request->is_streaming = options->stream || options->duplex;
     request->has_producer = options->has_producer || options->duplex;
@@ -933,7 +939,7 @@ void hws_request_destroy(hws_request_t *request)
     hws_free(request->store_block);
     /* The trailers' fields stand at the beginning of their block. */
     hws_free((void *)(uintptr_t)request->trailers.fields);
-    hws_slab_give(&manager->requests, request);
+    hws_slab_give(slab_of(manager, request->is_duplex), request);
 }
 
 const hws_response_t *hws_request_response(const hws_request_t *request)

@@ -58,6 +58,7 @@ struct hws_request {
     bool holds_answer; /* of the last attempt; told if there is no other */
     bool has_host;     /* the user gave a Host field */
     hws_call_t call;   /* from its strings on nothing is zeroed */
+    /* Not there when is_duplex. */
     char store[HWS_REQUEST_STORE];
     _Alignas(hws_field_t) char head_store[HWS_REQUEST_HEAD];
 };

@@ -338,12 +338,16 @@ describe("a stream", function()
           s:headers(function(headers) log[#log + 1] = headers["x-protocol"] end)
           s:receive(function(chunk)
             log[#log + 1] = chunk
-            s:receive(function(nothing, why) log[#log + 1] = nothing == nil and why == nil end)
+            s:receive(function(nothing, why)
+              log[#log + 1] = nothing == nil and why == nil
+              s:receive(function(still, none) log[#log + 1] = still == nil and none == nil end)
+              s:headers(function(headers) log[#log + 1] = headers["x-method"] end)
+            end)
           end)
         end)
       end)
     end)
-    assert.same({ "active", true, "2.0", "hello", true }, log)
+    assert.same({ "active", true, "2.0", "hello", true, true, "POST" }, log)
   end)
 
   it("that is collected while it is open is closed and reported", function()
