@@ -66,5 +66,5 @@ end)
 
 if failed then
   io.stderr:write(failed, "\n")
-  os.exit(1)
+  os.exit(1, true)
 end
