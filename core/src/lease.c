@@ -82,7 +82,12 @@ static hws_time_t quiet_until(const hws_lease_t *lease, hws_time_t since)
 
     if (since == HWS_NEVER || lease->span == HWS_NEVER)
         return HWS_NEVER;
-    return (connection != NULL ? later(since, connection->used_at) : since) + lease->span;
+    /* What else comes on the connection of a stream is for others. */
+    if (lease->is_stream)
+        since = later(since, lease->heard_at);
+    else if (connection != NULL)
+        since = later(since, connection->used_at);
+    return since + lease->span;
 }
 
 static void watch(hws_lease_t *lease)
@@ -97,23 +102,31 @@ static void watch(hws_lease_t *lease)
         hws_connection_watch(&lease->call.stream, until);
 }
 
+/* The peer has been silent for too long: of one with many streams it is asked why. */
+static void note_silence(hws_lease_t *lease, hws_time_t now)
+{
+    lease->is_owed = true;
+    if (lease->has_own_span)
+        return;
+    lease->was_silent = true;
+    hws_connection_suspect(&lease->call.stream, now);
+}
+
 static void on_due(hws_stream_t *stream, hws_time_t now)
 {
     hws_lease_t *lease = of_stream(stream);
 
     if (now >= quiet_until(lease, lease->read_since)) {
         lease->read_since = HWS_NEVER;
-        lease->is_owed = true;
         lease->read_status = HWS_ERR_TIMEOUT;
-        lease->was_silent |= !lease->has_own_span;
         lease->is_read_due = true;
+        note_silence(lease, now);
     }
     if (now >= quiet_until(lease, lease->write_since)) {
         lease->write_since = HWS_NEVER;
-        lease->is_owed = true;
         lease->write_status = HWS_ERR_TIMEOUT;
-        lease->was_silent |= !lease->has_own_span;
         lease->is_write_due = true;
+        note_silence(lease, now);
     }
     lease->is_tls_late = lease->shaking != NULL && now >= lease->shaking_until;
     if (lease->is_read_due || lease->is_write_due || lease->is_tls_late)
@@ -130,6 +143,7 @@ static size_t on_body(hws_stream_t *stream, const char *data, size_t size)
 
     if (hws_inbox_put(&lease->inbox, data, size) != HWS_OK)
         lease->is_out_of_memory = true;
+    lease->heard_at = stream->connection->used_at;
     hws_lease_wake(lease);
     return 0;
 }
@@ -137,13 +151,15 @@ static size_t on_body(hws_stream_t *stream, const char *data, size_t size)
 static void on_end(hws_stream_t *stream, int status)
 {
     hws_lease_t *lease = of_stream(stream);
+    bool is_whole = lease->is_stream && lease->has_finished && lease->is_half_closed;
 
     lease->has_finished = true;
     hws_lease_wake(lease);
     if (status == HWS_OK)
         return; /* a FIN: what we say is still heard */
     hws_lease_end_tls(lease, status);
-    lease->verdict = status;
+    if (!is_whole) /* else it had ended before its connection did */
+        lease->verdict = status;
     hws_connection_stream_ended(stream);
 }
 
@@ -176,6 +192,7 @@ static void start(hws_lease_t *lease, hws_connection_t *connection, hws_time_t n
     int rc;
 
     call->stream.events = &stream_events;
+    lease->is_stream = hws_connection_is_multiplexing(connection);
     lease->is_reused = connection->served > 0;
     lease->span = call->upstream->owner.rules.timeouts.read;
     call->error.phase = HWS_PHASE_BODY;
@@ -393,12 +410,13 @@ int hws_lease_finish(hws_lease_t *lease)
 {
     if (lease->verdict != HWS_OK)
         return lease->verdict;
+    if (lease->is_half_closed)
+        return HWS_OK;
     if (lease->call.stream.connection == NULL)
         return HWS_ERR_CLOSED;
     if (lease->shaking != NULL || lease->write_since != HWS_NEVER)
         return HWS_ERR_UNSUPPORTED;
-    if (!lease->is_half_closed)
-        hws_connection_finish(&lease->call.stream);
+    hws_connection_finish(&lease->call.stream);
     lease->is_half_closed = true;
     return HWS_OK;
 }
@@ -422,7 +440,7 @@ int hws_lease_start_tls(hws_lease_t *lease, const hws_tls_options_t *options)
         return note_failure(lease, lease->verdict);
     if (lease->is_half_closed || connection == NULL)
         return note_failure(lease, HWS_ERR_CLOSED);
-    if (lease->read_since != HWS_NEVER || lease->write_since != HWS_NEVER ||
+    if (lease->is_stream || lease->read_since != HWS_NEVER || lease->write_since != HWS_NEVER ||
         hws_tunnel_tls(connection->socket) != NULL)
         return HWS_ERR_UNSUPPORTED;
     now = hws_loop_now(loop_of(lease));
@@ -478,6 +496,8 @@ static void free_lease(hws_lease_t *lease)
 
     if (lease->destroyed != NULL)
         *lease->destroyed = true;
+    if (lease->data != NULL)
+        lease->call.upstream->owner.rules.free_data(lease->data);
     hws_call_dispose(&lease->call);
     hws_inbox_dispose(&lease->inbox);
     hws_slab_give(&manager->leases, lease);
@@ -614,15 +634,18 @@ void hws_lease_forget_opening(hws_lease_t *lease)
     hws_lease_wake(lease);
 }
 
-/* Whether the next user would find the connection as if nobody had been on it. */
+/* Whether the next user would find the connection as if nobody had been on it. A stream, which has no
+ * next user, ends well where nothing is left undone. */
 static bool is_fit(hws_lease_t *lease)
 {
     const hws_stream_t *stream = &lease->call.stream;
 
-    return stream->connection != NULL && lease->verdict == HWS_OK && lease->shaking == NULL &&
-           !lease->has_finished && !lease->is_half_closed && !lease->is_owed &&
-           lease->read_since == HWS_NEVER && lease->write_since == HWS_NEVER &&
-           hws_inbox_size(&lease->inbox) == 0 && hws_connection_is_clean(stream->connection);
+    if (stream->connection == NULL || lease->verdict != HWS_OK || lease->shaking != NULL ||
+        lease->is_owed || lease->read_since != HWS_NEVER || lease->write_since != HWS_NEVER ||
+        hws_inbox_size(&lease->inbox) > 0)
+        return false;
+    return lease->is_stream || (!lease->has_finished && !lease->is_half_closed &&
+                                hws_connection_is_clean(stream->connection));
 }
 
 void hws_lease_cancel_read(hws_lease_t *lease)
@@ -786,25 +809,30 @@ bool hws_lease_is_reused(const hws_lease_t *lease)
     return lease->is_reused;
 }
 
-void hws_lease_set_data(hws_lease_t *lease, void *data)
+/* Where it is kept; NULL: the connection is gone. */
+static void **place_of_data(hws_lease_t *lease)
 {
     hws_connection_t *connection = lease->call.stream.connection;
-    void *old;
 
-    if (connection == NULL) {
-        if (data != NULL)
-            lease->call.upstream->owner.rules.free_data(data);
-        return;
-    }
-    old = connection->data;
-    connection->data = data;
-    if (old != NULL && old != data)
+    if (lease->is_stream)
+        return &lease->data;
+    return connection != NULL ? &connection->data : NULL;
+}
+
+void hws_lease_set_data(hws_lease_t *lease, void *data)
+{
+    void **place = place_of_data(lease);
+    void *old = place != NULL ? *place : data;
+
+    if (place != NULL)
+        *place = data;
+    if (old != NULL && (old != data || place == NULL))
         lease->call.upstream->owner.rules.free_data(old);
 }
 
-void *hws_lease_data(const hws_lease_t *lease)
+void *hws_lease_data(hws_lease_t *lease)
 {
-    const hws_connection_t *connection = lease->call.stream.connection;
+    void **place = place_of_data(lease);
 
-    return connection != NULL ? connection->data : NULL;
+    return place != NULL ? *place : NULL;
 }

@@ -1,4 +1,4 @@
-/* lease.h - a pooled raw connection in one user's hands. */
+/* lease.h - a pooled raw connection in one user's hands, or a stream of one with many byte streams. */
 #ifndef HWS_LEASE_H
 #define HWS_LEASE_H
 
@@ -16,6 +16,7 @@ struct hws_lease {
     hws_read_t want;       /* that on_readable is waited with */
     hws_time_t write_since;
     hws_time_t span;        /* of silent waits */
+    hws_time_t heard_at;    /* a stream's last bytes */
     hws_shaking_t *shaking; /* while TLS is being started; else NULL */
     int verdict;            /* HWS_OK, or what ended the connection for this lease */
     int read_status;        /* how a waiting read ended without bytes: timeout, cancel */
@@ -25,6 +26,7 @@ struct hws_lease {
     bool is_out_of_memory;
     bool is_told; /* on_done, or the upstream's setup, was called */
     bool is_setup;
+    bool is_stream; /* others are on the same connection */
     bool is_reused;
     bool has_own_span;   /* the user's, whose end says nothing of the peer */
     bool was_silent;     /* the peer, for longer than the upstream allows */
@@ -36,6 +38,7 @@ struct hws_lease {
     size_t credited; /* of the inbox, given back to the peer's room because a read waits */
     size_t scanned;  /* of the inbox, known not to hold the delimiter */
     bool *destroyed;
+    void *data;                  /* a stream's; a raw connection keeps it itself */
     hws_lease_options_t options; /* the callbacks */
     hws_opening_t *opening; /* whose connection it prepares; NULL when it is no setup, or over */
     hws_time_t shaking_until;

@@ -131,7 +131,7 @@ static void establish(hws_opening_t *opening, hws_socket_t *socket, bool is_resu
     pool->dialing--;
     upstream->stats.created++;
     hws_manager_tell_connect(upstream->manager, upstream->name, opening->peer->id, is_resumed, now);
-    if (upstream->setup == NULL || !hws_upstream_is_raw(upstream)) {
+    if (upstream->setup == NULL || protocol != HWS_PROTOCOL_RAW) {
         hws_opening_setup_done(opening, HWS_OK, NULL, now);
         return;
     }

@@ -216,6 +216,8 @@ int hws_settings_check(const hws_upstream_options_t *options, hws_error_t *why)
         (rc = hws_retry_options_check(&options->retry, why)) != HWS_OK ||
         (rc = hws_h2_options_check(&options->h2, why)) != HWS_OK)
         return rc;
+    if (options->setup != NULL && options->protocol == HWS_PROTOCOL_YAMUX)
+        return hws_explain(why, HWS_ERR_INVALID, "setup: raw only, where connections are leased");
     return HWS_OK;
 }
 

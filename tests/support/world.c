@@ -257,6 +257,15 @@ hws_upstream_t *world_h2c(world_t *world, const char *name, const hws_upstream_o
     return make(world, name, options, "h2c", first, peers);
 }
 
+hws_upstream_t *world_yamux(world_t *world, const char *name, const hws_upstream_options_t *options,
+                            uint16_t port)
+{
+    hws_upstream_options_t own = options != NULL ? *options : world_options(world);
+
+    own.protocol = HWS_PROTOCOL_YAMUX;
+    return make(world, name, &own, "tcp", port, 1);
+}
+
 /* Time ---------------------------------------------------------------------------------------- */
 
 void world_run(world_t *world, hws_time_t span)

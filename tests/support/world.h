@@ -53,6 +53,9 @@ hws_upstream_t *world_http_at(world_t *world, const char *name,
 /* Peers of ports `first`, `first` + 1... over HTTP/2 in the clear. */
 hws_upstream_t *world_h2c(world_t *world, const char *name, const hws_upstream_options_t *options,
                           uint16_t first, unsigned peers);
+/* The same over yamux, with one peer. */
+hws_upstream_t *world_yamux(world_t *world, const char *name, const hws_upstream_options_t *options,
+                            uint16_t port);
 hws_upstream_options_t world_options(const world_t *world);
 /* The same with up to `attempts` attempts, at most 1 ms apart, and no budget. */
 hws_upstream_options_t world_retrying(const world_t *world, uint32_t attempts);

@@ -1,4 +1,7 @@
-/* lease.h - a pooled raw connection in one user's hands, for protocols that hawser does not know. */
+/* lease.h - a pooled raw connection in one user's hands, for protocols that hawser does not know.
+ *
+ * Where the upstream speaks yamux it is a stream, opened for this lease and no other: other leases are
+ * on the same connection. All functions serve both, and say where they differ. */
 #ifndef HAWSER_LEASE_H
 #define HAWSER_LEASE_H
 
@@ -38,7 +41,10 @@ HWS_API void hws_lease_cancel_write(hws_lease_t *lease);
 /* Ends the lease and frees it, in any state. Release gives the connection back to the pool, or
  * closes it when bytes are unread or unwritten, a read or a write was given up (timeout, cancel), it
  * was half-closed, or it is broken. Close closes it. Nothing is called any more. NULL is
- * harmless. */
+ * harmless.
+ * A stream that is released ends once all that was written has left, and what still comes for it is
+ * thrown away; it is reset when bytes are unread, or a read or a write was given up. Close resets it.
+ * Its connection stays pooled. */
 HWS_API void hws_lease_release(hws_lease_t *lease);
 HWS_API void hws_lease_close(hws_lease_t *lease);
 /* Replaces the callbacks' `user` and the callbacks, for a lease that changes hands (setup). */
@@ -87,16 +93,18 @@ HWS_API int hws_lease_finish(hws_lease_t *lease);
  * has passed; call again. HWS_OK: what is read and written from here on is encrypted, also for
  * later leases. Any other code has ended the connection: nothing ever falls back to the clear.
  * HWS_ERR_TLS_EARLY when unread bytes are there, which anybody may have slipped in. While it
- * lasts, and while a read or a write waits, HWS_ERR_UNSUPPORTED; likewise a second time. */
+ * lasts, and while a read or a write waits, HWS_ERR_UNSUPPORTED; likewise a second time, and for a
+ * stream. */
 HWS_API int hws_lease_start_tls(hws_lease_t *lease, const hws_tls_options_t *options);
 /* "1.2" when the connection is encrypted, else NULL. */
 HWS_API const char *hws_lease_tls(const hws_lease_t *lease);
 /* Instead of timeouts.read, until the lease ends. */
 HWS_API void hws_lease_set_timeout(hws_lease_t *lease, hws_time_t span);
 
-/* A value kept with the connection from lease to lease; see hws_upstream_options_t.free_data. */
+/* A value kept with the connection from lease to lease, or with a stream until it ends; see
+ * hws_upstream_options_t.free_data. */
 HWS_API void hws_lease_set_data(hws_lease_t *lease, void *data);
-HWS_API void *hws_lease_data(const hws_lease_t *lease);
+HWS_API void *hws_lease_data(hws_lease_t *lease);
 
 /* Ends the lease that a setup got: with `ok` the connection is ready, else the dial has failed
  * (HWS_ERR_SETUP with `reason`, which may be NULL). Frees the lease. A setup lease whose time is

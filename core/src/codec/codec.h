@@ -41,7 +41,8 @@ typedef struct {
     /* Told by the connection, never by a codec: the call that brought on_end is over and the
      * stream is on no connection any more. Now it may start something new. */
     void (*on_settled)(hws_stream_t *stream, hws_time_t now);
-    /* What hws_connection_watch() asked for; NULL for who never asks. May call but that. */
+    /* What hws_connection_watch() asked for; NULL for who never asks. May call but that and
+     * hws_connection_suspect(). */
     void (*on_due)(hws_stream_t *stream, hws_time_t now);
 } hws_stream_events_t;
 

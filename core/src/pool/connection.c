@@ -176,6 +176,38 @@ static void calm_down(hws_connection_t *connection)
     connection->pool->ping_idle = connection->liveness.ping_idle;
 }
 
+/* ---- what the codec waits for ---- */
+
+void hws_connection_watch_codec(hws_connection_t *connection)
+{
+    if (connection->codec->awaited == 0) {
+        connection->tick_at = HWS_NEVER;
+        return;
+    }
+    if (connection->tick_at == HWS_NEVER)
+        connection->tick_at = hws_loop_recent(connection->loop) + HWS_CODEC_TICK;
+    look_at(connection, connection->tick_at);
+}
+
+/* True: there may be more room. */
+static bool tick(hws_connection_t *connection, hws_time_t now)
+{
+    int rc;
+
+    if (now < connection->tick_at) {
+        hws_connection_watch_codec(connection);
+        return false;
+    }
+    connection->tick_at = HWS_NEVER;
+    if ((rc = connection->codec->ops->tick(connection->codec)) != HWS_OK) {
+        hws_connection_doom(connection, rc);
+        return false;
+    }
+    follow_room(connection);
+    hws_outbox_pull(&connection->outbox);
+    return true;
+}
+
 /* One with many streams may never be idle; its time is up all the same. */
 static void look_at_busy(hws_connection_t *connection, hws_time_t now)
 {
@@ -187,19 +219,9 @@ static void look_at_busy(hws_connection_t *connection, hws_time_t now)
         look_at(connection, connection->expires_at);
 }
 
-static void on_timer(hws_timer_t *timer, hws_time_t now)
+/* May close it. */
+static void look(hws_connection_t *connection, hws_time_t now)
 {
-    hws_connection_t *connection = HWS_CONTAINER(timer, hws_connection_t, timer);
-
-    hws_pool_owner_t *owner = connection->pool->owner;
-
-    if (connection->doom != HWS_OK) {
-        hws_connection_close(connection, HWS_CLOSE_FAILED, connection->doom, now);
-        owner->on_room(owner, now);
-        return;
-    }
-    if (hws_connection_is_multiplexing(connection) && !is_alive(connection, now))
-        return;
     /* A used one's idleness is looked at again when it is handed back. */
     if (connection->state == HWS_CONNECTION_SETUP || connection->stream_count > 0) {
         tell_due(connection, now);
@@ -214,6 +236,27 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
     hws_connection_close(connection,
                          now >= connection->expires_at ? HWS_CLOSE_LIFETIME : HWS_CLOSE_IDLE,
                          HWS_ERR_CLOSED, now);
+}
+
+static void on_timer(hws_timer_t *timer, hws_time_t now)
+{
+    hws_connection_t *connection = HWS_CONTAINER(timer, hws_connection_t, timer);
+    hws_pool_owner_t *owner = connection->pool->owner;
+    bool has_room = false;
+
+    if (connection->doom == HWS_OK && hws_connection_is_multiplexing(connection)) {
+        if (!is_alive(connection, now))
+            return;
+        has_room = connection->tick_at != HWS_NEVER && tick(connection, now);
+    }
+    if (connection->doom == HWS_OK) {
+        look(connection, now);
+    } else {
+        hws_connection_close(connection, HWS_CLOSE_FAILED, connection->doom, now);
+        has_room = true;
+    }
+    if (has_room)
+        owner->on_room(owner, now);
 }
 
 void hws_connection_reconsider(hws_connection_t *connection, hws_time_t now)
@@ -291,6 +334,7 @@ int hws_connection_create(hws_pool_t *pool, hws_socket_t *socket, hws_protocol_t
     connection->setup = setup;
     connection->used_at = connection->created_at = now;
     connection->expires_at = jittered_lifetime(owner, now);
+    connection->tick_at = HWS_NEVER;
     hws_list_init(&connection->link);
     hws_list_init(&connection->idle_link);
     hws_list_init(&connection->streams);
@@ -661,7 +705,10 @@ void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool po
     size_t none;
 
     if (hws_connection_is_multiplexing(connection)) {
-        reset(connection, stream);
+        if (pool_it)
+            codec->ops->leave(codec, stream);
+        else
+            reset(connection, stream);
         hws_outbox_pull(&connection->outbox);
     } else if (pool_it) {
         (void)codec->ops->send(codec, stream, "", 0, true, hws_outbox_begin(&connection->outbox),

@@ -49,6 +49,7 @@ struct hws_connection {
     uint64_t bytes_in; /* so far; those that were written the outbox counts */
     hws_outbox_t outbox;
     hws_liveness_t liveness; /* where there are many streams */
+    hws_time_t tick_at;      /* of the codec, which waits for the peer; HWS_NEVER: it does not */
     int doom;                /* why it must be closed, found where that could not be done; HWS_OK */
     void *data;              /* the user's, kept from lease to lease */
     hws_ip_t ip;             /* where it leads, when that came from a name; else all zeros */
@@ -83,13 +84,14 @@ int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
 int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t *taken);
 /* The reader has taken `size` bytes for good. */
 void hws_connection_credit(hws_stream_t *stream, size_t size);
-/* Half-closes once all is written (raw). */
+/* Half-closes once all is written (raw, yamux). */
 void hws_connection_finish(hws_stream_t *stream);
 /* The stream's owner is done with a raw stream, whose end no codec can see: true when the
  * connection is fit to be pooled. */
 bool hws_connection_is_clean(hws_connection_t *connection);
-/* Takes an unfinished stream off; no event of it comes any more. With `pool_it` the connection,
- * a raw one, goes back to its pool, else it is reset where the protocol knows no better. */
+/* Takes an unfinished stream off; no event of it comes any more. With `pool_it` the connection, a raw
+ * one, goes back to its pool, and one of many byte streams ends well; else it is reset where the
+ * protocol knows no better. */
 void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool pool_it,
                            hws_time_t now);
 /* `socket`, which stands on its present one and owns that now, takes its place. Its inputs are
@@ -132,6 +134,8 @@ void hws_connection_reconsider(hws_connection_t *connection, hws_time_t now);
 
 /* It must be closed, which cannot be done here: its timer does it. Until then it takes nothing new. */
 void hws_connection_doom(hws_connection_t *connection, int code);
+/* Has the codec told of the time, while it waits for something. */
+void hws_connection_watch_codec(hws_connection_t *connection);
 /* How many body bytes may be handed over now. Framing adds a little to the bound. */
 size_t hws_connection_write_room(const hws_connection_t *connection);
 /* Has the codec of one stream append one piece of body to `out`. */

@@ -55,6 +55,7 @@ void hws_connection_pull(hws_outbox_t *outbox)
                          hws_loop_recent(connection->loop));
     if (rc != HWS_OK)
         hws_connection_doom(connection, rc);
+    hws_connection_watch_codec(connection);
 }
 
 /* A piece of body for a multiplexing codec, which bounds what it takes itself. */
