@@ -55,6 +55,15 @@ function servers.relay(port, ...)
   end, servers.program "relay", port, ...)
 end
 
+-- yamuxd ---------------------------------------------------------------------------------------------
+
+--- tests/programs/yamuxd.go, hashicorp's own yamux: fields server and client are its ports, unix a path.
+function servers.yamuxd()
+  local self = create(Server, {})
+  self.unix = self.dir .. "/yamux"
+  return run_until_ready(self, ports_of(self), servers.program "yamuxd", "--unix", self.unix)
+end
+
 -- Name servers ---------------------------------------------------------------------------------------
 
 local Namesd = setmetatable({}, { __index = Server })
