@@ -349,9 +349,10 @@ size_t hwl_check_size(lua_State *L, const char *name, int index, size_t least, s
 
     if (lua_type(L, index) != LUA_TNUMBER || !(size >= (double)least && size <= (double)most) ||
         (double)(size_t)size < size) {
-        index = lua_absindex(L, index);
-        lua_pushfstring(L, "a whole number, %f to %f", (lua_Number)least, (lua_Number)most);
-        hwl_refuse(L, name, index, lua_tostring(L, -1));
+        char allowed[64]; /* not lua_pushfstring: Lua 5.3 and later would write 7.0 for 7 */
+
+        snprintf(allowed, sizeof(allowed), "a whole number, %zu to %zu", least, most);
+        hwl_refuse(L, name, index, allowed);
     }
     return (size_t)size;
 }

@@ -71,7 +71,7 @@ describe("a wrong argument", function()
         'protocol "h2c": the peer 127.0.0.1:443 is encrypted; over TLS the protocol is h2' },
       { function() m:upstream("new", { peers = { "h2c://127.0.0.1" }, protocol = "http1" }) end, "is h2c" },
       { function() m:upstream("new", { peers = { "http://127.0.0.1" }, protocol = "yamux" }) end, "is http" },
-      { function() api:get("/", { priority = 8 }) end, "priority is 8; allowed: a whole number, 0" },
+      { function() api:get("/", { priority = 8 }) end, "priority is 8; allowed: a whole number, 0 to 7" },
       { function() api:open_stream(5) end, "the table of options is 5" },
       { function() api:open_stream { paht = "/" } end, 'did you mean "path"?' },
       { function() api:open_stream({}, 5) end, "the callback is 5" },
