@@ -252,6 +252,7 @@ void hws_call_dispose(hws_call_t *call)
     hws_call_bind(call, NULL);
     drop_attempts(&call->attempts);
     hws_free(call->retry);
+    hws_free(call->error.told);
     hws_upstream_unhold(call->upstream);
 }
 
@@ -359,13 +360,17 @@ static const hws_attempt_t *cause_before(hws_call_t *call, int code)
 
 void hws_call_fail(hws_call_t *call, int code, const char *detail, hws_time_t now)
 {
-    hws_error_t *error = &call->error;
+    hws_failure_t *error = &call->error;
     const hws_attempt_t *cause = cause_before(call, code);
     const hws_peer_t *peer = cause != NULL ? cause->peer : call->peer;
 
-    if (detail != NULL || error->code == HWS_OK)
-        snprintf(error->detail, sizeof(error->detail), "%s", detail != NULL ? detail : "");
-    snprintf(error->peer, sizeof(error->peer), "%s", peer != NULL ? peer->id : "");
+    if (error->told == NULL)
+        error->told = hws_zalloc(sizeof(*error->told));
+    if (error->told != NULL && (detail != NULL || error->code == HWS_OK))
+        snprintf(error->told->detail, sizeof(error->told->detail), "%s",
+                 detail != NULL ? detail : "");
+    if (error->told != NULL)
+        snprintf(error->told->peer, sizeof(error->told->peer), "%s", peer != NULL ? peer->id : "");
     error->code = code;
     if (cause != NULL) {
         error->code = cause->code;
@@ -378,6 +383,25 @@ void hws_call_fail(hws_call_t *call, int code, const char *detail, hws_time_t no
         error->retry_in = hws_peer_set_retry_in(call->upstream, call, now);
         error->has_retry_in = error->retry_in != HWS_NEVER;
     }
+}
+
+const hws_error_t *hws_call_error(const hws_call_t *call)
+{
+    static const hws_error_t out_of_memory = {.code = HWS_ERR_NOMEM};
+    const hws_failure_t *error = &call->error;
+
+    if (error->code == HWS_OK)
+        return NULL;
+    if (error->told == NULL)
+        return &out_of_memory;
+    error->told->code = error->code;
+    error->told->phase = error->phase;
+    error->told->attempts = error->attempts;
+    error->told->sent = error->sent;
+    error->told->retryable = error->retryable;
+    error->told->has_retry_in = error->has_retry_in;
+    error->told->retry_in = error->retry_in;
+    return error->told;
 }
 
 void hws_call_trace(const hws_call_t *call, uint32_t index, hws_trace_t *out)

@@ -38,6 +38,20 @@ typedef struct {
     void (*describe)(const hws_call_t *call, hws_decision_t *about);
 } hws_call_ops_t;
 
+/* What is known of its failure before somebody asks: an hws_error_t, but for its strings, which few
+ * calls need. */
+typedef struct {
+    int code; /* HWS_OK until it failed */
+    hws_phase_t phase;
+    uint32_t attempts;
+    bool sent;
+    bool retryable;
+    bool has_retry_in;
+    hws_time_t retry_in;
+    hws_error_t
+        *told; /* owned: has the strings once it failed, and the rest when it is asked for */
+} hws_failure_t;
+
 /* What a call needs while it runs comes before what it waits with. */
 struct hws_call {
     const hws_call_ops_t *ops;
@@ -70,9 +84,7 @@ struct hws_call {
     hws_time_t queue_until;     /* when that is over; HWS_NEVER while a dial stops the clock */
     hws_time_t fresh_since;     /* is_fresh_only: nor one with many streams that is older */
     hws_time_t again_at;        /* stays away until then; HWS_NEVER: it does not */
-    /* error.code is HWS_OK until it failed; phase, attempts, sent kept true. Its strings are large
-     * and seldom needed, so they come last, and who embeds a call need not zero them. */
-    hws_error_t error;
+    hws_failure_t error;        /* phase, attempts, sent kept true */
 };
 
 void hws_call_init(hws_call_t *call, const hws_call_ops_t *ops, hws_upstream_t *upstream,
@@ -105,6 +117,9 @@ bool hws_call_goes_again(hws_call_t *call, bool is_replayable, hws_time_t retry_
 /* Fills `call->error` but for phase, attempts and sent, which it has. Who went again and found nobody
  * to go to, with `code` for that, fails of what made it go again. */
 void hws_call_fail(hws_call_t *call, int code, const char *detail, hws_time_t now);
+/* All of it, or NULL when it has not failed. It lasts as long as the call, or until the next failure;
+ * where there is no memory for it, it says that alone. */
+const hws_error_t *hws_call_error(const hws_call_t *call);
 /* The present attempt has come to `peer`. */
 void hws_call_set_peer(hws_call_t *call, hws_peer_t *peer);
 void hws_call_trace(const hws_call_t *call, uint32_t index, hws_trace_t *out);

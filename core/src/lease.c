@@ -318,7 +318,7 @@ static void settle_taken(hws_lease_t *lease)
 
 static int note_failure(hws_lease_t *lease, int code)
 {
-    hws_error_t *error = &lease->call.error;
+    hws_failure_t *error = &lease->call.error;
 
     if (lease->verdict == HWS_OK || error->code == HWS_OK) {
         hws_call_fail(&lease->call, code, NULL, hws_loop_now(loop_of(lease)));
@@ -791,7 +791,7 @@ void hws_lease_trace(const hws_lease_t *lease, uint32_t index, hws_trace_t *out)
 
 const hws_error_t *hws_lease_error(const hws_lease_t *lease)
 {
-    return lease->call.error.code != HWS_OK ? &lease->call.error : NULL;
+    return hws_call_error(&lease->call);
 }
 
 const char *hws_lease_peer(const hws_lease_t *lease)

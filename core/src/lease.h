@@ -42,8 +42,8 @@ struct hws_lease {
     hws_lease_options_t options; /* the callbacks */
     hws_opening_t *opening; /* whose connection it prepares; NULL when it is no setup, or over */
     hws_time_t shaking_until;
-    int tls_status;  /* HWS_AGAIN while it is; then how that ended, until has_tls_ended is told */
-    hws_call_t call; /* last, for its strings */
+    int tls_status; /* HWS_AGAIN while it is; then how that ended, until has_tls_ended is told */
+    hws_call_t call;
 };
 
 /* Tells the user at the next rest what is due. */

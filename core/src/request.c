@@ -949,7 +949,7 @@ const hws_response_t *hws_request_response(const hws_request_t *request)
 
 const hws_error_t *hws_request_error(const hws_request_t *request)
 {
-    return request->call.error.code != HWS_OK ? &request->call.error : NULL;
+    return hws_call_error(&request->call);
 }
 
 uint32_t hws_request_attempts(const hws_request_t *request)

@@ -57,7 +57,7 @@ struct hws_request {
     bool is_weighed;  /* streaming: whether the head is told or the request goes again is decided */
     bool holds_answer; /* of the last attempt; told if there is no other */
     bool has_host;     /* the user gave a Host field */
-    hws_call_t call;   /* from its strings on nothing is zeroed */
+    hws_call_t call;   /* what follows is not zeroed */
     /* Not there when is_duplex. */
     char store[HWS_REQUEST_STORE];
     _Alignas(hws_field_t) char head_store[HWS_REQUEST_HEAD];
