@@ -87,6 +87,39 @@ static void fields_of_a_connection_are_refused(void **state)
     assert_int_equal(client.told[0].stream.id, 1);
 }
 
+/* By limits.header, or by what the peer says. */
+static void a_head_beyond_either_bound_is_refused(void **state)
+{
+    static char line[65536];
+    hws_message_t message = get("");
+    size_t mosts[] = {sizeof(line), 1000};
+    size_t i;
+
+    (void)state;
+    memset(line, 'x', sizeof(line));
+    memcpy(line, "a: ", 3);
+    for (i = 0; i < 2; i++) {
+        size_t most = mosts[i];
+
+        if (i == 1)
+            far_settings(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 1000);
+        pump();
+        /* With the pseudo-header fields it is too much. */
+        memcpy(line + most - 2, "\r\n", 2);
+        message.fields = (hws_slice_t){line, most};
+        assert_int_equal(h2_run_open(&client, i, &message), HWS_ERR_REQUEST_HEAD);
+        /* Four of these, and 32 bytes for each field. */
+        memset(line + most - 2, 'x', 2);
+        memcpy(line + most - 302, "\r\n", 2);
+        message.fields = (hws_slice_t){line, most - 300};
+        assert_int_equal(h2_run_open(&client, i, &message), HWS_OK);
+        memset(line + most - 302, 'x', 2);
+        far_answer((int32_t)client.told[i].stream.id, "200", 0);
+        pump();
+        expect_end(i, HWS_OK);
+    }
+}
+
 static void connect_is_refused(void **state)
 {
     hws_message_t message = get("");
@@ -837,6 +870,7 @@ int main(void)
         PLAIN(fields_are_sent_as_http2_has_them),
         PLAIN(priority_is_said_unless_the_user_says_it),
         PLAIN(fields_of_a_connection_are_refused),
+        PLAIN(a_head_beyond_either_bound_is_refused),
         PLAIN(connect_is_refused),
         SETTLED(bodies_are_sent),
         SETTLED(an_end_without_bytes_is_sent_alone),

@@ -92,6 +92,8 @@
     X(NO_PEER, NO_PEER, "NO_PEER", "the upstream has no peers")                                    \
     X(CANCELED, CANCELED, "CANCELED", "canceled by the caller")                                    \
     X(HEAD_SIZE, LIMIT, "HEADER_SIZE", "the response's header block is larger than limits.header") \
+    X(REQUEST_HEAD, LIMIT, "REQUEST_HEADER_SIZE",                                                  \
+      "the request's header is larger than limits.header, or the peer, allows")                    \
     X(HEAD_FIELDS, LIMIT, "HEADER_COUNT", "too many header fields for limits.header")              \
     X(BODY_SIZE, LIMIT, "BODY_SIZE", "the body is larger than the limit (max_body, limits.body)")  \
     X(CHUNK_SIZE, LIMIT, "CHUNK_LINE", "a chunk's size line is too long")                          \

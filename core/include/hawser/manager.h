@@ -27,8 +27,9 @@ typedef struct {
     uint32_t dials;       /* 16: of a peer, at once */
     uint32_t pending;     /* 1024: waiting in an upstream's queue; 0 refuses to wait */
     uint32_t streams;     /* 100: at once on a connection that takes many, if the peer allows it */
-    size_t header; /* 65536 bytes: a response's header block, or its trailers; at least 256 */
-    size_t body;   /* 67108864 bytes: a response body that is not streamed */
+    size_t header;        /* 65536 bytes: a response's header block, or its trailers; over HTTP/2 a
+                   * request's, too; at least 256 */
+    size_t body;          /* 67108864 bytes: a response body that is not streamed */
     /* 262144 bytes: per connection and direction; at least 4096. Reading stops when so much is
      * unread, and its last read may bring up to 64 KiB. */
     size_t buffer;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define CAUTIOUS_STREAMS 100U      /* until the peer's SETTINGS say how many it takes */
-#define LARGEST_HEADER (16U << 20) /* to be sent: h2_request.h refuses less */
+#define LARGEST_HEADER (16U << 20) /* to be sent: limits.header is at most as much */
 
 static hws_h2_t *h2_of(hws_codec_t *codec)
 {
@@ -75,6 +75,17 @@ static int h2_flush(hws_codec_t *codec, size_t room, hws_buffer_t *out)
 
 /* Operations ---------------------------------------------------------------------------------- */
 
+/* The request is filled in. A server that finds a head too large may fall silent for all streams of the
+ * connection, so what goes beyond its word, or our bound, is not sent. */
+static int check_size(hws_h2_t *h2)
+{
+    uint32_t most =
+        nghttp2_session_get_remote_settings(h2->session, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE);
+    size_t size = hws_h2_request_size(&h2->request);
+
+    return size <= most && size <= h2->header ? HWS_OK : HWS_ERR_REQUEST_HEAD;
+}
+
 static int h2_open(hws_codec_t *codec, hws_stream_t *stream, const hws_message_t *message,
                    hws_buffer_t *out)
 {
@@ -85,7 +96,8 @@ static int h2_open(hws_codec_t *codec, hws_stream_t *stream, const hws_message_t
     (void)out;
     assert(codec->room > 0);
     if ((rc = hws_h2_request_fill(&h2->request, message, stream->urgency)) != HWS_OK ||
-        (stream->is_duplex && (rc = hws_h2_request_accept_trailers(&h2->request)) != HWS_OK))
+        (stream->is_duplex && (rc = hws_h2_request_accept_trailers(&h2->request)) != HWS_OK) ||
+        (rc = check_size(h2)) != HWS_OK)
         return rc;
     if ((part = hws_h2_take_part(h2)) == NULL)
         return HWS_ERR_NOMEM;

@@ -7,7 +7,7 @@
 #include <strings.h>
 
 #define FIRST_ITEMS 32U
-#define LARGEST (8U << 20) /* of the fields; beyond all that any server takes */
+#define FIELD_EXTRA 32U /* what a field counts for beside its bytes (RFC 9113, 6.5.2) */
 
 #define IS_WORD(text, word) is_word(text, word, sizeof(word) - 1)
 
@@ -183,8 +183,6 @@ int hws_h2_request_fill(hws_h2_request_t *request, const hws_message_t *message,
 
     if (IS_METHOD(message, "CONNECT"))
         return HWS_ERR_UNSUPPORTED;
-    if (message->fields.size + message->target.size > LARGEST)
-        return HWS_ERR_INVALID;
     request->count = 0;
     if ((rc = add_pseudo(request, message)) != HWS_OK ||
         (rc = add_lines(request, message->fields, &host, &has_priority)) != HWS_OK ||
@@ -195,4 +193,14 @@ int hws_h2_request_fill(hws_h2_request_t *request, const hws_message_t *message,
         request->items[2].valuelen = host.size;
     }
     return has_priority ? HWS_OK : add_priority(request, urgency);
+}
+
+size_t hws_h2_request_size(const hws_h2_request_t *request)
+{
+    size_t size = 0;
+    size_t i;
+
+    for (i = 0; i < request->count; i++)
+        size += request->items[i].namelen + request->items[i].valuelen + FIELD_EXTRA;
+    return size;
 }

@@ -18,9 +18,10 @@ typedef struct {
 
 void hws_h2_request_dispose(hws_h2_request_t *request);
 /* Fills `request` with slices of `message`, which nghttp2 copies and whose names it makes small.
- * HWS_ERR_NOMEM; HWS_ERR_CONNECTION_FIELD; HWS_ERR_INVALID for a head that is too large;
- * HWS_ERR_UNSUPPORTED for CONNECT. */
+ * HWS_ERR_NOMEM; HWS_ERR_CONNECTION_FIELD; HWS_ERR_UNSUPPORTED for CONNECT. */
 int hws_h2_request_fill(hws_h2_request_t *request, const hws_message_t *message, uint8_t urgency);
+/* As MAX_HEADER_LIST_SIZE counts it. */
+size_t hws_h2_request_size(const hws_h2_request_t *request);
 /* Says that trailers are wanted (RFC 9110, 10.1.4), which gRPC asks for. HWS_ERR_NOMEM. */
 int hws_h2_request_accept_trailers(hws_h2_request_t *request);
 
