@@ -61,7 +61,7 @@ void hws_call_init(hws_call_t *call, const hws_call_ops_t *ops, hws_upstream_t *
     hws_timer_init(&call->timer, on_timer);
     hws_list_push_back(&upstream->calls, &call->link);
     hws_upstream_hold(upstream);
-    if (!call->is_setup) {
+    if (!call->is_uncounted) {
         upstream->stats.requests++;
         hws_budget_deposit(&upstream->budget, now);
     }
@@ -83,7 +83,7 @@ static void refer(hws_peer_t **reference, hws_peer_t *peer)
 void hws_call_set_peer(hws_call_t *call, hws_peer_t *peer)
 {
     refer(&call->peer, peer);
-    if (!call->is_setup)
+    if (!call->is_uncounted)
         refer(&hws_attempts_last(&call->attempts)->peer, peer);
 }
 
@@ -222,9 +222,9 @@ void hws_call_over(hws_call_t *call)
     call->state = HWS_CALL_OVER;
     hws_loop_cancel_timer(loop_of(call), &call->timer);
     hws_list_remove(&call->link);
-    if (!call->is_setup && call->error.code == HWS_OK)
+    if (!call->is_uncounted && call->error.code == HWS_OK)
         upstream->stats.ok++;
-    else if (!call->is_setup)
+    else if (!call->is_uncounted)
         upstream->stats.failed++;
     hws_manager_call_ends(upstream->manager);
     if (upstream->owner.is_draining && hws_list_is_empty(&upstream->calls))
@@ -262,7 +262,7 @@ void hws_call_attempt_over(hws_call_t *call, int code, uint32_t status, hws_time
 {
     hws_attempt_t *attempt = hws_attempts_last(&call->attempts);
 
-    if (attempt->is_over || call->is_setup)
+    if (attempt->is_over || call->is_uncounted)
         return;
     hws_attempt_enter(attempt, attempt->phase, now);
     attempt->is_over = true;

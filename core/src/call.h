@@ -61,7 +61,7 @@ struct hws_call {
     bool is_replayable;    /* may be sent twice */
     bool is_fresh_only;    /* takes no connection that has served before */
     bool is_lease;         /* any idle connection will do that passes the stale check */
-    bool is_setup;         /* prepares a connection: no call that a user made */
+    bool is_uncounted;     /* a setup's or a session's: no call that a user made */
     bool is_out_of_memory; /* no dial could be begun for it */
     bool is_connect_only;  /* needs a connection to be there, not to use it */
     bool is_counted;       /* in the load of its peer */

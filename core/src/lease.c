@@ -143,6 +143,11 @@ static size_t on_body(hws_stream_t *stream, const char *data, size_t size)
 
     if (hws_inbox_put(&lease->inbox, data, size) != HWS_OK)
         lease->is_out_of_memory = true;
+    if (lease->is_early && hws_inbox_keep(&lease->inbox) != HWS_OK) {
+        hws_inbox_dispose(&lease->inbox);
+        lease->is_out_of_memory = true;
+    }
+    lease->is_early = false;
     lease->heard_at = stream->connection->used_at;
     hws_lease_wake(lease);
     return 0;
@@ -185,11 +190,10 @@ static void on_settled(hws_stream_t *stream, hws_time_t now)
 static const hws_stream_events_t stream_events = {
     NULL, on_body, NULL, on_end, on_stream_writable, on_settled, on_due};
 
-static void start(hws_lease_t *lease, hws_connection_t *connection, hws_time_t now)
+/* Makes it fit for `connection`. */
+static void prepare(hws_lease_t *lease, const hws_connection_t *connection)
 {
     hws_call_t *call = &lease->call;
-    size_t none;
-    int rc;
 
     call->stream.events = &stream_events;
     lease->is_stream = hws_connection_is_multiplexing(connection);
@@ -197,8 +201,21 @@ static void start(hws_lease_t *lease, hws_connection_t *connection, hws_time_t n
     lease->span = call->upstream->owner.rules.timeouts.read;
     call->error.phase = HWS_PHASE_BODY;
     call->deadline = HWS_NEVER;
-    rc = hws_connection_open(connection, &call->stream, NULL, (hws_slice_t){NULL, 0}, false, now,
-                             &none);
+}
+
+static int open(hws_lease_t *lease, hws_connection_t *connection, hws_time_t now)
+{
+    size_t none;
+
+    prepare(lease, connection);
+    return hws_connection_open(connection, &lease->call.stream, NULL, (hws_slice_t){NULL, 0}, false,
+                               now, &none);
+}
+
+static void start(hws_lease_t *lease, hws_connection_t *connection, hws_time_t now)
+{
+    int rc = open(lease, connection, now);
+
     if (rc != HWS_OK)
         break_off(lease, rc, NULL, now);
     hws_lease_wake(lease);
@@ -546,7 +563,7 @@ static void deliver(hws_deferred_t *deferred)
 
 /* ---- beginning and ending ---- */
 
-static int make(hws_upstream_t *upstream, hws_time_t deadline, bool is_setup, hws_time_t now,
+static int make(hws_upstream_t *upstream, hws_time_t deadline, bool is_counted, hws_time_t now,
                 hws_lease_t **out)
 {
     hws_lease_t *lease = hws_slab_take(&upstream->manager->leases);
@@ -554,8 +571,7 @@ static int make(hws_upstream_t *upstream, hws_time_t deadline, bool is_setup, hw
     if (lease == NULL)
         return HWS_ERR_NOMEM;
     lease->read_since = lease->write_since = HWS_NEVER;
-    lease->is_setup = is_setup;
-    lease->call.is_setup = is_setup;
+    lease->call.is_uncounted = !is_counted;
     lease->call.is_lease = true;
     hws_deferred_init(&lease->call.deferred, deliver);
     hws_call_init(&lease->call, &call_ops, upstream, deadline, now);
@@ -586,7 +602,7 @@ int hws_lease_acquire(hws_upstream_t *upstream, const hws_lease_options_t *optio
             return HWS_ERR_NOMEM;
         *retry = *options->retry;
     }
-    rc = make(upstream, span == HWS_NEVER || span > HWS_NEVER - now ? HWS_NEVER : now + span, false,
+    rc = make(upstream, span == HWS_NEVER || span > HWS_NEVER - now ? HWS_NEVER : now + span, true,
               now, &lease);
     if (rc != HWS_OK) {
         hws_free(retry);
@@ -614,10 +630,11 @@ bool hws_lease_claim(hws_lease_t *lease)
 int hws_lease_begin_setup(hws_opening_t *opening, hws_time_t now)
 {
     hws_lease_t *lease;
-    int rc = make(opening->peer->upstream, HWS_NEVER, true, now, &lease);
+    int rc = make(opening->peer->upstream, HWS_NEVER, false, now, &lease);
 
     if (rc != HWS_OK)
         return rc;
+    lease->is_setup = true;
     lease->opening = opening;
     opening->setup = lease;
     hws_call_set_peer(&lease->call, opening->peer);
@@ -625,6 +642,82 @@ int hws_lease_begin_setup(hws_opening_t *opening, hws_time_t now)
     start(lease, opening->connection, now);
     /* The stream that prepares it is no service rendered. */
     opening->connection->served = 0;
+    return HWS_OK;
+}
+
+/* One that nobody waits for: it has its stream, or is never seen. */
+static int make_on(hws_connection_t *connection, const hws_lease_options_t *callbacks,
+                   hws_time_t now, hws_lease_t **out)
+{
+    hws_peer_t *peer = hws_peer_of(connection->pool);
+    int rc = make(peer->upstream, HWS_NEVER, false, now, out);
+
+    if (rc != HWS_OK)
+        return rc;
+    (*out)->options = *callbacks;
+    (*out)->is_told = true;
+    (*out)->call.state = HWS_CALL_RUNNING;
+    hws_call_set_peer(&(*out)->call, peer);
+    return HWS_OK;
+}
+
+static int keep_if(int rc, hws_lease_t *lease, hws_lease_t **out)
+{
+    if (rc == HWS_OK) {
+        *out = lease;
+        return HWS_OK;
+    }
+    hws_call_over(&lease->call);
+    free_lease(lease);
+    return rc;
+}
+
+int hws_lease_open_on(hws_connection_t *connection, const hws_lease_options_t *callbacks,
+                      hws_lease_t **out)
+{
+    hws_time_t now = hws_loop_recent(connection->loop);
+    hws_lease_t *lease;
+    int rc = make_on(connection, callbacks, now, &lease);
+
+    return rc != HWS_OK ? rc : keep_if(open(lease, connection, now), lease, out);
+}
+
+int hws_lease_accept_on(hws_connection_t *connection, const hws_lease_options_t *callbacks,
+                        hws_lease_t **out)
+{
+    hws_time_t now = hws_loop_recent(connection->loop);
+    hws_lease_t *lease;
+    int rc = make_on(connection, callbacks, now, &lease);
+
+    if (rc != HWS_OK)
+        return rc;
+    prepare(lease, connection);
+    lease->is_early = true;
+    return keep_if(hws_connection_accept(connection, &lease->call.stream, now), lease, out);
+}
+
+int hws_lease_hand_over(hws_lease_t *lease, hws_yamux_role_t role, hws_keeper_t *keeper)
+{
+    hws_stream_t *stream = &lease->call.stream;
+    hws_time_t now = hws_loop_recent(loop_of(lease));
+    int rc;
+
+    if (lease->verdict != HWS_OK)
+        return lease->verdict;
+    if (!lease->is_told || lease->is_setup || lease->is_stream || lease->shaking != NULL ||
+        lease->read_since != HWS_NEVER || lease->write_since != HWS_NEVER)
+        return HWS_ERR_UNSUPPORTED;
+    if (lease->has_finished)
+        return HWS_ERR_EOF;
+    if (lease->is_half_closed || stream->connection == NULL)
+        return HWS_ERR_CLOSED;
+    settle_taken(lease);
+    rc = hws_connection_keep(stream, role, keeper, hws_inbox_bytes(&lease->inbox), now);
+    if (rc != HWS_OK)
+        return rc;
+    hws_call_attempt_over(&lease->call, HWS_OK, 0, now);
+    hws_call_over(&lease->call);
+    free_lease(lease);
     return HWS_OK;
 }
 

@@ -3,6 +3,7 @@
 #define HWS_LEASE_H
 
 #include "call.h"
+#include "pool/connection.h"
 #include "pool/inbox.h"
 #include "secure.h"
 
@@ -37,6 +38,7 @@ struct hws_lease {
     bool is_owed;    /* a read was given up: what it waited for may still come; or a write */
     size_t credited; /* of the inbox, given back to the peer's room because a read waits */
     size_t scanned;  /* of the inbox, known not to hold the delimiter */
+    bool is_early; /* what came before it was accepted is told in a call that it does not outlast */
     bool *destroyed;
     void *data;                  /* a stream's; a raw connection keeps it itself */
     hws_lease_options_t options; /* the callbacks */
@@ -45,6 +47,17 @@ struct hws_lease {
     int tls_status; /* HWS_AGAIN while it is; then how that ended, until has_tls_ended is told */
     hws_call_t call;
 };
+
+/* One on a connection that a session keeps: opened there, where there is room, or the first that the
+ * peer has opened. HWS_ERR_NOMEM. */
+int hws_lease_open_on(hws_connection_t *connection, const hws_lease_options_t *callbacks,
+                      hws_lease_t **out);
+int hws_lease_accept_on(hws_connection_t *connection, const hws_lease_options_t *callbacks,
+                        hws_lease_t **out);
+/* Gives its connection to `keeper`, with what is unread (hws_connection_keep), and frees it. On a code it
+ * stays as it was: HWS_ERR_UNSUPPORTED unless it is a whole connection that waits for nothing, why it can
+ * do nothing more, HWS_ERR_NOMEM. */
+int hws_lease_hand_over(hws_lease_t *lease, hws_yamux_role_t role, hws_keeper_t *keeper);
 
 /* Tells the user at the next rest what is due. */
 void hws_lease_wake(hws_lease_t *lease);

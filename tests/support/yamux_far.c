@@ -28,7 +28,7 @@ static size_t on_body(hws_stream_t *stream, const char *data, size_t size)
 {
     yamux_line_t *line = line_of(stream);
 
-    line->received += size;
+    line->visit->far->received += size;
     line->bytes = realloc(line->bytes, line->size + size);
     memcpy(line->bytes + line->size, data, size);
     line->size += size;

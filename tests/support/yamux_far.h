@@ -33,9 +33,8 @@ typedef struct {
     size_t size;
     size_t returned; /* of them, sent back */
     bool is_echo;
-    bool has_ended;    /* this side */
-    int status;        /* HWS_AGAIN; how the other side ended */
-    uint64_t received; /* bytes, those not kept included */
+    bool has_ended; /* this side */
+    int status;     /* HWS_AGAIN; how the other side ended */
 } yamux_line_t;
 
 struct yamux_far {
@@ -53,6 +52,7 @@ struct yamux_far {
     uint32_t peak;     /* the most at once on a connection */
     uint32_t failed;   /* streams that ended with a code */
     uint32_t whole;    /* that both sides have ended */
+    uint64_t received; /* bytes, on all lines */
     int status;        /* how the last connection ended: a FIN, an RST, or a codec's failure */
 };
 

@@ -14,6 +14,7 @@
 #include <hawser/request.h>
 #include <hawser/retry.h>
 #include <hawser/script.h>
+#include <hawser/session.h>
 #include <hawser/upstream.h>
 
 #endif

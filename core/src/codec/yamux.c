@@ -48,7 +48,7 @@ typedef struct {
     bool is_reset;  /* by us: it is gone but for its RST */
     bool is_due;    /* the peer's window is to be opened */
     bool is_short;  /* on_writable is owed */
-    bool is_left;   /* by its owner: what still comes is thrown away */
+    bool is_orphan; /* its owner has left: what still comes is thrown away */
     bool wants_fin; /* no more is to be sent than what is in `unsent` */
     bool has_sent_fin;
     bool has_fin;      /* the peer's */
@@ -77,6 +77,7 @@ typedef struct {
     uint32_t next_id;
     uint32_t ours;           /* open ones that we opened */
     uint32_t unacknowledged; /* of these */
+    uint32_t orphans;        /* open ones of either side whose owner has left */
 
     /* What comes: a header, whole or not, then the rest of its frame's data. */
     unsigned char header[HWS_YAMUX_HEADER];
@@ -234,8 +235,10 @@ static void close_part(yamux_t *yamux, part_t *part)
     hws_buffer_dispose(&part->early);
     hws_window_budget_give(yamux->budget, part->window.size);
     acknowledge(yamux, part);
-    if (part->is_left)
+    if (part->is_orphan) {
+        yamux->orphans--;
         yamux->base.awaited--;
+    }
     if (part->is_ours)
         yamux->ours--;
     update_room(yamux);
@@ -499,7 +502,7 @@ static void deliver(yamux_t *yamux, part_t *part, const char *data, size_t size)
 
 static int on_data(yamux_t *yamux, part_t *part, const char *data, size_t size)
 {
-    if (part->is_left) {
+    if (part->is_orphan) {
         part->unread += (uint32_t)size;
         consume(yamux, part, size);
         return HWS_OK;
@@ -606,7 +609,7 @@ static int on_fin(yamux_t *yamux, part_t *part)
     if (part->has_fin)
         return on_violation(yamux, HWS_ERR_YAMUX_FRAME);
     part->has_fin = true;
-    if (part->stream != NULL || part->is_left)
+    if (part->stream != NULL || part->is_orphan)
         tell_end(yamux, part);
     return HWS_OK;
 }
@@ -756,7 +759,7 @@ static int yamux_feed_end(hws_codec_t *codec)
     tell_unseen(yamux);
     if (yamux->failure != HWS_OK)
         return yamux->failure;
-    return is_between && yamux->by_id.size == 0 ? HWS_OK : HWS_ERR_EOF;
+    return is_between && yamux->by_id.size == yamux->orphans ? HWS_OK : HWS_ERR_EOF;
 }
 
 /* What streams want --------------------------------------------------------------------------- */
@@ -883,9 +886,10 @@ static void yamux_leave(hws_codec_t *codec, hws_stream_t *stream)
         return;
     }
     detach(part);
-    part->is_left = true;
+    part->is_orphan = true;
     part->is_short = false;
     part->ticks = 0;
+    yamux->orphans++;
     codec->awaited++;
     hws_list_remove(&part->arrival);
     hws_buffer_dispose(&part->early);
@@ -910,7 +914,7 @@ static int yamux_tick(hws_codec_t *codec)
         link = link->next;
         if (part->is_reset)
             continue;
-        if (part->is_left && ++part->ticks > PATIENCE_TO_CLOSE)
+        if (part->is_orphan && ++part->ticks > PATIENCE_TO_CLOSE)
             reset_part(yamux, part);
         /* One that says no more need not be accepted. */
         else if (!part->is_acknowledged && !part->wants_fin && ++part->ticks > PATIENCE_TO_OPEN)
@@ -1023,7 +1027,7 @@ int hws_yamux_create(const hws_codec_options_t *options, hws_yamux_role_t role, 
 void hws_yamux_check(const hws_codec_t *codec)
 {
     const yamux_t *yamux = (const yamux_t *)(const void *)codec;
-    uint32_t ours = 0, unacknowledged = 0, unaccepted = 0, left = 0;
+    uint32_t ours = 0, unacknowledged = 0, unaccepted = 0, orphans = 0;
     size_t open = 0, unsent = 0;
 
     HWS_LIST_EACH(link, &yamux->parts) {
@@ -1035,7 +1039,7 @@ void hws_yamux_check(const hws_codec_t *codec)
         ours += part->is_ours;
         unacknowledged += !part->is_acknowledged;
         unaccepted += part->is_arrived;
-        left += part->is_left;
+        orphans += part->is_orphan;
         unsent += hws_buffer_size(&part->unsent);
         assert(!is_over(part) && part->unread + part->may_come <= part->window.size);
         assert(hws_turn_is_waiting(&part->turn) ==
@@ -1046,6 +1050,6 @@ void hws_yamux_check(const hws_codec_t *codec)
     assert(unacknowledged == yamux->unacknowledged && unaccepted == codec->unaccepted);
     assert(yamux->failure == HWS_OK || codec->is_last);
     assert(codec->room == 0 || !codec->is_last);
-    assert(codec->awaited == unacknowledged + left);
-    (void)ours, (void)unacknowledged, (void)unaccepted, (void)left, (void)open, (void)unsent;
+    assert(orphans == yamux->orphans && codec->awaited == unacknowledged + orphans);
+    (void)ours, (void)unacknowledged, (void)unaccepted, (void)orphans, (void)open, (void)unsent;
 }

@@ -3,7 +3,6 @@
 #include "codec/h1.h"
 #include "codec/h2.h"
 #include "codec/raw.h"
-#include "codec/yamux.h"
 
 #include <assert.h>
 
@@ -42,6 +41,12 @@ static void enter(hws_connection_t *connection, hws_connection_state_t next)
         hws_list_push_front(&pools_of(connection)->idle, &connection->idle_link);
         pool->idle++;
     }
+}
+
+/* Nobody would miss one that is not. */
+static bool is_needed(const hws_connection_t *connection)
+{
+    return connection->stream_count > 0 || connection->state == HWS_CONNECTION_KEPT;
 }
 
 static bool is_suspect(const hws_connection_t *connection)
@@ -133,7 +138,7 @@ static void ask_for_life(hws_connection_t *connection)
 
 static void watch_life(hws_connection_t *connection)
 {
-    hws_time_t at = hws_liveness_next(&connection->liveness, connection->stream_count > 0);
+    hws_time_t at = hws_liveness_next(&connection->liveness, is_needed(connection));
 
     if (at != HWS_NEVER)
         look_at(connection, at);
@@ -142,7 +147,7 @@ static void watch_life(hws_connection_t *connection)
 /* False: it is about to be closed. */
 static bool is_alive(hws_connection_t *connection, hws_time_t now)
 {
-    switch (hws_liveness_due(&connection->liveness, connection->stream_count > 0, now)) {
+    switch (hws_liveness_due(&connection->liveness, is_needed(connection), now)) {
     case HWS_LIVENESS_DEAD:
         hws_connection_doom(connection, HWS_ERR_NO_PONG);
         return false;
@@ -178,6 +183,12 @@ static void calm_down(hws_connection_t *connection)
 
 /* ---- what the codec waits for ---- */
 
+static void tell_keeper(hws_connection_t *connection)
+{
+    if (connection->keeper != NULL)
+        connection->keeper->on_news(connection->keeper);
+}
+
 void hws_connection_watch_codec(hws_connection_t *connection)
 {
     if (connection->codec->awaited == 0) {
@@ -204,6 +215,7 @@ static bool tick(hws_connection_t *connection, hws_time_t now)
         return false;
     }
     follow_room(connection);
+    tell_keeper(connection);
     hws_outbox_pull(&connection->outbox);
     return true;
 }
@@ -223,7 +235,7 @@ static void look_at_busy(hws_connection_t *connection, hws_time_t now)
 static void look(hws_connection_t *connection, hws_time_t now)
 {
     /* A used one's idleness is looked at again when it is handed back. */
-    if (connection->state == HWS_CONNECTION_SETUP || connection->stream_count > 0) {
+    if (connection->state == HWS_CONNECTION_SETUP || is_needed(connection)) {
         tell_due(connection, now);
         if (hws_connection_is_multiplexing(connection))
             look_at_busy(connection, now);
@@ -273,20 +285,26 @@ static hws_time_t jittered_lifetime(hws_pool_owner_t *owner, hws_time_t now)
     return span == HWS_NEVER ? HWS_NEVER : now + span / 100 * (hws_time_t)percent;
 }
 
-static int create_codec(const hws_pool_t *pool, hws_protocol_t protocol, hws_codec_t **out)
+static hws_codec_options_t codec_options(const hws_pool_t *pool)
 {
     hws_pool_owner_t *owner = pool->owner;
     const hws_pool_rules_t *rules = &owner->rules;
-    hws_codec_options_t options = {.header = rules->limits.header,
-                                   .buffer = rules->limits.buffer,
-                                   .fields = &owner->pools->fields,
-                                   .streams = rules->limits.streams,
-                                   .expected = pool->streams,
-                                   .windows = {.stream = rules->h2.window,
-                                               .connection = rules->h2.connection_window,
-                                               .stream_max = rules->h2.window_max,
-                                               .connection_max = rules->h2.connection_window_max},
-                                   .budget = &owner->pools->windows};
+
+    return (hws_codec_options_t){.header = rules->limits.header,
+                                 .buffer = rules->limits.buffer,
+                                 .fields = &owner->pools->fields,
+                                 .streams = rules->limits.streams,
+                                 .expected = pool->streams,
+                                 .windows = {.stream = rules->h2.window,
+                                             .connection = rules->h2.connection_window,
+                                             .stream_max = rules->h2.window_max,
+                                             .connection_max = rules->h2.connection_window_max},
+                                 .budget = &owner->pools->windows};
+}
+
+static int create_codec(const hws_pool_t *pool, hws_protocol_t protocol, hws_codec_t **out)
+{
+    hws_codec_options_t options = codec_options(pool);
 
     switch (protocol) {
     case HWS_PROTOCOL_H2:
@@ -439,7 +457,19 @@ static int open_one_of_many(hws_connection_t *connection, hws_stream_t *stream,
     if (body.size > 0 && codec->ops->send(codec, stream, body.data, body.size, end, NULL, taken))
         *taken = 0;
     hws_outbox_pull(&connection->outbox);
-    hws_metrics_sent(connection->pool->metrics, 1, 0, now);
+    if (connection->keeper == NULL)
+        hws_metrics_sent(connection->pool->metrics, 1, 0, now);
+    return HWS_OK;
+}
+
+int hws_connection_accept(hws_connection_t *connection, hws_stream_t *stream, hws_time_t now)
+{
+    int rc = connection->codec->ops->accept(connection->codec, stream);
+
+    if (rc != HWS_OK)
+        return rc;
+    put_on(connection, stream, now);
+    hws_outbox_pull(&connection->outbox);
     return HWS_OK;
 }
 
@@ -581,12 +611,17 @@ void hws_connection_close(hws_connection_t *connection, hws_close_reason_t why, 
 {
     hws_pool_owner_t *owner = connection->pool->owner;
     void *setup = connection->setup;
+    hws_keeper_t *keeper = connection->keeper;
     hws_list_t ended;
 
     end_streams(connection, code);
     collect_ended(connection, &ended);
     destroy(connection, why, now);
     tell_settled(&ended, now);
+    if (keeper != NULL) {
+        keeper->connection = NULL;
+        keeper->on_lost(keeper, why == HWS_CLOSE_PEER_CLOSED ? HWS_OK : code, now);
+    }
     if (setup != NULL)
         owner->on_setup_lost(owner, setup, code, now);
 }
@@ -635,7 +670,7 @@ static bool find_place(hws_connection_t *connection, hws_time_t now)
 {
     hws_close_reason_t why;
 
-    if (connection->state == HWS_CONNECTION_SETUP)
+    if (connection->state == HWS_CONNECTION_SETUP || connection->state == HWS_CONNECTION_KEPT)
         return true;
     if (connection->stream_count == 0) {
         hws_time_t until;
@@ -657,7 +692,8 @@ static bool find_place(hws_connection_t *connection, hws_time_t now)
 
 static bool is_stale(const hws_connection_t *connection, int code)
 {
-    return hws_error_kind(code) == HWS_KIND_RESET && hws_connection_may_be_stale(connection);
+    return hws_error_kind(code) == HWS_KIND_RESET && connection->keeper == NULL &&
+           hws_connection_may_be_stale(connection);
 }
 
 /* After every input: `rc` is what the codec said of it. */
@@ -718,7 +754,8 @@ void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool po
         reset(connection, stream);
     }
     take_off(stream);
-    if (!pool_it && connection->codec->is_last && connection->stream_count == 0 &&
+    tell_keeper(connection);
+    if (!pool_it && connection->codec->is_last && !is_needed(connection) &&
         connection->state != HWS_CONNECTION_SETUP)
         destroy(connection, why, now);
     else
@@ -728,6 +765,8 @@ void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool po
 
 void hws_connection_drain(hws_connection_t *connection, hws_close_reason_t why, hws_time_t now)
 {
+    if (connection->state == HWS_CONNECTION_KEPT)
+        return; /* its keeper ends it */
     if (connection->stream_count == 0 && connection->state != HWS_CONNECTION_SETUP) {
         hws_connection_close(connection, why, HWS_ERR_CLOSED, now);
         return;
@@ -776,6 +815,8 @@ static void note_cap(hws_connection_t *connection)
 {
     hws_pool_t *pool = connection->pool;
 
+    if (connection->keeper != NULL)
+        return;
     if (!connection->codec->is_last)
         pool->streams = connection->codec->cap;
     else if (pool->streams == 0)
@@ -795,6 +836,7 @@ static void feed_many(hws_connection_t *connection, const char *bytes, size_t si
     note_cap(connection);
     if (connection->codec->is_calmed)
         calm_down(connection);
+    tell_keeper(connection);
     settle(connection, rc, now);
 }
 
@@ -827,7 +869,7 @@ static void on_end(void *user, int status, hws_time_t now)
     int rc = status;
 
     hws_loop_enter(connection->loop);
-    if (connection->stream_count == 0 && connection->state != HWS_CONNECTION_SETUP) {
+    if (!is_needed(connection) && connection->state != HWS_CONNECTION_SETUP) {
         hws_connection_close(connection, HWS_CLOSE_PEER_CLOSED, status, now);
         owner->on_room(owner, now);
         return;
@@ -836,6 +878,11 @@ static void on_end(void *user, int status, hws_time_t now)
     connection->has_finished = true;
     if (status == HWS_ERR_EOF)
         rc = connection->codec->ops->feed_end(connection->codec);
+    if (connection->keeper != NULL && rc == HWS_OK) {
+        hws_connection_close(connection, HWS_CLOSE_PEER_CLOSED, status, now);
+        owner->on_room(owner, now);
+        return;
+    }
     settle(connection, rc, now);
 }
 
@@ -883,4 +930,33 @@ void hws_connection_take_over(hws_connection_t *connection)
     connection->is_reading = true;
     socket->ops->give(socket, &socket_events, connection);
     socket->ops->read(socket, true);
+}
+
+int hws_connection_keep(hws_stream_t *stream, hws_yamux_role_t role, hws_keeper_t *keeper,
+                        hws_slice_t unread, hws_time_t now)
+{
+    hws_connection_t *connection = stream->connection;
+    hws_codec_options_t options = codec_options(connection->pool);
+    hws_codec_t *codec;
+    int rc;
+
+    assert(connection->protocol == HWS_PROTOCOL_RAW);
+    if ((rc = hws_yamux_create(&options, role, &codec)) != HWS_OK)
+        return rc;
+    take_off(stream);
+    connection->codec->ops->destroy(connection->codec);
+    connection->codec = codec;
+    connection->protocol = HWS_PROTOCOL_YAMUX;
+    connection->keeper = keeper;
+    keeper->connection = connection;
+    connection->expires_at = HWS_NEVER;
+    enter(connection, HWS_CONNECTION_KEPT);
+    set_out(connection, now);
+    watch_life(connection);
+    if (!connection->is_reading)
+        connection->socket->ops->read(connection->socket, true);
+    connection->is_reading = true;
+    if (unread.size > 0)
+        feed_many(connection, unread.data, unread.size, now);
+    return HWS_OK;
 }

@@ -8,12 +8,15 @@
  *   CLOSED <----------------------------------- DRAINING
  *                  the last stream has ended
  *
+ * One that somebody keeps (KEPT, from BUSY) is nobody else's any more, until it is CLOSED.
+ *
  * A connection is born established (dial.h) and frees itself when it is closed. All that a call
  * of the seam or of the codec brings is settled before the seam's input returns: streams that
  * ended are told, the connection goes back to its pool or is closed, and the queue is served. */
 #ifndef HWS_POOL_CONNECTION_H
 #define HWS_POOL_CONNECTION_H
 
+#include "codec/yamux.h"
 #include "io/address.h"
 #include "pool/liveness.h"
 #include "pool/pool.h"
@@ -23,8 +26,20 @@ typedef enum {
     HWS_CONNECTION_READY,
     HWS_CONNECTION_BUSY,
     HWS_CONNECTION_DRAINING,
+    HWS_CONNECTION_KEPT,
     HWS_CONNECTION_CLOSED
 } hws_connection_state_t;
+
+typedef struct hws_keeper hws_keeper_t;
+
+/* Who keeps a connection. What it is told it notes: it calls neither codec nor connection then. */
+struct hws_keeper {
+    hws_connection_t *connection; /* NULL once it is lost */
+    /* The peer may have opened streams, or there may be room for ours. */
+    void (*on_news)(hws_keeper_t *keeper);
+    /* Once: it is gone, for this reason; HWS_OK when the peer closed it with nothing open. */
+    void (*on_lost)(hws_keeper_t *keeper, int code, hws_time_t now);
+};
 
 struct hws_connection {
     hws_connection_state_t state;
@@ -35,6 +50,7 @@ struct hws_connection {
     hws_socket_t *socket;
     hws_codec_t *codec;
     void *setup;          /* in SETUP: the owner's word for it */
+    hws_keeper_t *keeper; /* in KEPT */
     hws_list_t link;      /* in pool->ready or pool->others */
     hws_list_t idle_link; /* in pools->idle */
     hws_list_t streams;
@@ -80,6 +96,8 @@ int hws_connection_probe(hws_connection_t *connection);
 int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
                         const hws_message_t *message, hws_slice_t body, bool end, hws_time_t now,
                         size_t *taken);
+/* The first that the peer has opened, of which there is one, becomes `stream`. */
+int hws_connection_accept(hws_connection_t *connection, hws_stream_t *stream, hws_time_t now);
 /* More bytes of a stream. HWS_AGAIN when fewer than all were taken: the stream's on_writable. */
 int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t *taken);
 /* The reader has taken `size` bytes for good. */
@@ -94,6 +112,11 @@ bool hws_connection_is_clean(hws_connection_t *connection);
  * protocol knows no better. */
 void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool pool_it,
                            hws_time_t now);
+/* Takes a raw stream off and gives its connection to `keeper`, who ends it with hws_connection_close().
+ * It speaks yamux from here on; `unread` has come of that already. HWS_ERR_NOMEM: nothing has
+ * changed. */
+int hws_connection_keep(hws_stream_t *stream, hws_yamux_role_t role, hws_keeper_t *keeper,
+                        hws_slice_t unread, hws_time_t now);
 /* `socket`, which stands on its present one and owns that now, takes its place. Its inputs are
  * somebody else's until hws_connection_take_over(). */
 void hws_connection_set_socket(hws_connection_t *connection, hws_socket_t *socket);
