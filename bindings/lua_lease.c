@@ -49,8 +49,7 @@ static void forget(hwl_conn_t *conn)
         hws_slab_give(&conn->lua->conn_slab, conn);
 }
 
-/* Pushes a userdata, which takes `lease` over. */
-static hwl_conn_t *push_conn(lua_State *L, hwl_manager_t *manager, hws_lease_t *lease)
+hwl_conn_t *hwl_conn_push(lua_State *L, hwl_manager_t *manager, hws_lease_t *lease)
 {
     hwl_conn_t **handle = hwl_new(L, manager->lua, HWL_CONN, sizeof(*handle), 0);
     hws_lease_options_t callbacks = {
@@ -155,7 +154,7 @@ static int push_acquired(lua_State *L, hwl_wait_t *wait)
 
     if (error != NULL)
         return fail_acquire(L, wait, error);
-    conn = push_conn(L, wait->extra, lease);
+    conn = hwl_conn_push(L, wait->extra, lease);
     conn->place = wait->place;
     wait->subject = NULL;
     return 1;
@@ -337,7 +336,7 @@ static int begin_setup(lua_State *L)
         return 0;
     hwl_get_table(L, -1);
     lua_getfield(L, -1, "setup");
-    setup->conn = push_conn(L, setup->manager, setup->lease);
+    setup->conn = hwl_conn_push(L, setup->manager, setup->lease);
     setup->conn->is_setup = true;
     lua_pushvalue(L, -1);
     setup->conn->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -470,6 +469,21 @@ static int set(lua_State *L)
 
 /* ---- ending ---- */
 
+/* Nothing is left to finalize: that spares the collector a call. */
+static void mark_ended(lua_State *L, int index, const hwl_t *lua)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lua->ended_conns);
+    lua_setmetatable(L, index);
+}
+
+void hwl_conn_lose(lua_State *L, int index, hwl_conn_t *conn)
+{
+    const hwl_t *lua = conn->lua;
+
+    (void)take_lease(conn);
+    mark_ended(L, index, lua);
+}
+
 static int end(lua_State *L, void (*finish)(hws_lease_t *))
 {
     hwl_conn_t *conn = hwl_conn_self(L);
@@ -491,9 +505,7 @@ static int end(lua_State *L, void (*finish)(hws_lease_t *))
         } else {
             finish(take_lease(conn));
         }
-        /* Nothing is left to finalize: that spares the collector a call. */
-        lua_rawgeti(L, LUA_REGISTRYINDEX, lua->ended_conns);
-        lua_setmetatable(L, 1);
+        mark_ended(L, 1, lua);
         hwl_wait_wake_host(L, lua);
     }
     lua_pushboolean(L, 1);

@@ -52,6 +52,10 @@ void hwl_conn_on_writable(hws_lease_t *lease, void *user);
 
 /* For methods: the one at index 1, or NULL when its lease has ended. Raises for anything else. */
 hwl_conn_t *hwl_conn_self(lua_State *L);
+/* Pushes a userdata, which takes `lease` over; when that raises, it has not. */
+hwl_conn_t *hwl_conn_push(lua_State *L, hwl_manager_t *manager, hws_lease_t *lease);
+/* Its lease, which nobody waits on, is somebody else's now: it has ended for the userdata at `index`. */
+void hwl_conn_lose(lua_State *L, int index, hwl_conn_t *conn);
 /* Whether its lease may be used; if not, fills `why`, or pushes nil and why. */
 bool hwl_conn_is_usable(const hwl_conn_t *conn, hws_error_t *why);
 bool hwl_conn_is_open(lua_State *L, const hwl_conn_t *conn);

@@ -7,6 +7,7 @@
 #include "lua_guard.h"
 #include "lua_lease.h"
 #include "lua_request.h"
+#include "lua_session.h"
 #include "lua_task.h"
 #include "lua_testing.h"
 
@@ -16,9 +17,11 @@
 int luaopen_hawser_core(lua_State *L);
 
 static const luaL_Reg functions[] = {
-    {"new", hwl_manager_new},      {"run", hwl_run},        {"spawn", hwl_task_spawn},
-    {"sleep", hwl_loop_sleep},     {"now", hwl_loop_now},   {"pollfd", hwl_loop_pollfd},
-    {"timeout", hwl_loop_timeout}, {"step", hwl_loop_step}, {NULL, NULL},
+    {"new", hwl_manager_new},      {"run", hwl_run},
+    {"spawn", hwl_task_spawn},     {"sleep", hwl_loop_sleep},
+    {"now", hwl_loop_now},         {"pollfd", hwl_loop_pollfd},
+    {"timeout", hwl_loop_timeout}, {"step", hwl_loop_step},
+    {"yamux", hwl_session_new},    {NULL, NULL},
 };
 
 static int set_helper(lua_State *L);
@@ -42,9 +45,10 @@ static const luaL_Reg internals[] = {
 };
 
 static void (*const definitions[])(lua_State *, hwl_t *) = {
-    hwl_define_errors,    hwl_define_tasks,    hwl_define_calls,      hwl_define_managers,
-    hwl_define_upstreams, hwl_define_headers,  hwl_define_responses,  hwl_define_exchanges,
-    hwl_define_conns,     hwl_define_duplexes, hwl_define_peer_views, hwl_define_scripts,
+    hwl_define_errors,    hwl_define_tasks,    hwl_define_calls,     hwl_define_managers,
+    hwl_define_upstreams, hwl_define_headers,  hwl_define_responses, hwl_define_exchanges,
+    hwl_define_conns,     hwl_define_duplexes, hwl_define_sessions,  hwl_define_peer_views,
+    hwl_define_scripts,
 };
 
 /* (name, function): see HWL_HELPER_LIST. */
@@ -96,6 +100,7 @@ static int close_state(lua_State *L)
     hwl_drains_abandon(lua);
     hwl_exchanges_destroy(L, lua);
     hwl_duplexes_close(L, lua);
+    hwl_sessions_close(lua);
     hwl_leases_close(lua);
     hwl_managers_destroy(lua);
     while (lua->loop->managers > 0 || !hws_list_is_empty(&lua->loop->deferred))
@@ -119,6 +124,7 @@ static void init_lists(hwl_t *lua)
     hws_list_init(&lua->conns);
     hws_list_init(&lua->exchanges);
     hws_list_init(&lua->duplexes);
+    hws_list_init(&lua->sessions);
     hws_list_init(&lua->drains);
     hws_list_init(&lua->managers);
 }

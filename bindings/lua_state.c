@@ -31,6 +31,7 @@ void hwl_note_fork(lua_State *L, hwl_t *lua)
     forget_links(&lua->conns);
     forget_links(&lua->exchanges);
     forget_links(&lua->duplexes);
+    forget_links(&lua->sessions);
     forget_links(&lua->drains);
     forget_links(&lua->managers);
     luaL_unref(L, LUA_REGISTRYINDEX, lua->default_manager);

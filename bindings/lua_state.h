@@ -27,6 +27,7 @@ typedef struct hwl_manager hwl_manager_t;
     X(STREAM, "hawser.BodyStream") /* behind a streaming response, not seen by users */            \
     X(CONN, "hawser.Conn")                                                                         \
     X(DUPLEX, "hawser.Stream")                                                                     \
+    X(SESSION, "hawser.Session")                                                                   \
     X(TASK, "hawser.Task")                                                                         \
     X(HANDLE, "hawser.Handle")                                                                     \
     X(PEER, "hawser.Peer")         /* as policies see it */                                        \
@@ -45,6 +46,7 @@ typedef enum { HWL_TYPE_LIST(HWL_TYPE_ENUM) HWL_TYPE_COUNT } hwl_type_t;
     X(CHECK_UPSTREAM, "check_upstream") /* (options, is_update) -> the same */                     \
     X(CHECK_REQUEST, "check_request")   /* (retry of a request) -> { retry = } | nil, message */   \
     X(CHECK_TLS, "check_tls")           /* (options of conn:starttls) -> the same */               \
+    X(CHECK_SESSION, "check_session")   /* (options of hawser.yamux) -> the same */                \
     X(CHECK_LIMITS, "check_limits")     /* (limits) -> { max_connections =, limits = } likewise */ \
     X(CHECK_DETAILS, "check_details")   /* (details of an observation) -> the same */              \
     X(BEST_FIRST, "best_first")         /* (list of { peer =, score = }) -> list, sorted */        \
@@ -118,6 +120,7 @@ struct hwl {
     hws_slab_t task_slab; /* hwl_task_t */
     hws_list_t exchanges; /* hwl_exchange_t */
     hws_list_t duplexes;  /* hwl_duplex_t with a request */
+    hws_list_t sessions;  /* hwl_session_t that are open */
     hws_list_t drains;
     hws_list_t managers;
     uint32_t pending; /* tasks and calls that have not ended */
@@ -286,6 +289,7 @@ void hwl_define_headers(lua_State *L, hwl_t *lua);
 void hwl_define_exchanges(lua_State *L, hwl_t *lua);
 void hwl_define_conns(lua_State *L, hwl_t *lua);
 void hwl_define_duplexes(lua_State *L, hwl_t *lua);
+void hwl_define_sessions(lua_State *L, hwl_t *lua);
 void hwl_define_peer_views(lua_State *L, hwl_t *lua);
 void hwl_define_scripts(lua_State *L, hwl_t *lua);
 

@@ -164,6 +164,11 @@ uint32_t hws_session_streams(const hws_session_t *session)
     return connection != NULL ? connection->stream_count : 0;
 }
 
+bool hws_session_is_over(const hws_session_t *session)
+{
+    return session->verdict != HWS_AGAIN;
+}
+
 const hws_error_t *hws_session_error(const hws_session_t *session)
 {
     return hws_call_error(&session->call);

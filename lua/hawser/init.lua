@@ -32,6 +32,7 @@ local helpers = {
   check_limits = options.connection_limits,
   check_details = options.details,
   check_tls = options.starttls,
+  check_session = options.session,
   json = json.encode,
   produce = require("hawser.producer").run,
   query = query.append,

@@ -422,6 +422,14 @@ function options.starttls(value)
   return checked(tls, value, "the table of options")
 end
 
+local check_session = fields { server = of_type("boolean", "true or false") }
+
+--- @param value table options of hawser.yamux
+--- @return table? checked, string? message
+function options.session(value)
+  return checked(check_session, value, "the table of options")
+end
+
 local check_request = fields { retry = retry }
 
 --- @param value table|false the option `retry` of a request

@@ -46,6 +46,7 @@ HWS_API int hws_session_open(hws_session_t *session, const hws_lease_options_t *
 
 /* Streams on it, which have users; 0 once it is over. */
 HWS_API uint32_t hws_session_streams(const hws_session_t *session);
+HWS_API bool hws_session_is_over(const hws_session_t *session);
 /* Why it is over; NULL while it is not, and when the peer closed it in order. */
 HWS_API const hws_error_t *hws_session_error(const hws_session_t *session);
 HWS_API const char *hws_session_peer(const hws_session_t *session);
