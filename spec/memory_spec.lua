@@ -18,6 +18,14 @@ local function check(value, err)
   return value
 end
 
+-- A stream that has not left when its connection is given up is told that nobody has seen it.
+local function must(value, err)
+  if value == nil and err ~= nil then
+    error(type(err) == "table" and err.code == "GOAWAY" and "out of memory: the connection was given up" or err, 0)
+  end
+  return value
+end
+
 -- A wrong result is no error of hawser's: its message begins so.
 local function expect(wanted, value)
   if value ~= wanted then error(("WRONG: %s instead of %s"):format(tostring(value), tostring(wanted)), 0) end
@@ -64,7 +72,7 @@ local function read_all(res)
   end
 end
 
-local faultd, namesd, node
+local faultd, namesd, node, yamuxd
 
 -- Each gets a world: the manager `m`, its upstreams `api` and `raw`, the server's URL. They are called in no task.
 local scenarios = {
@@ -170,13 +178,6 @@ local scenarios = {
   end,
 
   ["streams"] = function(world)
-    -- One whose head has not left when its connection is given up is told that nobody has seen it.
-    local function must(value, err)
-      if value == nil and err ~= nil then
-        error(err.code == "GOAWAY" and "out of memory: the connection was given up" or err, 0)
-      end
-      return value
-    end
     local m = must(hawser.new { log = function() end })
     world.others[#world.others + 1] = m
     local api = must(m:upstream("h2", { peers = { { "h2c://127.0.0.1:" .. node.h2c, id = "one" } } }))
@@ -202,6 +203,34 @@ local scenarios = {
     must(await(function(callback) s:send("x", callback) end))
     must(s:reset "INTERNAL_ERROR")
     expect("ok", must(api:get("/ok", { priority = 0 })).body)
+    must(m:close())
+  end,
+
+  ["yamux"] = function(world)
+    local m = must(hawser.new { log = function() end })
+    world.others[#world.others + 1] = m
+    local raw = must(m:upstream("raw", { peers = { "tcp://127.0.0.1:" .. yamuxd.client } }))
+    local session = must(hawser.yamux(must(raw:acquire()), { server = true }))
+    -- What there is no memory for is refused, which only its peer hears of.
+    local function accepted(conn, err)
+      return must(conn, err and err.kind == "timeout" and "out of memory: the stream was refused" or err)
+    end
+    local orders = accepted(session:accept(2))
+    must(orders:write "dial 1 20000\n")
+    local conn = accepted(await(function(callback) session:accept(2, callback) end))
+    must(conn:write(must(conn:read(20000))))
+    expect("OK 1", must(orders:read "line"))
+    must(conn:release())
+    conn = must(session:open_stream())
+    conn.data.name = "x"
+    must(conn:close())
+    must(orders:release())
+    must(session:close())
+    local mux = must(m:upstream("mux", { protocol = "yamux", peers = { "tcp://127.0.0.1:" .. yamuxd.server } }))
+    conn = must(mux:acquire())
+    must(conn:write "echo\nhello\n")
+    expect("hello", must(conn:read "line"))
+    must(conn:release())
     must(m:close())
   end,
 
@@ -313,7 +342,7 @@ end
 if memory then
   describe("when the n-th allocation fails", function()
     lazy_setup(function()
-      faultd, namesd, node = servers.faultd(), servers.namesd(), h2_servers.node()
+      faultd, namesd, node, yamuxd = servers.faultd(), servers.namesd(), h2_servers.node(), servers.yamuxd()
       namesd:set {
         ["four.test"] = "60 127.0.0.1",
         ["both.test"] = "60 127.0.0.1 ::1",
@@ -326,6 +355,7 @@ if memory then
       faultd:stop()
       namesd:stop()
       node:stop()
+      yamuxd:stop()
     end)
 
     for name, scenario in pairs(scenarios) do

@@ -2,12 +2,21 @@
 local hawser = require "hawser"
 local ledger = require "spec.support.ledger"
 local servers = require "spec.support.servers"
+local Redis = require "examples.redis"
 
 describe("yamux", function()
-  local yamuxd, m, api
+  local yamuxd, redisd, front, m, api
 
-  lazy_setup(function() yamuxd = servers.yamuxd() end)
-  lazy_teardown(function() yamuxd:stop() end)
+  lazy_setup(function()
+    redisd = servers.redis()
+    yamuxd = servers.yamuxd(redisd.port)
+    front = servers.tls_front(yamuxd.server)
+  end)
+  lazy_teardown(function()
+    front:stop()
+    yamuxd:stop()
+    redisd:stop()
+  end)
 
   before_each(function()
     m = hawser.new()
@@ -42,9 +51,10 @@ describe("yamux", function()
   for transport, peer in pairs {
     tcp = function() return "tcp://127.0.0.1:" .. yamuxd.server end,
     unix = function() return "unix:" .. yamuxd.unix end,
+    tls = function() return "tls://127.0.0.1:" .. front.port end,
   } do
     it("carries 64 leases on one connection, over " .. transport, function()
-      api:update { peers = { peer() } }
+      api:update { peers = { peer() }, tls = { ca = servers.certificate "root.pem", server_name = "localhost" } }
       hawser.run(side_by_side, 64, function(i)
         return api:with(function(conn)
           assert(conn:write "echo\n")
@@ -137,6 +147,37 @@ describe("yamux", function()
     assert(conn:write "echo\nhello\n")
     assert.equal("hello", conn:read "line")
     conn:close()
+  end)
+
+  it("carries Redis, whose client does not know", function()
+    -- Those that were released stay open until Redis has closed its side.
+    api:update { peers = { "tcp://127.0.0.1:" .. yamuxd.relay }, limits = { streams = 256 } }
+    local redis = setmetatable({ upstream = api }, Redis)
+    assert.equal("OK", redis:flushall())
+    hawser.run(side_by_side, 64, function(i)
+      for round = 1, 5 do
+        local value = ("%d of %d\r\n"):format(round, i):rep(round == 5 and 10000 or 1)
+        local replies = assert(redis:pipeline {
+          { "PING" }, { "SET", "key" .. i, value }, { "GET", "key" .. i }, { "INCR", "count" },
+        })
+        assert.equal("PONG", replies[1][1])
+        assert.equal("OK", replies[2][1])
+        assert.equal(value, replies[3][1])
+      end
+      return true
+    end)
+    assert.equal(320, tonumber(redis:get "count"))
+    assert.equal(1, api:stats().created)
+  end)
+
+  it("keeps data with a stream", function()
+    local conn, other = open "echo", open "echo"
+    conn.data.name = "one"
+    assert.same({}, other.data)
+    assert.equal("one", conn.data.name)
+    conn:release()
+    other:close()
+    assert.is_nil(conn.data)
   end)
 
   it("has no TLS within a stream, and no setup", function()

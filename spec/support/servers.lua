@@ -57,11 +57,13 @@ end
 
 -- yamuxd ---------------------------------------------------------------------------------------------
 
---- tests/programs/yamuxd.go, hashicorp's own yamux: fields server and client are its ports, unix a path.
-function servers.yamuxd()
+--- tests/programs/yamuxd.go, hashicorp's own yamux: fields server and client are its ports, unix a path; with
+-- `relayed`, a port of the loopback, relay is the port that leads there.
+function servers.yamuxd(relayed)
   local self = create(Server, {})
   self.unix = self.dir .. "/yamux"
-  return run_until_ready(self, ports_of(self), servers.program "yamuxd", "--unix", self.unix)
+  return run_until_ready(self, ports_of(self), servers.program "yamuxd", "--unix", self.unix,
+    "--relay", relayed and "127.0.0.1:" .. relayed or "")
 end
 
 -- Name servers ---------------------------------------------------------------------------------------

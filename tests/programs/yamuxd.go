@@ -1,6 +1,6 @@
 // yamuxd.go - hashicorp's yamux, as a peer on the loopback that does what it is told.
 //
-//	yamuxd [--unix PATH]
+//	yamuxd [--unix PATH] [--relay ADDRESS]
 //
 // It prints where it listens, a line each, then "ready":
 //
@@ -8,6 +8,7 @@
 //	               streams, and does with each what its first line says
 //	client PORT    takes connections as well, but is the yamux client on them: it opens streams to
 //	               whoever has connected
+//	relay PORT     yamux server as well: joins each stream to a connection of its own to ADDRESS
 //	ready
 //
 // It exits when its standard input closes, so that a test that dies leaves nothing behind, and by
@@ -27,8 +28,8 @@
 //	               each and reads as many back, to the end; then "OK N\n", or what went wrong
 //	serial N SIZE  the same, one after the other
 //
-// client. Each connection: the first stream carries "dial N SIZE\n" or "serial N SIZE\n" from us, as the
-// peer's first stream: the program opens it, reads the line, does that, and answers the same way.
+// client. Each connection: the program opens a stream and does what the peer's first line on it says, as
+// above.
 //
 // Byte i of the pattern is i*7 mod 251.
 package main
@@ -151,6 +152,21 @@ func obey(session *yamux.Session, stream *yamux.Stream) {
 	}
 }
 
+// join passes on what comes on either side, and its end.
+func join(stream net.Conn, address string) {
+	defer stream.Close()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	go func() {
+		io.Copy(conn, stream)
+		conn.(*net.TCPConn).CloseWrite()
+	}()
+	io.Copy(stream, conn)
+}
+
 // quiet has everything as it is by default, but logs nothing: frames for streams that are gone are no news.
 func quiet() *yamux.Config {
 	config := yamux.DefaultConfig()
@@ -158,7 +174,7 @@ func quiet() *yamux.Config {
 	return config
 }
 
-func serve(conn net.Conn) {
+func serve(conn net.Conn, handle func(*yamux.Session, *yamux.Stream)) {
 	session, err := yamux.Server(conn, quiet())
 	if err != nil {
 		return
@@ -168,9 +184,11 @@ func serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		go obey(session, stream)
+		go handle(session, stream)
 	}
 }
+
+func serveObeying(conn net.Conn) { serve(conn, obey) }
 
 func command(conn net.Conn) {
 	session, err := yamux.Client(conn, quiet())
@@ -206,11 +224,17 @@ func listen(name, network, address string, handle func(net.Conn)) {
 
 func main() {
 	path := flag.String("unix", "", "serve on this unix socket as well")
+	address := flag.String("relay", "", "relay streams to this address")
 	flag.Parse()
-	listen("server", "tcp", "127.0.0.1:0", serve)
+	listen("server", "tcp", "127.0.0.1:0", serveObeying)
 	listen("client", "tcp", "127.0.0.1:0", command)
 	if *path != "" {
-		listen("", "unix", *path, serve)
+		listen("", "unix", *path, serveObeying)
+	}
+	if *address != "" {
+		listen("relay", "tcp", "127.0.0.1:0", func(conn net.Conn) {
+			serve(conn, func(_ *yamux.Session, stream *yamux.Stream) { join(stream, *address) })
+		})
 	}
 	fmt.Println("ready")
 	time.AfterFunc(lifetime, func() { os.Exit(1) })
