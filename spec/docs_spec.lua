@@ -20,7 +20,7 @@ local function exists(path)
   return file ~= nil
 end
 
-local PAGES = { "manager", "upstream", "request", "response", "stream", "lease", "error", "events", "loop", "options",
+local PAGES = { "manager", "upstream", "request", "response", "stream", "lease", "yamux", "error", "events", "loop", "options",
   "tls", "operations", "policy", "c-api", "lua51" }
 
 local function page(name) return read_file("docs/reference/" .. name .. ".md") end
@@ -110,6 +110,7 @@ local TYPES = {
   ["hawser.Headers"] = "headers",
   ["hawser.Conn"] = "conn",
   ["hawser.Stream"] = "s",
+  ["hawser.Session"] = "session",
   ["hawser.Task"] = "task",
   ["hawser.Handle"] = "handle",
   ["hawser.Error"] = "err",
@@ -152,6 +153,7 @@ local function source_fields()
     res = matches(part(read_file "bindings/lua_response.c", "} fields[] = {", "};"), '{%s*"([%w_]+)",'),
     conn = matches(read_file "bindings/lua_lease.c", 'strcmp%(name, "([%w_]+)"%)'),
     s = matches(read_file "bindings/lua_duplex.c", 'strcmp%(name, "([%w_]+)"%)'),
+    session = matches(read_file "bindings/lua_session.c", 'strcmp%(name, "([%w_]+)"%)'),
     err = with(matches(failure, 'lua_setfield%(L, %-2, "([%w_]+)"%)'), "partial", "trace"),
     e = with(matches(event, '%(L, "([%w_]+)", '), "at", "age", "error", "resumed", "attempt", "delay"),
   }
@@ -245,7 +247,7 @@ describe("the documentation of", function()
   end
 
   it("responses, leases, streams, errors and events has their fields", function()
-    local annotations = { res = "hawser.Response", conn = "hawser.Conn", s = "hawser.Stream", err = "hawser.Error",
+    local annotations = { res = "hawser.Response", conn = "hawser.Conn", s = "hawser.Stream", session = "hawser.Session", err = "hawser.Error",
       e = "hawser.Event" }
     for object, fields in pairs(source_fields()) do
       same(fields, documented_fields(object), object .. ", reference")
@@ -553,7 +555,7 @@ describe("the documentation of", function()
 
   describe("the C API", function()
     local HEADERS = { "base", "error", "lease", "loop", "manager", "message", "metrics", "operations", "policy",
-      "request", "retry", "script", "tls", "upstream" }
+      "request", "retry", "script", "session", "tls", "upstream" }
 
     it("has its headers and functions", function()
       local real = {}

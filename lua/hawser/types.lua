@@ -74,7 +74,7 @@
 ---@alias hawser.EventName
 ---| "connect"     # a connection was established
 ---| "close"       # one was closed; `reason` says why
----| "leak"        # a lease, a stream or a streaming response was collected unreleased
+---| "leak"        # a lease, a stream, a session or a streaming response was collected unreleased
 ---| "stale_reuse" # a reused connection turned out to be dead
 ---| "retry"       # an attempt has failed with `reason`; another follows in `delay`
 ---| "policy_error" # a scripted policy failed: the built-in one decided
@@ -852,6 +852,36 @@ function Stream:reset(code) end
 ---@return true
 function Stream:close() end
 
+-- Sessions -------------------------------------------------------------------------------------------
+
+---The other side of yamux, on a connection that was leased.
+---@class hawser.Session
+---@field streams? integer that somebody has; nil once it was closed
+---@field peer? string id; nil once it was closed
+local Session = {}
+
+---Waits for a stream that the peer opens; nil alone when the peer has closed the connection with nothing open.
+---@param timeout? number|false seconds; without it, no limit
+---@param fn? fun(conn?: hawser.Conn, err?: hawser.Error)
+---@return hawser.Conn? conn
+---@return hawser.Error? err
+---@overload fun(self, timeout: number|false|nil, fn: fun(conn?: hawser.Conn, err?: hawser.Error)): hawser.Handle
+---@overload fun(self, fn: fun(conn?: hawser.Conn, err?: hawser.Error)): hawser.Handle
+function Session:accept(timeout, fn) end
+
+---Opens a stream; waits while as many are open as may be.
+---@param timeout? number|false seconds; without it, no limit
+---@param fn? fun(conn?: hawser.Conn, err?: hawser.Error)
+---@return hawser.Conn? conn
+---@return hawser.Error? err
+---@overload fun(self, timeout: number|false|nil, fn: fun(conn?: hawser.Conn, err?: hawser.Error)): hawser.Handle
+---@overload fun(self, fn: fun(conn?: hawser.Conn, err?: hawser.Error)): hawser.Handle
+function Session:open_stream(timeout, fn) end
+
+---Closes the connection; streams that are open end with kind `closed`.
+---@return true
+function Session:close() end
+
 -- Responses ------------------------------------------------------------------------------------------
 
 ---Header fields; `headers[name]` is the first value of that name, in any case, or nil.
@@ -1087,6 +1117,13 @@ function hawser.spawn(fn, ...) end
 ---@return any[][] outcomes in their order: { true, results... } or { nil, err }
 ---@overload fun(fns: (fun(): ...)[], fn: fun(outcomes?: any[][], err?: hawser.Error)): hawser.Handle
 function hawser.all(fns, fn) end
+
+---Takes a raw lease over, to speak yamux on its connection: both sides open streams, and accept them.
+---@param conn hawser.Conn which has ended for its user then
+---@param options? { server?: boolean } which side this is; the peer is the other one
+---@return hawser.Session? session
+---@return hawser.Error? err
+function hawser.yamux(conn, options) end
 
 ---@param seconds number 0 and more
 ---@param fn? hawser.OnDone
