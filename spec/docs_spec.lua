@@ -20,8 +20,8 @@ local function exists(path)
   return file ~= nil
 end
 
-local PAGES = { "manager", "upstream", "request", "response", "stream", "lease", "yamux", "error", "events", "loop", "options",
-  "tls", "operations", "policy", "c-api", "lua51" }
+local PAGES = { "manager", "upstream", "request", "response", "stream", "lease", "yamux", "error", "events", "loop",
+  "options", "tls", "operations", "policy", "c-api", "lua51" }
 
 local function page(name) return read_file("docs/reference/" .. name .. ".md") end
 
@@ -246,9 +246,9 @@ describe("the documentation of", function()
     end)
   end
 
-  it("responses, leases, streams, errors and events has their fields", function()
-    local annotations = { res = "hawser.Response", conn = "hawser.Conn", s = "hawser.Stream", session = "hawser.Session", err = "hawser.Error",
-      e = "hawser.Event" }
+  it("responses, leases, streams, sessions, errors and events has their fields", function()
+    local annotations = { res = "hawser.Response", conn = "hawser.Conn", s = "hawser.Stream",
+      session = "hawser.Session", err = "hawser.Error", e = "hawser.Event" }
     for object, fields in pairs(source_fields()) do
       same(fields, documented_fields(object), object .. ", reference")
       same(fields, annotated(classes, annotations[object], "fields"), object .. ", types.lua")
