@@ -118,6 +118,32 @@ describe("a process", function()
       assert.equal(0, faultd:ask "seen/GET/child")
     end)
 
+    it("has dead sessions in the child, and the parent's go on", function()
+      local raw = m:upstream("raw", { peers = { "tcp://127.0.0.1:" .. faultd.raw } })
+      local session = assert(hawser.yamux(assert(raw:acquire())))
+      local conn = assert(session:open_stream())
+      local lease = assert(raw:acquire())
+      assert.equal("FORKED FORKED FORKED FORKED nil true", in_child(function()
+        local said = {}
+        for i, call in ipairs {
+          function() return session:accept() end,
+          function() return session:open_stream(1) end,
+          function() return conn:read "line" end,
+          function() return hawser.yamux(lease) end,
+        } do
+          said[i] = select(2, call()).code
+        end
+        local streams, closed = session.streams, session:close()
+        session = nil
+        collectgarbage()
+        return table.concat(said, " ") .. (" %s %s"):format(streams, closed)
+      end))
+      assert.equal(1, session.streams)
+      lease:release()
+      conn:close()
+      session:close()
+    end)
+
     it("can make a new manager in the child", function()
       assert.equal("ok", in_child(function()
         return assert(hawser.new():get(url "/ok")).body
