@@ -302,8 +302,10 @@ static void what_was_not_read_yet_is_the_sessions(void **state)
 
     (void)state;
     lease_one(NULL);
+    (void)hws_sim_send(yamux_far_latest(&far)->conn, "+OK\r\n", 5);
     line = call_us("early");
     run(HWS_MS(10));
+    assert_int_equal(hold_read(first, HWS_READ_LINE, 100), HWS_OK);
     assert_true(hws_lease_unread(first->lease).size > 12);
     assert_int_equal(take_over(true), HWS_OK);
     assert_int_equal(accept_on(first), HWS_OK);
@@ -414,6 +416,21 @@ static void the_connection_stays_counted_and_out_of_reach(void **state)
     assert_int_equal(world_stats(upstream).closed[HWS_CLOSE_LAST], 1);
 }
 
+/* What a session is told of streams says nothing of how many the pool's next connections take. */
+static void leases_beside_a_session_have_dials_of_their_own(void **state)
+{
+    (void)state;
+    open_session();
+    (void)call_us("x");
+    run(HWS_MS(10));
+    for (unsigned i = 1; i <= 3; i++)
+        hold_acquire(&stage.holds[i], upstream);
+    assert_int_equal(stage.world.connects, 4);
+    run(HWS_MS(10));
+    for (unsigned i = 1; i <= 3; i++)
+        assert_int_equal(stage.holds[i].code, HWS_OK);
+}
+
 static void closing_ends_what_is_open(void **state)
 {
     yamux_line_t *line;
@@ -475,11 +492,15 @@ static void a_peer_that_closes_in_order_is_the_end(void **state)
     (void)state;
     open_session();
     yamux_far_finish(call_us("x"));
+    (void)call_us("y"); /* which it never ends; but we are done with it */
     run(HWS_MS(10));
     assert_int_equal(accept_on(first), HWS_OK);
+    assert_int_equal(accept_on(second), HWS_OK);
     run(HWS_MS(10));
     assert_int_equal(hold_read(first, HWS_READ_ALL, 10), HWS_OK);
+    assert_int_equal(hold_read(second, HWS_READ_SOME, 0), HWS_OK);
     hold_release(first);
+    hold_release(second);
     run(HWS_MS(10));
     news = 0;
     hws_sim_close_all(far.listener, HWS_SIM_CLOSE);
@@ -510,6 +531,19 @@ static void a_peer_that_closes_with_streams_open_cuts_them_short(void **state)
         (void)end(state);
         (void)begin(state);
     }
+}
+
+/* It had served before, as a lease. */
+static void a_lost_session_is_no_stale_connection(void **state)
+{
+    (void)state;
+    far.is_shy = true;
+    open_session();
+    assert_int_equal(open_on(first), HWS_OK);
+    hws_sim_close_all(far.listener, HWS_SIM_RESET);
+    run(HWS_MS(10));
+    assert_int_equal(accept_on(second), HWS_ERR_RESET);
+    assert_int_equal(world_stats(upstream).closed[HWS_CLOSE_FAILED], 1);
 }
 
 static void a_peer_that_goes_away_may_still_open(void **state)
@@ -695,11 +729,13 @@ int main(void)
         SESSION_TEST(a_lease_that_waits_or_has_ended_is_not_taken),
         SESSION_TEST(a_stream_is_no_connection),
         SESSION_TEST(the_connection_stays_counted_and_out_of_reach),
+        SESSION_TEST(leases_beside_a_session_have_dials_of_their_own),
         SESSION_TEST(closing_ends_what_is_open),
         SESSION_TEST(what_was_released_leaves_before_the_session_closes),
         SESSION_TEST(a_session_may_be_closed_in_its_own_callback),
         SESSION_TEST(a_peer_that_closes_in_order_is_the_end),
         SESSION_TEST(a_peer_that_closes_with_streams_open_cuts_them_short),
+        SESSION_TEST(a_lost_session_is_no_stale_connection),
         SESSION_TEST(a_peer_that_goes_away_may_still_open),
         SESSION_TEST(a_silent_peer_is_asked_and_given_up),
         SESSION_TEST(a_drain_waits_for_a_session_and_ends_it),

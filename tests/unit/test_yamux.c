@@ -376,6 +376,21 @@ static void who_is_left_says_its_last_and_what_still_comes_is_thrown_away(void *
     }
 }
 
+static void who_is_left_is_not_called_back(void **state)
+{
+    static const char much[100000];
+    yamux_run_t run;
+
+    (void)state;
+    assert_int_equal(yamux_run_create(&run, HWS_YAMUX_CLIENT), HWS_OK);
+    (void)yamux_run_send(&run, yamux_run_open(&run), much, sizeof(much), false);
+    assert_true(run.peers[0].is_short);
+    yamux_run_leave(&run, &run.peers[0]);
+    assert_int_equal(yamux_run_flush(&run, ROOM, NULL), HWS_OK);
+    assert_int_equal(run.peers[0].writables, 0);
+    yamux_run_dispose(&run);
+}
+
 static void who_is_left_unseen_was_never_there(void **state)
 {
     yamux_run_t run;
@@ -964,6 +979,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_reset_of_what_was_accepted_says_so),
         cmocka_unit_test(an_answer_is_an_acknowledgement),
         cmocka_unit_test(who_is_left_says_its_last_and_what_still_comes_is_thrown_away),
+        cmocka_unit_test(who_is_left_is_not_called_back),
         cmocka_unit_test(who_is_left_unseen_was_never_there),
         cmocka_unit_test(who_accepted_may_leave_before_hearing_anything),
         cmocka_unit_test(who_is_left_is_reset_after_5_minutes),

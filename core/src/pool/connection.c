@@ -949,7 +949,6 @@ int hws_connection_keep(hws_stream_t *stream, hws_yamux_role_t role, hws_keeper_
     connection->protocol = HWS_PROTOCOL_YAMUX;
     connection->keeper = keeper;
     keeper->connection = connection;
-    connection->expires_at = HWS_NEVER;
     enter(connection, HWS_CONNECTION_KEPT);
     set_out(connection, now);
     watch_life(connection);
