@@ -1,4 +1,5 @@
 /* Leases that are streams of a shared connection: acquiring, moving bytes, ending. */
+#include "base/random.h"
 #include "support/stage.h"
 #include "support/yamux_far.h"
 
@@ -635,6 +636,136 @@ static void a_stream_has_no_tls_and_its_connection_no_setup(void **state)
     assert_non_null(strstr(why.detail, "setup"));
 }
 
+/* ---- storms ---- */
+
+enum { WEATHER = 40, STEPS = 2000 };
+
+static hws_random_t weather;
+
+static unsigned draw(unsigned below)
+{
+    return (unsigned)hws_random_below(&weather, below);
+}
+
+/* Something that a user may do with his lease, whatever has become of it. */
+static void disturb(hws_upstream_t *upstream, hold_t *hold)
+{
+    size_t taken;
+
+    if (hold->lease == NULL) {
+        hold_init(hold);
+        if (hold_start(hold, upstream) != HWS_OK)
+            hold->lease = NULL;
+        return;
+    }
+    switch (draw(8)) {
+    case 0:
+        hold_close(hold);
+        break;
+    case 1:
+        hold_release(hold);
+        break;
+    case 2:
+        hws_lease_cancel(hold->lease);
+        break;
+    case 3:
+        if (hold->code == HWS_OK)
+            (void)hws_lease_finish(hold->lease);
+        break;
+    case 4:
+    case 5:
+        if (hold->code == HWS_OK)
+            (void)hws_lease_write(hold->lease, bulk, draw(100000), &taken);
+        break;
+    default:
+        if (hold->code == HWS_OK)
+            (void)hold_read(hold, draw(2) == 0 ? HWS_READ_SOME : HWS_READ_EXACT, draw(5000));
+        break;
+    }
+}
+
+/* Something that may happen to the other side. */
+static void disturb_far(void)
+{
+    yamux_visit_t *visit = yamux_far_latest(&far);
+
+    far.is_shy = draw(4) == 0;
+    far.is_slow = draw(4) == 0;
+    far.is_mute = draw(4) == 0;
+    if (visit == NULL || visit->is_over)
+        return;
+    switch (draw(12)) {
+    case 1:
+        yamux_far_go_away(visit);
+        break;
+    case 2:
+        hws_sim_close_all(far.listener, draw(2) == 0 ? HWS_SIM_RESET : HWS_SIM_CLOSE);
+        break;
+    case 3:
+    case 4:
+    case 5:
+        yamux_far_wake(&far);
+        break;
+    case 6: {
+        yamux_line_t *line = visit->open > 0 ? yamux_far_line(visit, 0) : NULL;
+
+        if (line != NULL && line->stream.part != NULL && line->status == HWS_AGAIN)
+            yamux_far_reset(line);
+        break;
+    }
+    default:
+        break;
+    }
+}
+
+static void play(uint64_t seed)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream;
+
+    hws_random_init(&weather, seed);
+    options.limits.streams = 8;
+    options.limits.per_peer = 3;
+    options.timeouts.read = HWS_MS(300);
+    options.timeouts.queue = HWS_MS(500);
+    far.listener->options.latency_max = HWS_MS(3);
+    far.listener->options.chunking = draw(2) == 0 ? HWS_SIM_RANDOM : HWS_SIM_WHOLE;
+    far.listener->options.window = draw(2) == 0 ? 100000 : 0;
+    upstream = world_yamux(&stage.world, "a", &options, PORT);
+    for (unsigned step = 0; step < STEPS; step++) {
+        disturb(upstream, &stage.holds[draw(WEATHER)]);
+        if (draw(20) == 0)
+            disturb_far();
+        if (draw(3) == 0)
+            run((hws_time_t)draw(5000));
+        assert_true(world_peak_at(&stage.world, PORT) <= 3);
+    }
+    for (unsigned i = 0; i < WEATHER; i++)
+        hold_close(&stage.holds[i]);
+    far.is_shy = far.is_slow = far.is_mute = false;
+    yamux_far_wake(&far);
+    run(HWS_S(1));
+    hold_acquire(&stage.holds[0], upstream); /* whoever comes later finds all in order */
+    run(HWS_S(1));
+    assert_int_equal(stage.holds[0].code, HWS_OK);
+    hold_release(&stage.holds[0]);
+    run(HWS_MS(10));
+    assert_int_equal(world_stats(upstream).queued, 0);
+    assert_int_equal(world_stats(upstream).busy, 0);
+    assert_int_equal(world_stats(upstream).requests,
+                     world_stats(upstream).ok + world_stats(upstream).failed);
+}
+
+static void nothing_is_lost_in_a_storm(void **state)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        play(seed);
+        assert_true(far.accepted > 30 && far.failed > 3 && far.whole > 3 && far.visited > 1);
+        (void)end(state);
+        (void)begin(state);
+    }
+}
+
 /* ---- memory ---- */
 
 /* Whatever fails, each acquisition and each wait ends, and nothing is left. */
@@ -710,6 +841,7 @@ int main(void)
         MUX_TEST(a_closed_upstream_ends_them_at_once),
         MUX_TEST(data_is_kept_with_the_stream),
         MUX_TEST(a_stream_has_no_tls_and_its_connection_no_setup),
+        MUX_TEST(nothing_is_lost_in_a_storm),
         MUX_TEST(every_allocation_may_fail),
     };
 

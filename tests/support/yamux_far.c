@@ -32,7 +32,10 @@ static size_t on_body(hws_stream_t *stream, const char *data, size_t size)
     line->bytes = realloc(line->bytes, line->size + size);
     memcpy(line->bytes + line->size, data, size);
     line->size += size;
-    return line->visit->far->is_slow || line->is_echo ? 0 : size;
+    if (!line->visit->far->is_slow && !line->is_echo)
+        return size;
+    line->owed += size;
+    return 0;
 }
 
 static void on_end(hws_stream_t *stream, int status)
@@ -73,15 +76,22 @@ static size_t send_some(yamux_line_t *line, const char *data, size_t size, bool 
     return taken;
 }
 
-static void echo(yamux_line_t *line)
+/* Opens the window for what was taken, of an echo what was sent back. */
+static void pay(yamux_line_t *line)
 {
     hws_codec_t *codec = line->visit->codec;
-    size_t taken = send_some(line, line->bytes + line->returned, line->size - line->returned,
-                             line->status == HWS_OK);
+    size_t kept = line->is_echo ? line->size - line->returned : 0;
 
-    line->returned += taken;
-    if (line->stream.part != NULL && !line->visit->far->is_slow)
-        (void)codec->ops->credit(codec, &line->stream, taken, NULL);
+    if (line->visit->far->is_slow || line->stream.part == NULL || line->owed <= kept)
+        return;
+    (void)codec->ops->credit(codec, &line->stream, line->owed - kept, NULL);
+    line->owed = kept;
+}
+
+static void echo(yamux_line_t *line)
+{
+    line->returned += send_some(line, line->bytes + line->returned, line->size - line->returned,
+                                line->status == HWS_OK);
 }
 
 static yamux_line_t *add_line(yamux_visit_t *visit, bool is_echo)
@@ -141,6 +151,7 @@ static void go_on(yamux_visit_t *visit)
 
         if (line->is_echo)
             echo(line);
+        pay(line);
     }
     flush(visit);
 }
@@ -274,31 +285,11 @@ void yamux_far_go_away(yamux_visit_t *visit)
     go_on(visit);
 }
 
-static void take_all(yamux_visit_t *visit)
-{
-    hws_codec_t *codec = visit->codec;
-
-    HWS_LIST_EACH(link, &visit->lines) {
-        yamux_line_t *line = HWS_CONTAINER(link, yamux_line_t, link);
-        size_t owed = line->is_echo ? line->returned : line->size;
-
-        if (line->stream.part != NULL)
-            (void)codec->ops->credit(codec, &line->stream, owed, NULL);
-    }
-}
-
 void yamux_far_wake(yamux_far_t *far)
 {
-    bool was_slow = far->is_slow;
-
     far->is_shy = far->is_slow = false;
-    HWS_LIST_EACH(link, &far->visits) {
-        yamux_visit_t *visit = HWS_CONTAINER(link, yamux_visit_t, link);
-
-        if (was_slow)
-            take_all(visit);
-        go_on(visit);
-    }
+    HWS_LIST_EACH(link, &far->visits)
+        go_on(HWS_CONTAINER(link, yamux_visit_t, link));
 }
 
 bool yamux_far_got(const yamux_line_t *line, const char *text)

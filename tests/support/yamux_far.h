@@ -32,6 +32,7 @@ typedef struct {
     char *bytes; /* all that came */
     size_t size;
     size_t returned; /* of them, sent back */
+    size_t owed;     /* of them, for which the window is still closed */
     bool is_echo;
     bool has_ended; /* this side */
     int status;     /* HWS_AGAIN; how the other side ended */
