@@ -357,6 +357,8 @@ int hws_lease_read(hws_lease_t *lease, const hws_read_t *want, hws_slice_t *out)
     if (lease->shaking != NULL)
         return HWS_ERR_UNSUPPORTED;
     settle_taken(lease);
+    if (!lease->has_tls_ended)
+        lease->is_read_due = false; /* who asks need not be told */
     if (lease->read_status != HWS_OK) {
         rc = lease->read_status;
         lease->read_status = HWS_OK;
@@ -406,6 +408,7 @@ int hws_lease_write(hws_lease_t *lease, const char *data, size_t size, size_t *t
     *taken = 0;
     if (lease->shaking != NULL)
         return HWS_ERR_UNSUPPORTED;
+    lease->is_write_due = false;
     if (lease->write_status != HWS_OK) {
         rc = lease->write_status;
         lease->write_status = HWS_OK;

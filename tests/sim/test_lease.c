@@ -663,6 +663,20 @@ static void a_write_that_succeeded_meanwhile_is_not_late(void **state)
     assert_int_equal(first->writable, 0);
 }
 
+static void who_asks_again_before_he_is_told_is_told_when_there_is_something(void **state)
+{
+    (void)state;
+    acquire_one();
+    assert_int_equal(hold_read(first, HWS_READ_SOME, 0), HWS_AGAIN);
+    hws_lease_cancel(first->lease);
+    assert_int_equal(hold_read(first, HWS_READ_SOME, 0), HWS_ERR_CANCELED);
+    assert_int_equal(hold_read(first, HWS_READ_SOME, 0), HWS_AGAIN);
+    world_run(&stage.world, HWS_MS(10));
+    assert_int_equal(first->readable, 0);
+    hear("x");
+    assert_true(hold_got(first, "x"));
+}
+
 static void a_waiting_write_may_be_cancelled(void **state)
 {
     static const char zeros[300000];
@@ -1119,6 +1133,7 @@ int main(void)
         STAGE_TEST(bytes_that_come_prolong_a_silent_wait, raw),
         STAGE_TEST(the_read_timeout_of_the_upstream_holds_for_leases, raw),
         STAGE_TEST(a_waiting_read_may_be_cancelled, raw),
+        STAGE_TEST(who_asks_again_before_he_is_told_is_told_when_there_is_something, raw),
         STAGE_TEST(a_peer_that_floods_is_stopped, raw),
         STAGE_TEST(a_read_larger_than_the_buffer_is_served, raw),
         STAGE_TEST(a_writer_is_stopped_by_a_peer_that_takes_nothing, raw),
