@@ -302,8 +302,12 @@ static int suspend(lua_State *L, hwl_wait_t *wait)
 
 void hwl_wait_wake_host(lua_State *L, hwl_t *lua)
 {
-    if (lua->host_arm == LUA_NOREF || lua->turner != NULL || lua->is_host_armed)
+    if (lua->turner != NULL || lua->is_host_armed)
         return;
+    if (lua->host_arm == LUA_NOREF) { /* nobody knows when the loop will turn again */
+        hws_loop_flush(lua->loop);
+        return;
+    }
     lua->is_host_armed = true;
     lua_rawgeti(L, LUA_REGISTRYINDEX, lua->host_arm);
     lua_call(L, 0, 0);

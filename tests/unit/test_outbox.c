@@ -68,6 +68,12 @@ static int rig_finish(hws_socket_t *socket)
     return HWS_OK;
 }
 
+static void rig_wake(hws_io_t *io)
+{
+    (void)io;
+    note("wake", 0, "", 0);
+}
+
 static int rig_run(hws_io_t *io, hws_run_t mode)
 {
     (void)io;
@@ -97,7 +103,7 @@ static void on_pull(hws_outbox_t *outbox)
 
 static int begin(void **state)
 {
-    static const hws_io_ops_t ops = {.run = rig_run, .destroy = rig_destroy};
+    static const hws_io_ops_t ops = {.wake = rig_wake, .run = rig_run, .destroy = rig_destroy};
     static const hws_socket_ops_t socket_ops = {
         .send = rig_send,
         .flush = rig_flush,
@@ -157,15 +163,6 @@ static void expect_log(const char *wanted)
 
 /* ---- gathering ---- */
 
-static void outside_of_a_turn_bytes_leave_at_once(void **state)
-{
-    (void)state;
-    put(0, "a");
-    expect_log("send0:a ");
-    put(1, "b");
-    expect_log("send1:b ");
-}
-
 static void write_a_little(void)
 {
     put(0, "a");
@@ -173,6 +170,37 @@ static void write_a_little(void)
     put(1, "d");
     expect_log("");
     assert_int_equal(hws_outbox_size(&rig.outboxes[0]), 3);
+}
+
+static void write_more(void)
+{
+    expect_log("send0:abc send1:d ");
+    put(0, "e");
+    hws_loop_flush(rig.loop); /* which is for those who are outside */
+    expect_log("");
+}
+
+static void what_is_written_outside_of_a_turn_leaves_before_the_next(void **state)
+{
+    (void)state;
+    put(0, "a");
+    expect_log("wake0: ");
+    put(0, "bc");
+    put(1, "d");
+    turn(write_more);
+    expect_log("send0:e ");
+}
+
+static void what_is_written_outside_of_a_turn_leaves_when_it_is_flushed(void **state)
+{
+    (void)state;
+    put(0, "a");
+    hws_outbox_pull(&rig.outboxes[1]);
+    expect_log("wake0: ");
+    hws_loop_flush(rig.loop);
+    expect_log("pull1: send0:a send1:frame ");
+    hws_loop_flush(rig.loop);
+    expect_log("");
 }
 
 static void small_writes_of_a_turn_leave_together_at_its_end(void **state)
@@ -198,8 +226,6 @@ static void who_has_much_to_say_is_asked_once_at_the_end_of_a_turn(void **state)
     (void)state;
     turn(ask_to_be_pulled);
     expect_log("pull1: send0:a send1:frame ");
-    hws_outbox_pull(&rig.outboxes[1]);
-    expect_log("pull1: send1:frame ");
 }
 
 static void write_by_turns(void)
@@ -285,14 +311,24 @@ static void bytes_can_be_sent_before_the_end_of_the_turn(void **state)
 
 /* ---- a system that takes no more ---- */
 
+static void write_six(void)
+{
+    put(0, "abcdef");
+}
+
+static void write_three(void)
+{
+    put(0, "gh");
+    put(0, "i");
+}
+
 static void the_rest_goes_behind_and_keeps_its_order(void **state)
 {
     (void)state;
     rig.takes[0] = 3;
-    put(0, "abcdef");
+    turn(write_six);
     expect_log("send0:abc flush0:def ");
-    put(0, "gh");
-    put(0, "i");
+    turn(write_three);
     expect_log("");
     assert_int_equal(hws_outbox_size(&rig.outboxes[0]), 6);
     flushed(0, HWS_OK);
@@ -306,10 +342,10 @@ static void the_rest_goes_behind_and_keeps_its_order(void **state)
 static void it_is_half_closed_once_all_is_written(void **state)
 {
     (void)state;
-    rig.takes[0] = 1;
-    put(0, "ab");
+    rig.takes[0] = 3;
+    turn(write_six);
     hws_outbox_finish(&rig.outboxes[0]);
-    expect_log("send0:a flush0:b ");
+    expect_log("send0:abc flush0:def ");
     flushed(0, HWS_OK);
     expect_log("finish0: ");
     assert_int_equal(put(0, "c"), HWS_ERR_PIPE);
@@ -354,32 +390,37 @@ static void a_flush_that_fails_is_told_and_stays(void **state)
 {
     (void)state;
     rig.takes[0] = 0;
-    put(0, "ab");
-    put(0, "c");
-    expect_log("send0: flush0:ab ");
+    turn(write_six);
+    turn(write_three);
+    expect_log("send0: flush0:abcdef ");
     flushed(0, HWS_ERR_RESET);
     expect_log("failed0: ");
     assert_int_equal(hws_outbox_size(&rig.outboxes[0]), 0);
     assert_int_equal(put(0, "d"), HWS_ERR_RESET);
 }
 
+static void write_six_before_the_memory_ends(void)
+{
+    write_six();
+    hws_memory_fail_at(1);
+}
+
 static void no_memory_for_the_rest_is_a_failure(void **state)
 {
-    hws_outbox_t *outbox = &rig.outboxes[0];
-
     (void)state;
     rig.takes[0] = 1;
-    assert_int_equal(hws_buffer_append(hws_outbox_begin(outbox), "abc", 3), HWS_OK);
-    hws_memory_fail_at(1);
-    assert_int_equal(hws_outbox_commit(outbox), HWS_ERR_NOMEM);
+    turn(write_six_before_the_memory_ends);
     expect_log("send0:a failed0: ");
+    hws_memory_fail_at(0);
+    assert_int_equal(put(0, "d"), HWS_ERR_NOMEM);
 }
 
 int main(void)
 {
 #define CASE(function) cmocka_unit_test_setup_teardown(function, begin, end)
     static const struct CMUnitTest tests[] = {
-        CASE(outside_of_a_turn_bytes_leave_at_once),
+        CASE(what_is_written_outside_of_a_turn_leaves_before_the_next),
+        CASE(what_is_written_outside_of_a_turn_leaves_when_it_is_flushed),
         CASE(small_writes_of_a_turn_leave_together_at_its_end),
         CASE(who_has_much_to_say_is_asked_once_at_the_end_of_a_turn),
         CASE(bytes_of_one_connection_keep_their_order),

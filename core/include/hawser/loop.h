@@ -17,6 +17,10 @@ HWS_API void hws_loop_destroy(hws_loop_t *loop);
  * fork: in the child nothing more is delivered, and this returns HWS_END at once. */
 HWS_API int hws_loop_run(hws_loop_t *loop, bool wait);
 
+/* What is written leaves when hws_loop_run() returns, all that is for one connection at once; what is
+ * written outside of it leaves when it is called next. This sends it now. */
+HWS_API void hws_loop_flush(hws_loop_t *loop);
+
 /* For a host loop: poll this descriptor for reading, at most for the span that
  * hws_loop_timeout() gives (0: at once, HWS_NEVER: no limit), then hws_loop_run(loop, false);
  * after that, and after every call that starts work, ask for the timeout again. */

@@ -29,6 +29,22 @@ static void arm(hws_loop_t *loop)
     loop->io->ops->arm(loop->io, next);
 }
 
+void hws_loop_flush(hws_loop_t *loop)
+{
+    hws_list_t *link;
+
+    if (loop->is_turning)
+        return;
+    loop->is_turning = true;
+    while (!hws_loop_is_forked(loop) && (link = hws_list_first(&loop->turned)) != NULL) {
+        hws_deferred_t *deferred = HWS_CONTAINER(link, hws_deferred_t, link);
+
+        hws_list_remove(link);
+        deferred->run(deferred);
+    }
+    loop->is_turning = false;
+}
+
 /* Does what is deferred now; what that defers waits for another rest, so that inputs go on. Some of
  * it is user code, which may fork: what is left is the parent's to do. */
 static void on_rest(void *owner)
@@ -46,6 +62,7 @@ static void on_rest(void *owner)
         hws_list_remove(link);
         deferred->run(deferred);
     }
+    hws_loop_flush(loop);
     loop->will_rest = !hws_list_is_empty(&loop->deferred);
     if (loop->will_rest)
         loop->io->ops->wake(loop->io);
@@ -115,20 +132,26 @@ void hws_loop_defer(hws_loop_t *loop, hws_deferred_t *deferred)
     loop->io->ops->wake(loop->io);
 }
 
+void hws_loop_defer_to_turn(hws_loop_t *loop, hws_deferred_t *deferred)
+{
+    if (hws_list_is_linked(&deferred->link))
+        return;
+    hws_list_push_back(&loop->turned, &deferred->link);
+    if (loop->is_turning || loop->will_rest)
+        return;
+    loop->will_rest = true;
+    loop->io->ops->wake(loop->io);
+}
+
 int hws_loop_run(hws_loop_t *loop, bool wait)
 {
-    hws_list_t *link;
     int rc;
 
+    hws_loop_flush(loop);
     loop->is_turning = true;
     rc = loop->io->ops->run(loop->io, wait ? HWS_RUN_ONCE : HWS_RUN_NOWAIT);
     loop->is_turning = false;
-    while (!hws_loop_is_forked(loop) && (link = hws_list_first(&loop->turned)) != NULL) {
-        hws_deferred_t *deferred = HWS_CONTAINER(link, hws_deferred_t, link);
-
-        hws_list_remove(link);
-        deferred->run(deferred);
-    }
+    hws_loop_flush(loop);
     return rc;
 }
 

@@ -20,11 +20,11 @@ typedef struct hws_deferred {
 struct hws_loop {
     hws_io_t *io;
     hws_timers_t timers;
-    hws_time_t armed_at; /* what the seam's timer is set to, HWS_NEVER when it is not */
-    hws_list_t deferred; /* for the coming rest */
-    hws_list_t resting;  /* being done in the present one */
-    hws_list_t turned;   /* for the end of the present turn */
-    bool is_turning;
+    hws_time_t armed_at;      /* what the seam's timer is set to, HWS_NEVER when it is not */
+    hws_list_t deferred;      /* for the coming rest */
+    hws_list_t resting;       /* being done in the present one */
+    hws_list_t turned;        /* for the end of the present turn, or the beginning of the next */
+    bool is_turning;          /* or doing what is in `turned` */
     bool will_rest;           /* inside an input or a rest, or the seam was asked for a rest */
     uint32_t fork_generation; /* of the process that created it */
     uint32_t managers;        /* alive, for the assertion at the end */
@@ -57,14 +57,9 @@ hws_time_t hws_loop_recent(const hws_loop_t *loop);
 /* Does it at the next rest; harmless when it is deferred already. */
 void hws_loop_defer(hws_loop_t *loop, hws_deferred_t *deferred);
 
-/* Does it when the inputs of the present turn have been taken and what they brought is done; may
- * not defer again. False, and nothing is done, when no turn is under way. Harmless when it is
- * deferred already. */
-static inline bool hws_loop_defer_to_turn(hws_loop_t *loop, hws_deferred_t *deferred)
-{
-    if (loop->is_turning && !hws_list_is_linked(&deferred->link))
-        hws_list_push_back(&loop->turned, &deferred->link);
-    return loop->is_turning;
-}
+/* Does it when the inputs of the present turn have been taken and what they brought is done, or,
+ * when no turn is under way, before the next one or in hws_loop_flush(). Harmless when it is deferred
+ * already. */
+void hws_loop_defer_to_turn(hws_loop_t *loop, hws_deferred_t *deferred);
 
 #endif

@@ -62,7 +62,6 @@ void hws_connection_pull(hws_outbox_t *outbox)
 static int hand_over(hws_stream_t *stream, hws_slice_t data, bool end, size_t *taken)
 {
     hws_connection_t *connection = stream->connection;
-    bool is_short;
     int rc;
 
     if (stream->part == NULL)
@@ -71,11 +70,9 @@ static int hand_over(hws_stream_t *stream, hws_slice_t data, bool end, size_t *t
                                       taken);
     if (rc != HWS_OK)
         return rc;
-    /* Outside of a turn the pull comes at once, and may tell at once that there is room again. */
-    is_short = *taken < data.size;
-    stream->wants_write = is_short;
+    stream->wants_write = *taken < data.size;
     hws_outbox_pull(&connection->outbox);
-    return is_short ? HWS_AGAIN : HWS_OK;
+    return stream->wants_write ? HWS_AGAIN : HWS_OK;
 }
 
 int hws_connection_append(hws_stream_t *stream, hws_slice_t data, bool end, hws_buffer_t *out,

@@ -108,8 +108,7 @@ void hws_outbox_pull(hws_outbox_t *outbox)
 
     if (!hws_list_is_linked(&outbox->pull_link))
         hws_list_push_back(&gather->pulled, &outbox->pull_link);
-    if (!hws_loop_defer_to_turn(gather->loop, &gather->turned))
-        pull_all(gather);
+    hws_loop_defer_to_turn(gather->loop, &gather->turned);
 }
 
 void hws_outbox_send(hws_outbox_t *outbox)
@@ -156,9 +155,10 @@ int hws_outbox_commit(hws_outbox_t *outbox)
         hws_list_push_back(&gather->outboxes, &outbox->link);
     outbox->gathered += size;
     outbox->accepted += size;
-    if (hws_buffer_size(&gather->bytes) >= MOST_GATHERED ||
-        !hws_loop_defer_to_turn(gather->loop, &gather->turned))
+    if (hws_buffer_size(&gather->bytes) >= MOST_GATHERED)
         send_all(gather);
+    else
+        hws_loop_defer_to_turn(gather->loop, &gather->turned);
     return outbox->error;
 }
 

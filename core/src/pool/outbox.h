@@ -7,11 +7,12 @@
  *
  * Within a turn of the loop bytes are gathered, connection after connection, and leave when its
  * inputs are done: small writes and frames of many streams leave in one system call, and a peer is
- * not woken for each. Outside of a turn, when nobody knows when the next one comes, they leave at
- * once; so do large ones. What the system does not take waits in the outbox's own `rest`.
+ * not woken for each. What is written outside of a turn leaves before the next one, or with
+ * hws_loop_flush(); large writes leave at once. What the system does not take waits in the outbox's
+ * own `rest`.
  *
  * An owner that would rather be asked once for all it has to say (frames of many streams) wants to be
- * pulled: that comes at the end of the turn, or at once outside of one. */
+ * pulled: that comes at the end of the turn, before anything is sent. */
 #ifndef HWS_POOL_OUTBOX_H
 #define HWS_POOL_OUTBOX_H
 

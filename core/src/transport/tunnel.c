@@ -211,8 +211,8 @@ static void open_it(tunnel_t *tunnel, hws_time_t now)
     tunnel->state = OPEN;
     tunnel->events->on_connect(tunnel->owner, HWS_OK, now);
     /* Only now, so that what the owner has gathered for the end of the turn goes before. */
-    if (tunnel->is_holding && !hws_loop_defer_to_turn(tunnel->tunnels->loop, &tunnel->turned))
-        (void)push_held(tunnel);
+    if (tunnel->is_holding)
+        hws_loop_defer_to_turn(tunnel->tunnels->loop, &tunnel->turned);
 }
 
 static void on_turned(hws_deferred_t *deferred)
