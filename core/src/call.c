@@ -358,19 +358,25 @@ static const hws_attempt_t *cause_before(hws_call_t *call, int code)
     return NULL;
 }
 
+/* Sets the strings; `detail` NULL: what was said of it before stays. */
+static void tell(hws_failure_t *error, const char *detail, const hws_peer_t *peer)
+{
+    if (error->told == NULL && (error->told = hws_zalloc(sizeof(*error->told))) == NULL)
+        return;
+    if (detail != NULL || error->code == HWS_OK)
+        snprintf(error->told->detail, sizeof(error->told->detail), "%s",
+                 detail != NULL ? detail : "");
+    snprintf(error->told->peer, sizeof(error->told->peer), "%s", peer != NULL ? peer->id : "");
+}
+
 void hws_call_fail(hws_call_t *call, int code, const char *detail, hws_time_t now)
 {
     hws_failure_t *error = &call->error;
     const hws_attempt_t *cause = cause_before(call, code);
-    const hws_peer_t *peer = cause != NULL ? cause->peer : call->peer;
 
-    if (error->told == NULL)
-        error->told = hws_zalloc(sizeof(*error->told));
-    if (error->told != NULL && (detail != NULL || error->code == HWS_OK))
-        snprintf(error->told->detail, sizeof(error->told->detail), "%s",
-                 detail != NULL ? detail : "");
-    if (error->told != NULL)
-        snprintf(error->told->peer, sizeof(error->told->peer), "%s", peer != NULL ? peer->id : "");
+    /* Most who give a call up never ask. */
+    if (detail != NULL || cause != NULL || error->told != NULL)
+        tell(error, detail, cause != NULL ? cause->peer : call->peer);
     error->code = code;
     if (cause != NULL) {
         error->code = cause->code;
@@ -388,10 +394,12 @@ void hws_call_fail(hws_call_t *call, int code, const char *detail, hws_time_t no
 const hws_error_t *hws_call_error(const hws_call_t *call)
 {
     static const hws_error_t out_of_memory = {.code = HWS_ERR_NOMEM};
-    const hws_failure_t *error = &call->error;
+    hws_failure_t *error = (hws_failure_t *)(uintptr_t)&call->error;
 
     if (error->code == HWS_OK)
         return NULL;
+    if (error->told == NULL)
+        tell(error, NULL, call->peer);
     if (error->told == NULL)
         return &out_of_memory;
     error->told->code = error->code;

@@ -48,8 +48,7 @@ typedef struct {
     bool retryable;
     bool has_retry_in;
     hws_time_t retry_in;
-    hws_error_t
-        *told; /* owned: has the strings once it failed, and the rest when it is asked for */
+    hws_error_t *told; /* owned: has the strings, and the rest when it is asked for; may be NULL */
 } hws_failure_t;
 
 /* What a call needs while it runs comes before what it waits with. */
