@@ -117,14 +117,28 @@ static bool has_better(const hws_request_t *request, int code)
            kind != HWS_KIND_NOMEM;
 }
 
+static void dispose_answer(hws_request_t *request)
+{
+    hws_reply_t *answer = request->answer;
+
+    if (answer == NULL)
+        return;
+    hws_free(answer->head_block);
+    /* The trailers' fields stand at the beginning of their block. */
+    hws_free((void *)(uintptr_t)answer->trailers.fields);
+    if (request->is_duplex) {
+        hws_free(answer);
+        request->answer = NULL;
+    } else {
+        *answer = (hws_reply_t){.head_block = NULL};
+    }
+}
+
 /* What an earlier attempt brought. */
 static void drop_answer(hws_request_t *request)
 {
     hws_inbox_dispose(&request->inbox);
-    hws_free(request->head_block);
-    hws_free((void *)(uintptr_t)request->trailers.fields);
-    request->head_block = NULL;
-    request->head = request->trailers = (hws_head_t){.bytes = NULL};
+    dispose_answer(request);
     request->body_size = 0;
     request->verdict = HWS_OK;
     request->has_head = request->was_stale = request->is_weighed = request->holds_answer = false;
@@ -298,9 +312,46 @@ static void pump(hws_request_t *request, hws_time_t now)
     }
 }
 
+static hws_slice_t method_of(const hws_request_t *request)
+{
+    return (hws_slice_t){request->words, request->method_size};
+}
+
+static hws_slice_t target_of(const hws_request_t *request)
+{
+    return (hws_slice_t){request->words + request->method_size, request->target_size};
+}
+
+static hws_slice_t fields_of(const hws_request_t *request)
+{
+    return (hws_slice_t){request->words + request->method_size + request->target_size,
+                         request->fields_size};
+}
+
+/* As its present peer is sent it. */
+static hws_message_t message_of(const hws_request_t *request)
+{
+    const hws_peer_t *peer = request->call.peer;
+    hws_message_t message = {
+        .method = method_of(request),
+        .scheme = peer->is_secure ? HWS_SLICE("https") : HWS_SLICE("http"),
+        .target = target_of(request),
+        .fields = fields_of(request),
+        .body = request->has_producer ? HWS_BODY_CHUNKED
+                : request->has_body   ? HWS_BODY_SIZED
+                                      : HWS_BODY_NONE,
+        .body_size = request->body.size,
+    };
+
+    if (!request->has_host)
+        message.authority = (hws_slice_t){peer->authority, peer->authority_size};
+    return message;
+}
+
 static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_t now)
 {
     hws_request_t *request = request_of(call);
+    hws_message_t message;
     size_t taken;
     int rc;
 
@@ -313,13 +364,8 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
     request->body_sent = 0;
     request->is_sent = request->has_ended = false;
     request->is_reused = connection->served > 0;
-    request->message.scheme = call->peer->is_secure ? HWS_SLICE("https") : HWS_SLICE("http");
-    request->message.authority = (hws_slice_t){NULL, 0};
-    if (!request->has_host)
-        request->message.authority =
-            (hws_slice_t){call->peer->authority, call->peer->authority_size};
-    rc = hws_connection_open(connection, &call->stream, &request->message, request->body, true, now,
-                             &taken);
+    message = message_of(request);
+    rc = hws_connection_open(connection, &call->stream, &message, request->body, true, now, &taken);
     if (rc != HWS_OK) {
         fail(request, rc, NULL, now);
         return;
@@ -369,9 +415,13 @@ static char *copy_head(const hws_head_t *head, char *store, size_t room, char **
 static void on_head(hws_stream_t *stream, const hws_head_t *head)
 {
     hws_request_t *request = of_stream(stream);
+    hws_reply_t *answer = request->answer;
 
-    if (copy_head(head, request->is_duplex ? NULL : request->head_store,
-                  sizeof(request->head_store), &request->head_block, &request->head) == NULL) {
+    if (answer == NULL)
+        answer = request->answer = hws_zalloc(sizeof(*answer));
+    if (answer == NULL ||
+        copy_head(head, request->is_duplex ? NULL : request->head_store,
+                  sizeof(request->head_store), &answer->head_block, &answer->head) == NULL) {
         request->verdict = HWS_ERR_NOMEM;
         wake(request);
         return;
@@ -407,7 +457,7 @@ static void on_trailers(hws_stream_t *stream, const hws_head_t *trailers)
     hws_request_t *request = of_stream(stream);
     char *block = NULL;
 
-    if (copy_head(trailers, NULL, 0, &block, &request->trailers) == NULL)
+    if (copy_head(trailers, NULL, 0, &block, &request->answer->trailers) == NULL)
         request->verdict = HWS_ERR_NOMEM;
 }
 
@@ -516,11 +566,12 @@ static hws_slice_t field_of(const hws_head_t *head, hws_slice_t name)
 static hws_time_t retry_after(hws_request_t *request)
 {
     hws_io_t *io = loop_of(request)->io;
-    hws_slice_t value = field_of(&request->head, HWS_SLICE("retry-after"));
+    hws_slice_t value = field_of(&request->answer->head, HWS_SLICE("retry-after"));
 
     if (value.size == 0)
         return HWS_RETRY_AFTER_NONE;
-    return hws_retry_after(value, field_of(&request->head, HWS_SLICE("date")), io->ops->wall(io));
+    return hws_retry_after(value, field_of(&request->answer->head, HWS_SLICE("date")),
+                           io->ops->wall(io));
 }
 
 /* There is an answer, of a streaming request the head. Whether that is not the end of it: it is
@@ -530,12 +581,12 @@ static bool weigh(hws_request_t *request, hws_time_t now)
     hws_call_t *call = &request->call;
 
     request->is_weighed = true;
-    if (request->head.status < HWS_STATUS_FIRST)
+    if (request->answer->head.status < HWS_STATUS_FIRST)
         return false;
-    hws_attempts_last(&call->attempts)->status = request->head.status;
+    hws_attempts_last(&call->attempts)->status = request->answer->head.status;
     if (!hws_call_goes_again(call, may_go_again(request, HWS_OK), retry_after(request), now))
         return false;
-    hws_call_attempt_over(call, HWS_OK, request->head.status, now);
+    hws_call_attempt_over(call, HWS_OK, request->answer->head.status, now);
     request->holds_answer = true;
     return true;
 }
@@ -552,7 +603,7 @@ static void on_settled(hws_stream_t *stream, hws_time_t now)
     }
     if (!request->is_weighed && weigh(request, now))
         return;
-    hws_call_attempt_over(&request->call, HWS_OK, request->head.status, now);
+    hws_call_attempt_over(&request->call, HWS_OK, request->answer->head.status, now);
     succeed(request);
 }
 
@@ -562,9 +613,9 @@ static void describe(const hws_call_t *call, hws_decision_t *about)
 {
     const hws_request_t *request = HWS_CONTAINER(call, const hws_request_t, call);
 
-    about->method = request->message.method;
-    about->target = request->message.target;
-    about->fields = request->message.fields;
+    about->method = method_of(request);
+    about->target = target_of(request);
+    about->fields = fields_of(request);
     about->priority = call->stream.urgency;
 }
 
@@ -585,15 +636,22 @@ static const hws_peer_t *who_answered(hws_request_t *request)
     return hws_attempts_at(attempts, i)->peer;
 }
 
+static const hws_head_t *trailers_of(const hws_reply_t *answer)
+{
+    return answer->trailers.bytes != NULL ? &answer->trailers : NULL;
+}
+
 static void fill_response(hws_request_t *request)
 {
-    request->response.head = &request->head;
-    request->response.trailers = request->trailers.bytes != NULL ? &request->trailers : NULL;
-    request->response.peer = who_answered(request)->id;
-    request->response.attempts = request->call.error.attempts;
-    request->response.reused = request->is_reused;
+    hws_reply_t *answer = request->answer;
+
+    answer->response.head = &answer->head;
+    answer->response.trailers = trailers_of(answer);
+    answer->response.peer = who_answered(request)->id;
+    answer->response.attempts = request->call.error.attempts;
+    answer->response.reused = request->is_reused;
     if (!request->is_streaming)
-        request->response.body = hws_inbox_bytes(&request->inbox);
+        answer->response.body = hws_inbox_bytes(&request->inbox);
 }
 
 static bool is_over(const hws_request_t *request)
@@ -644,7 +702,7 @@ static void lose_body(hws_request_t *request)
         return;
     }
     if (!request->is_streaming)
-        request->response.head = NULL;
+        request->answer->response.head = NULL;
     request->call.error.phase = HWS_PHASE_BODY;
     hws_call_fail(&request->call, HWS_ERR_NOMEM, NULL, hws_loop_now(loop_of(request)));
 }
@@ -657,7 +715,7 @@ static void weigh_head(hws_request_t *request)
     hws_time_t now = hws_loop_now(loop_of(request));
 
     if (!weigh(request, now)) {
-        hws_feedback_answered(call, request->head.status, now);
+        hws_feedback_answered(call, request->answer->head.status, now);
         return;
     }
     hws_connection_detach(&call->stream, HWS_CLOSE_ABANDONED, false, now);
@@ -679,7 +737,7 @@ static void end_when_sent(hws_request_t *request)
         stream->part != NULL || (connection->codec->is_last && connection->outbox.is_flushing);
     if (stream->wants_write)
         return;
-    hws_call_attempt_over(&request->call, HWS_OK, request->head.status, now);
+    hws_call_attempt_over(&request->call, HWS_OK, request->answer->head.status, now);
     hws_connection_detach(stream, HWS_CLOSE_LAST, false, now);
     succeed(request);
 }
@@ -820,35 +878,34 @@ static int copy_retry(const hws_retry_options_t *given, hws_retry_options_t **ou
     return HWS_OK;
 }
 
-/* Copies what the message needs into the request's own store. */
-static int store_message(hws_request_t *request, const hws_request_options_t *options)
+/* Copies what the message needs. */
+static int store_words(hws_request_t *request, const hws_request_options_t *options)
 {
     bool no_path = options->target.data[0] == '?';
     size_t size = options->method.size + no_path + options->target.size + options->fields.size;
     char *place = request->store;
-    hws_message_t *message = &request->message;
 
-    if (request->is_duplex || size > sizeof(request->store)) {
-        if ((place = hws_alloc(size)) == NULL)
-            return HWS_ERR_NOMEM;
-        request->store_block = place;
-    }
-    message->method = (hws_slice_t){place, options->method.size};
+    if ((request->is_duplex || size > sizeof(request->store)) && (place = hws_alloc(size)) == NULL)
+        return HWS_ERR_NOMEM;
+    request->words = place;
+    request->method_size = options->method.size;
+    request->target_size = options->target.size + no_path;
+    request->fields_size = options->fields.size;
     memcpy(place, options->method.data, options->method.size);
     place += options->method.size;
-    message->target = (hws_slice_t){place, options->target.size + no_path};
     if (no_path)
         *place++ = '/';
     memcpy(place, options->target.data, options->target.size);
     place += options->target.size;
-    message->fields = (hws_slice_t){place, options->fields.size};
     if (options->fields.size > 0)
         memcpy(place, options->fields.data, options->fields.size);
-    message->body_size = options->body.size;
-    message->body = options->has_producer || options->duplex ? HWS_BODY_CHUNKED
-                    : options->has_body                      ? HWS_BODY_SIZED
-                                                             : HWS_BODY_NONE;
     return HWS_OK;
+}
+
+static void free_words(hws_request_t *request)
+{
+    if (request->is_duplex || request->words != request->store)
+        hws_free(request->words);
 }
 
 static hws_time_t deadline_of(const hws_upstream_t *upstream, hws_time_t span, hws_time_t now)
@@ -871,8 +928,12 @@ int hws_request_start(hws_upstream_t *upstream, const hws_request_options_t *opt
     if ((request = hws_slab_take(slab_of(upstream->manager, options->duplex))) == NULL)
         return HWS_ERR_NOMEM;
     request->is_duplex = options->duplex;
+    if (!options->duplex) {
+        request->answer = &request->own_answer;
+        request->own_answer = (hws_reply_t){.head_block = NULL};
+    }
     if ((rc = copy_retry(options->retry, &request->call.retry, why)) != HWS_OK ||
-        (rc = store_message(request, options)) != HWS_OK) {
+        (rc = store_words(request, options)) != HWS_OK) {
         hws_free(request->call.retry);
         hws_slab_give(slab_of(upstream->manager, options->duplex), request);
         return rc;
@@ -888,6 +949,7 @@ int hws_request_start(hws_upstream_t *upstream, const hws_request_options_t *opt
     request->is_bounded = options->timeout != 0;
     request->is_streaming = options->stream || options->duplex;
     request->has_producer = options->has_producer || options->duplex;
+    request->has_body = options->has_body;
     request->has_host = options->fields.size > 0 && has_field(options->fields, "host");
     request->call.is_replayable = may_go_twice(options);
     request->call.stream.events = &stream_events;
@@ -935,16 +997,16 @@ void hws_request_destroy(hws_request_t *request)
         *request->destroyed = true;
     hws_call_dispose(&request->call);
     hws_inbox_dispose(&request->inbox);
-    hws_free(request->head_block);
-    hws_free(request->store_block);
-    /* The trailers' fields stand at the beginning of their block. */
-    hws_free((void *)(uintptr_t)request->trailers.fields);
+    dispose_answer(request);
+    free_words(request);
     hws_slab_give(slab_of(manager, request->is_duplex), request);
 }
 
 const hws_response_t *hws_request_response(const hws_request_t *request)
 {
-    return request->response.head != NULL ? &request->response : NULL;
+    const hws_reply_t *answer = request->answer;
+
+    return answer != NULL && answer->response.head != NULL ? &answer->response : NULL;
 }
 
 const hws_error_t *hws_request_error(const hws_request_t *request)
@@ -980,7 +1042,7 @@ int hws_request_read(hws_request_t *request, hws_slice_t *chunk)
     }
     /* That of a stream may be complete, and what was to be sent has failed. */
     if (request->is_complete && (request->is_told || !request->is_duplex)) {
-        request->response.trailers = request->trailers.bytes != NULL ? &request->trailers : NULL;
+        request->answer->response.trailers = trailers_of(request->answer);
         return HWS_END;
     }
     if (request->call.error.code != HWS_OK)
