@@ -7,6 +7,8 @@
 #include "lua_trace.h"
 #include "lua_upstream.h"
 
+#include "base/memory.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -37,6 +39,26 @@ static bool is_over(const hwl_duplex_t *duplex)
     return state == HWS_STREAM_CLOSED || state == HWS_STREAM_ERROR;
 }
 
+static const char *peer_of(const hws_request_t *request)
+{
+    uint32_t attempts = hws_request_attempts(request);
+    hws_trace_t trace = {.peer = ""};
+
+    if (attempts > 0)
+        hws_request_trace(request, attempts - 1, &trace);
+    return trace.peer;
+}
+
+/* Its name outlives the request, unless there is no memory for that. */
+static void keep_peer(hwl_duplex_t *duplex)
+{
+    const char *peer = peer_of(duplex->request);
+    size_t size = strlen(peer) + 1;
+
+    if (duplex->id != 0 && (duplex->peer = hws_alloc(size)) != NULL)
+        memcpy(duplex->peer, peer, size);
+}
+
 static void settle(hwl_wait_t *wait, const char *detail)
 {
     if (wait != NULL)
@@ -52,6 +74,7 @@ static void drop(hwl_duplex_t *duplex, uint32_t code, const char *detail)
         return;
     hws_request_reset(request, code);
     duplex->state = hws_request_stream_state(request);
+    keep_peer(duplex);
     duplex->request = NULL;
     hws_request_destroy(request);
     hws_list_remove(&duplex->link);
@@ -144,16 +167,6 @@ static void on_writable(hws_request_t *request, void *user)
 
 /* ---- opening ---- */
 
-static const char *peer_of(const hws_request_t *request)
-{
-    uint32_t attempts = hws_request_attempts(request);
-    hws_trace_t trace = {.peer = ""};
-
-    if (attempts > 0)
-        hws_request_trace(request, attempts - 1, &trace);
-    return trace.peer;
-}
-
 /* Pushes a table of the manager's, which its streams keep alive. */
 static void push_table(lua_State *L, hwl_manager_t *manager, const char *name)
 {
@@ -182,13 +195,17 @@ static void enter(lua_State *L, const hwl_duplex_t *duplex, const char *name)
     lua_pop(L, 1);
 }
 
-/* Makes it known by its id; pushes it. */
-static void enlist(lua_State *L, const hwl_duplex_t *duplex)
+/* What who opened it is given: the userdata on top of the stack, known by its id from now on, or that. */
+static int give(lua_State *L, hwl_duplex_t *duplex)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, duplex->anchor);
+    duplex->id = hws_request_stream_id(duplex->request);
     enter(L, duplex, "streams");
-    if (duplex->is_held)
+    if (duplex->is_held) {
         enter(L, duplex, "held");
+        push_id(L, duplex);
+    }
+    duplex->is_opened = true;
+    return 1;
 }
 
 static int push_opened(lua_State *L, hwl_wait_t *wait)
@@ -201,16 +218,10 @@ static int push_opened(lua_State *L, hwl_wait_t *wait)
         hwl_trace_set(L, duplex->request);
         return 2;
     }
-    duplex->id = hws_request_stream_id(duplex->request);
-    if (duplex->id == 0)
+    if (hws_request_stream_id(duplex->request) == 0)
         return HWL_NOT_YET;
-    lua_pushstring(L, peer_of(duplex->request));
-    duplex->peer = luaL_ref(L, LUA_REGISTRYINDEX);
-    enlist(L, duplex);
-    if (duplex->is_held)
-        push_id(L, duplex);
-    duplex->is_opened = true;
-    return 1;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, duplex->anchor);
+    return give(L, duplex);
 }
 
 static void cancel_opening(hwl_wait_t *wait)
@@ -238,11 +249,22 @@ static int anchor(lua_State *L)
     hwl_duplex_t *duplex = lua_touserdata(L, 1);
 
     duplex->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
-    hwl_manager_use(L, duplex->manager);
     return 0;
 }
 
-/* Pushes one without a request, anchored; and its manager is. */
+/* Keeps the one at `index` alive, or gives it up and raises. */
+static void hold(lua_State *L, hwl_duplex_t *duplex, int index)
+{
+    lua_pushcfunction(L, anchor);
+    lua_pushlightuserdata(L, duplex);
+    lua_pushvalue(L, index);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+        drop(duplex, CODE_CANCEL, NULL);
+        hwl_out_of_memory(L);
+    }
+}
+
+/* Pushes one without a request. */
 static hwl_duplex_t *push_duplex(lua_State *L, hwl_manager_t *manager)
 {
     hwl_duplex_t *duplex = hwl_new(L, manager->lua, HWL_DUPLEX, sizeof(*duplex), 0);
@@ -251,14 +273,7 @@ static hwl_duplex_t *push_duplex(lua_State *L, hwl_manager_t *manager)
     hws_list_init(&duplex->link);
     duplex->lua = manager->lua;
     duplex->manager = manager;
-    duplex->anchor = duplex->headers = duplex->trailers = duplex->peer = LUA_NOREF;
-    lua_pushcfunction(L, anchor);
-    lua_pushlightuserdata(L, duplex);
-    lua_pushvalue(L, -3);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
-        release(L, &duplex->anchor);
-        hwl_out_of_memory(L);
-    }
+    duplex->anchor = duplex->headers = duplex->trailers = LUA_NOREF;
     return duplex;
 }
 
@@ -300,6 +315,7 @@ static int start(lua_State *L, hwl_plan_t *plan, hwl_manager_t *manager, hws_ups
     hws_error_t why;
     hwl_wait_t local;
     hwl_wait_t *wait = hwl_wait_begin(L, lua, plan->callback, &local);
+    int index;
     int rc;
 
     if (wait == NULL)
@@ -308,18 +324,25 @@ static int start(lua_State *L, hwl_plan_t *plan, hwl_manager_t *manager, hws_ups
     duplex = push_duplex(L, manager);
     duplex->is_held = peer != NULL;
     hwl_place_take(L, manager->core, &duplex->place);
+    index = lua_gettop(L);
     hwl_plan_headers(L, lua, plan);
     plan->options.target.data = lua_tolstring(L, plan->target, &plan->options.target.size);
-    if ((rc = begin(duplex, upstream, peer, &plan->options, &why)) == HWS_OK) {
-        hws_list_push_back(&lua->duplexes, &duplex->link);
-        duplex->opener = wait;
-        return hwl_wait_for(L, wait, &operation, duplex);
+    hwl_manager_use(L, manager);
+    if ((rc = begin(duplex, upstream, peer, &plan->options, &why)) != HWS_OK) {
+        hwl_manager_unuse(manager);
+        if (why.code != rc)
+            why = hwl_error_make(rc, HWS_PHASE_QUEUE, NULL);
+        return hwl_wait_fail(L, wait, &why);
     }
-    release(L, &duplex->anchor);
-    hwl_manager_unuse(manager);
-    if (why.code != rc)
-        why = hwl_error_make(rc, HWS_PHASE_QUEUE, NULL);
-    return hwl_wait_fail(L, wait, &why);
+    hws_list_push_back(&lua->duplexes, &duplex->link);
+    lua_settop(L, index);
+    if (wait->form != HWL_FORM_CALL && hws_request_stream_id(duplex->request) != 0) {
+        hwl_wait_wake_host(L, lua);
+        return give(L, duplex);
+    }
+    hold(L, duplex, index);
+    duplex->opener = wait;
+    return hwl_wait_for(L, wait, &operation, duplex);
 }
 
 /* What the table of options says beside those that every request has. */
@@ -750,12 +773,15 @@ static int collect(lua_State *L)
         return 0;
     release(L, &duplex->headers);
     release(L, &duplex->trailers);
-    release(L, &duplex->peer);
-    if (duplex->request == NULL || is_forked(duplex))
-        return 0;
-    if (!is_over(duplex))
-        report_leak(duplex);
-    close_with(duplex, CODE_CANCEL, "the stream was closed");
+    if (duplex->request != NULL && !is_forked(duplex)) {
+        if (duplex->is_opened && !is_over(duplex))
+            report_leak(duplex);
+        close_with(duplex, CODE_CANCEL, "the stream was closed");
+    }
+    if (duplex->request == NULL) {
+        hws_free(duplex->peer);
+        duplex->peer = NULL;
+    }
     return 0;
 }
 
@@ -776,8 +802,8 @@ static int get(lua_State *L)
         push_id(L, duplex);
     else if (strcmp(name, "state") == 0)
         lua_pushstring(L, hws_stream_state_name(state_of(duplex)));
-    else if (strcmp(name, "peer") == 0 && duplex->peer != LUA_NOREF)
-        lua_rawgeti(L, LUA_REGISTRYINDEX, duplex->peer);
+    else if (strcmp(name, "peer") == 0)
+        lua_pushstring(L, duplex->request != NULL ? peer_of(duplex->request) : duplex->peer);
     else if (strcmp(name, "status") == 0 && duplex->headers != LUA_NOREF)
         lua_pushinteger(L, duplex->status);
     else

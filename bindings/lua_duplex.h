@@ -20,13 +20,13 @@ typedef struct {
     hwl_wait_t *sender;
     hws_slice_t rest;         /* what the sender has not sent yet */
     const char *closed;       /* how it was closed here; NULL: it was not */
+    char *peer;               /* owned: its name, without a request */
     hws_stream_state_t state; /* without a request */
     uint64_t id;
     uint32_t reset_code; /* what the peer is told once it may be closed */
     int anchor; /* registry references, or LUA_NOREF: of itself while it is being opened... */
     int headers;
     int trailers;
-    int peer;
     uint16_t status;
     bool is_opened;    /* given to who opened it */
     bool is_held;      /* who opened it is given its id */
