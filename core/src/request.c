@@ -457,14 +457,15 @@ static void on_trailers(hws_stream_t *stream, const hws_head_t *trailers)
     hws_request_t *request = of_stream(stream);
     char *block = NULL;
 
-    if (copy_head(trailers, NULL, 0, &block, &request->answer->trailers) == NULL)
+    if (!request->has_head ||
+        copy_head(trailers, NULL, 0, &block, &request->answer->trailers) == NULL)
         request->verdict = HWS_ERR_NOMEM;
 }
 
 /* The peer has ended a stream on which something is still to be sent, or to leave. */
 static void note_remote_end(hws_request_t *request)
 {
-    request->is_complete = true;
+    request->is_complete = request->verdict == HWS_OK;
     if (request->is_sent)
         request->call.stream.wants_write = true;
     else
