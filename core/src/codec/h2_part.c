@@ -108,8 +108,6 @@ void hws_h2_give_part(hws_h2_t *h2, hws_h2_part_t *part)
     hws_h2_detach(h2, part);
     (void)nghttp2_session_set_stream_user_data(h2->session, part->id, NULL);
     hws_schedule_remove(&h2->queue, &part->turn);
-    if (h2->chosen == part)
-        h2->chosen = NULL;
     h2->unsent -= hws_buffer_size(&part->unsent);
     hws_buffer_dispose(&part->unsent);
     hws_list_remove(&part->link);

@@ -23,7 +23,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     return 0;
 }
 
-/* nghttp2 asks in its own order, and is put off until it asks for the stream whose turn it is. */
+/* One frame, after which nghttp2 forgets what the stream had to send: so it is asked for each when its
+ * turn has come, and an idle stream costs nothing. */
 static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *data, size_t most,
                        uint32_t *flags, nghttp2_data_source *source, void *user)
 {
@@ -34,16 +35,13 @@ static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *data, size
     (void)session;
     (void)data;
     (void)source;
-    if (part == NULL || part != h2->chosen)
+    if (part == NULL)
         return NGHTTP2_ERR_DEFERRED;
-    h2->chosen = NULL;
     size = hws_buffer_size(&part->unsent);
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (size > most)
-        return (ssize_t)most;
-    if (part->is_finished)
-        *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (ssize_t)size;
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY | NGHTTP2_DATA_FLAG_EOF;
+    if (size > most || !part->is_finished)
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    return (ssize_t)(size < most ? size : most);
 }
 
 /* How much `part` may hold that has not left. */
@@ -112,9 +110,13 @@ int hws_h2_drain(hws_h2_t *h2, hws_buffer_t *out)
     return h2->failure;
 }
 
-static bool has_window(const hws_h2_t *h2, const hws_h2_part_t *part)
+static int submit_frame(hws_h2_t *h2, const hws_h2_part_t *part)
 {
-    return nghttp2_session_get_stream_remote_window_size(h2->session, part->id) > 0;
+    static const nghttp2_data_provider provider = {.read_callback = on_read};
+
+    if (nghttp2_session_get_stream_remote_window_size(h2->session, part->id) <= 0)
+        return 0;
+    return nghttp2_submit_data(h2->session, NGHTTP2_FLAG_END_STREAM, part->id, &provider);
 }
 
 /* DATA frames in the order of the schedule, until there were about `room` bytes. */
@@ -125,28 +127,25 @@ int hws_h2_drain_bodies(hws_h2_t *h2, size_t room, hws_buffer_t *out)
     while (hws_buffer_size(out) - before < room &&
            nghttp2_session_get_remote_window_size(h2->session) > 0) {
         hws_turn_t *turn = hws_schedule_next(&h2->queue);
-        hws_h2_part_t *part;
+        size_t so_far = hws_buffer_size(out);
 
         if (turn == NULL)
             break;
-        part = HWS_CONTAINER(turn, hws_h2_part_t, turn);
-        h2->chosen = part;
-        if (!has_window(h2, part) || nghttp2_session_resume_data(h2->session, part->id) != 0) {
-            hws_schedule_remove(&h2->queue, turn);
-            continue;
-        }
-        if (hws_h2_drain(h2, out) != HWS_OK)
+        hws_h2_check(h2, submit_frame(h2, HWS_CONTAINER(turn, hws_h2_part_t, turn)));
+        if (h2->failure != HWS_OK || hws_h2_drain(h2, out) != HWS_OK)
             break;
+        /* Its window is shut, or it is past sending. */
+        if (hws_buffer_size(out) == so_far)
+            hws_schedule_remove(&h2->queue, turn);
     }
-    h2->chosen = NULL;
     return h2->failure;
 }
 
 int hws_h2_submit(hws_h2_t *h2, hws_h2_part_t *part)
 {
-    static const nghttp2_data_provider provider = {.read_callback = on_read};
-    int32_t id = nghttp2_submit_request(h2->session, NULL, h2->request.items, h2->request.count,
-                                        part->is_finished ? NULL : &provider, part);
+    uint8_t flags = part->is_finished ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE;
+    int32_t id = nghttp2_submit_headers(h2->session, flags, -1, NULL, h2->request.items,
+                                        h2->request.count, part);
 
     if (id < 0)
         return HWS_ERR_NOMEM;

@@ -60,11 +60,10 @@ typedef struct {
     bool has_goaway;
 
     hws_h2_request_t request;
-    hws_schedule_t queue;  /* parts that have something to send and the window for it */
-    hws_h2_part_t *chosen; /* the one that may send its next DATA frame */
-    hws_buffer_t *out;     /* where what is sent goes, during nghttp2_session_mem_send; else NULL */
-    hws_buffer_t pending;  /* what came up between flushes */
-    size_t unsent;         /* in the buffers of all parts */
+    hws_schedule_t queue; /* parts that have something to send and the window for it */
+    hws_buffer_t *out;    /* where what is sent goes, during nghttp2_session_mem_send; else NULL */
+    hws_buffer_t pending; /* what came up between flushes */
+    size_t unsent;        /* in the buffers of all parts */
     bool is_pinging;
     bool has_said_goodbye; /* with a GOAWAY of ours */
 } hws_h2_t;
