@@ -88,20 +88,31 @@ static int note_sni(void *context, mbedtls_ssl_context *ssl, const unsigned char
     return 0;
 }
 
-static const char *path_of(const char *name, const char *suffix)
-{
-    static char path[1024];
+/* Each path has room of its own: several threads may make a far end at once. */
+enum { PATH_SIZE = 1024 };
 
-    snprintf(path, sizeof(path), TEST_CERTIFICATES "/%s.%s", name, suffix);
-    return path;
+static void put_path(char *path, const char *name, const char *suffix)
+{
+    snprintf(path, PATH_SIZE, TEST_CERTIFICATES "/%s.%s", name, suffix);
 }
 
-static void load_key(tls_far_t *far, const char *path)
+static void load_certificate(mbedtls_x509_crt *to, const char *name)
 {
+    char path[PATH_SIZE];
+
+    put_path(path, name, "pem");
+    MUST(mbedtls_x509_crt_parse_file(to, path));
+}
+
+static void load_key(mbedtls_pk_context *to, const char *name)
+{
+    char path[PATH_SIZE];
+
+    put_path(path, name, "key");
 #if MBEDTLS_VERSION_NUMBER < 0x03000000
-    MUST(mbedtls_pk_parse_keyfile(&far->key, path, NULL));
+    MUST(mbedtls_pk_parse_keyfile(to, path, NULL));
 #else
-    MUST(mbedtls_pk_parse_keyfile(&far->key, path, NULL, draw, NULL));
+    MUST(mbedtls_pk_parse_keyfile(to, path, NULL, draw, NULL));
 #endif
 }
 
@@ -149,11 +160,11 @@ static void set_up(tls_far_t *far)
     mbedtls_ssl_conf_sni(&far->config, note_sni, far);
     mbedtls_ssl_conf_renegotiation(&far->config, MBEDTLS_SSL_RENEGOTIATION_ENABLED);
     choose_version(far);
-    MUST(mbedtls_x509_crt_parse_file(&far->cert, path_of(options->cert, "pem")));
-    load_key(far, path_of(options->key != NULL ? options->key : "leaf", "key"));
+    load_certificate(&far->cert, options->cert);
+    load_key(&far->key, options->key != NULL ? options->key : "leaf");
     MUST(mbedtls_ssl_conf_own_cert(&far->config, &far->cert, &far->key));
     if (options->client_ca != NULL) {
-        MUST(mbedtls_x509_crt_parse_file(&far->client_ca, path_of(options->client_ca, "pem")));
+        load_certificate(&far->client_ca, options->client_ca);
         mbedtls_ssl_conf_ca_chain(&far->config, &far->client_ca, NULL);
         mbedtls_ssl_conf_authmode(&far->config, MBEDTLS_SSL_VERIFY_REQUIRED);
     }
