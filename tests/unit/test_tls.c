@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define FILE_OF(name) TEST_CERTIFICATES "/" name
-#define KEYLOG "test_tls.keylog"
+static char keylog[64]; /* a file; of this process alone */
 
 static const tls_far_options_t good = {.cert = "good"};
 
@@ -1131,9 +1131,9 @@ static void secrets_are_logged_where_the_environment_asks_for_it(void **state)
     (void)state;
     begin(&talk, &good);
     must_connect(&talk, "localhost", NULL);
-    assert_int_equal(stat(KEYLOG, &info), 0);
+    assert_int_equal(stat(keylog, &info), 0);
     assert_int_equal(info.st_mode & 0777, 0600);
-    log = contents(KEYLOG);
+    log = contents(keylog);
     assert_memory_equal(log, "CLIENT_RANDOM ", 14);
     assert_int_equal(strcspn(log, "\n"), 14 + 64 + 1 + 96);
     free(log);
@@ -1143,7 +1143,7 @@ static void secrets_are_logged_where_the_environment_asks_for_it(void **state)
 static int clean_up(void **state)
 {
     (void)state;
-    unlink(KEYLOG);
+    unlink(keylog);
     return 0;
 }
 
@@ -1188,7 +1188,7 @@ int main(void)
         cmocka_unit_test(secrets_are_logged_where_the_environment_asks_for_it),
     };
 
-    unlink(KEYLOG);
-    setenv("SSLKEYLOGFILE", KEYLOG, 1);
+    snprintf(keylog, sizeof(keylog), "test_tls.%ld.keylog", (long)getpid());
+    setenv("SSLKEYLOGFILE", keylog, 1);
     return cmocka_run_group_tests(tests, NULL, clean_up);
 }
