@@ -369,6 +369,7 @@ describe("HTTP/2, a fault", function()
       local res, err = api:get "/play/ok"
       assert.is_nil(res)
       has({ kind = "protocol" }, err)
+      faultd:ask "await/h2/goaways/1"
       assert.equal(PROTOCOL_ERROR, count "code")
     end)
 

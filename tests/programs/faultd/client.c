@@ -105,6 +105,14 @@ void client_reset(client_t *client)
     counters_changed();
 }
 
+void client_lose(client_t *client)
+{
+    client->is_lost = true;
+    if (!client->is_closing && client->service->on_lost != NULL)
+        client->service->on_lost(client);
+    client_close(client);
+}
+
 static void on_alloc(uv_handle_t *handle, size_t wanted, uv_buf_t *buffer)
 {
     (void)handle;
@@ -130,12 +138,14 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         client->is_ended = true;
         if (client->is_finished)
             client_close(client);
+        else if (client->is_lost)
+            client_lose(client);
         else
             client->service->on_end(client);
         return;
     }
     if (size < 0) {
-        client_close(client);
+        client_lose(client);
         return;
     }
     bytes_append(&client->in, buffer->base, (size_t)size);
@@ -283,6 +293,17 @@ void keep_silent(client_t *client)
 
 /* Playing it ----------------------------------------------------------------------------------- */
 
+/* The client has reset the connection. What it said before that is still there to be read, up to an end. */
+static void stop_speaking(client_t *client)
+{
+    if (client->service->on_lost == NULL || client->is_ended) {
+        client_lose(client);
+        return;
+    }
+    client->is_lost = true;
+    (void)uv_read_start(&client->socket.stream, on_alloc, on_read);
+}
+
 static void on_sent(uv_write_t *request, int status)
 {
     send_t *sending = (send_t *)request;
@@ -292,7 +313,7 @@ static void on_sent(uv_write_t *request, int status)
     if (client->is_closing)
         return;
     if (status != 0) {
-        client_close(client);
+        stop_speaking(client);
         return;
     }
     client->is_busy = false;
@@ -453,7 +474,7 @@ static void play_step(client_t *client, step_t *step)
 
 void client_play(client_t *client)
 {
-    if (client->is_playing)
+    if (client->is_playing || client->is_lost)
         return;
     client->is_playing = true;
     while (!client->is_closing && !client->is_busy && client->script != NULL) {

@@ -35,6 +35,7 @@ typedef struct {
     void (*on_open)(client_t *client);
     void (*on_bytes)(client_t *client); /* no script runs, and client->in has bytes or is_ended */
     void (*on_end)(client_t *client);   /* the client's FIN */
+    void (*on_lost)(client_t *client);  /* looks at client->in before it closes; may be NULL */
     void (*on_close)(client_t *client); /* frees client->exchange */
     void (*on_doom)(client_t *client);  /* bytes came on a doomed connection; may be NULL */
     uint64_t accepted, open, most, requests, in, out;
@@ -86,6 +87,7 @@ struct client {
     bool is_busy;     /* a write or a wait of the first step is under way */
     bool is_ended;    /* the client has sent its FIN */
     bool is_finished; /* this side has sent its own */
+    bool is_lost;     /* nothing that is said reaches the client any more */
     bool is_closing;
     bool is_tcp;
     int open_handles; /* handles that libuv still has: the client is freed after the last */
@@ -96,6 +98,8 @@ struct client {
 void client_accept(service_t *service, uv_stream_t *listener);
 void client_close(client_t *client);
 void client_reset(client_t *client);
+/* Closes it when nobody listens any more, but looks at what came, even if a script was under way. */
+void client_lose(client_t *client);
 
 /* Steps, appended to the script. client_play() then starts it; once it is at its end, on_bytes is
  * called for what has come meanwhile. */

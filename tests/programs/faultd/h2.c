@@ -466,7 +466,8 @@ service_t h2_service = {
     .name = "h2",
     .on_open = on_open,
     .on_bytes = on_bytes,
-    .on_end = client_close,
+    .on_end = client_lose,
+    .on_lost = on_bytes,
     .on_close = on_close,
 };
 
