@@ -305,7 +305,8 @@ void hwl_wait_wake_host(lua_State *L, hwl_t *lua)
     if (lua->turner != NULL || lua->is_host_armed)
         return;
     if (lua->host_arm == LUA_NOREF) { /* nobody knows when the loop will turn again */
-        hws_loop_flush(lua->loop);
+        if (lua->loop != NULL)        /* a child that was forked in its midst has none */
+            hws_loop_flush(lua->loop);
         return;
     }
     lua->is_host_armed = true;
