@@ -136,7 +136,7 @@ describe("a process", function()
         local streams, closed = session.streams, session:close()
         session = nil
         collectgarbage()
-        return table.concat(said, " ") .. (" %s %s"):format(streams, closed)
+        return table.concat(said, " ") .. (" %s %s"):format(tostring(streams), tostring(closed))
       end))
       assert.equal(1, session.streams)
       lease:release()
