@@ -17,7 +17,7 @@ static const char *find_peer(const hwl_traces_t *traces, const char *id)
     return peer;
 }
 
-/* A block of its own: head, fields, traces, bytes. */
+/* A block of its own, without a metatable: head, fields, traces, bytes. */
 static void push_head(lua_State *L, hwl_t *lua, const hws_request_t *request, hwl_type_t type,
                       int values)
 {
@@ -25,7 +25,8 @@ static void push_head(lua_State *L, hwl_t *lua, const hws_request_t *request, hw
     const hws_head_t *head = response->head;
     size_t fields = head->count * sizeof(hws_field_t);
     size_t traces = hwl_trace_size(request);
-    hwl_head_t *own = hwl_new(L, lua, type, sizeof(*own) + fields + traces + head->size, values);
+    hwl_head_t *own =
+        hwl_new_bare(L, lua, type, sizeof(*own) + fields + traces + head->size, values);
     char *place = (char *)(own + 1);
 
     own->head = *head;
@@ -56,6 +57,8 @@ void hwl_response_push(lua_State *L, hwl_t *lua, const hws_request_t *request,
     const hws_response_t *response = hws_request_response(request);
 
     push_head(L, lua, request, HWL_RESPONSE, TRACE);
+    hwl_push_type(L, lua, HWL_RESPONSE);
+    lua_setmetatable(L, -2);
     if (exchange != NULL)
         hwl_stream_push(L, exchange);
     else
@@ -114,29 +117,28 @@ static void keep_trace(lua_State *L)
 
 enum { HEAD = 1, STREAM = 2 };
 
+/* The table is made by Lua: naming its fields from C takes longer than all else that is done here. */
 void hwl_response_push(lua_State *L, hwl_t *lua, const hws_request_t *request,
                        hwl_exchange_t *exchange)
 {
     const hws_response_t *response = hws_request_response(request);
 
-    lua_createtable(L, exchange != NULL ? STREAM : HEAD, 2);
+    hwl_push_helper(L, lua, HWL_HELPER_RESPONSE);
     push_head(L, lua, request, HWL_HEADERS, 0);
-    lua_rawseti(L, -2, HEAD);
     lua_pushinteger(L, response->head->status);
-    lua_setfield(L, -2, "status");
+    if (exchange != NULL)
+        lua_pushnil(L);
+    else
+        push_text(L, response->body);
+    lua_call(L, 3, 1);
     if (exchange != NULL) {
         hwl_stream_push(L, exchange);
         lua_rawseti(L, -2, STREAM);
-    } else {
-        push_text(L, response->body);
-        lua_setfield(L, -2, "body");
     }
     if (response->trailers != NULL) {
         hwl_headers_push(L, lua, response->trailers);
         lua_setfield(L, -2, "trailers");
     }
-    hwl_push_type(L, lua, HWL_RESPONSE);
-    lua_setmetatable(L, -2);
 }
 
 static hwl_head_t *self_head(lua_State *L)
@@ -161,10 +163,13 @@ static void push_body(lua_State *L)
     lua_rawget(L, 1);
 }
 
+/* Most heads are never looked at: this one gets its metatable now. */
 static void push_headers(lua_State *L, const hwl_head_t *head)
 {
     (void)head;
     lua_rawgeti(L, 1, HEAD);
+    hwl_push_type(L, hwl_of(L), HWL_HEADERS);
+    lua_setmetatable(L, -2);
 }
 
 static void push_trailers(lua_State *L)

@@ -238,15 +238,22 @@ static const char *type_of(lua_State *L, int index)
     return luaL_typename(L, index);
 }
 
-void *hwl_new(lua_State *L, hwl_t *lua, hwl_type_t type, size_t size, int values)
+void *hwl_new_bare(lua_State *L, hwl_t *lua, hwl_type_t type, size_t size, int values)
 {
     hwl_header_t *header = hwl_new_userdata(L, sizeof(*header) + size, values);
 
     header->type = &type_names[type];
     header->lua = lua;
+    return header + 1;
+}
+
+void *hwl_new(lua_State *L, hwl_t *lua, hwl_type_t type, size_t size, int values)
+{
+    void *bytes = hwl_new_bare(L, lua, type, size, values);
+
     hwl_push_type(L, lua, type);
     lua_setmetatable(L, -2);
-    return header + 1;
+    return bytes;
 }
 
 void *hwl_test(lua_State *L, int index, hwl_type_t type)

@@ -54,6 +54,7 @@ typedef enum { HWL_TYPE_LIST(HWL_TYPE_ENUM) HWL_TYPE_COUNT } hwl_type_t;
     X(QUERY, "query")                   /* (path, query) -> path | nil, message */                 \
     X(JSON, "json")                     /* (value) -> text | nil, message */                       \
     X(REDIRECT, "redirect")             /* a task: (object, request, manager, peers) */            \
+    X(RESPONSE, "response")             /* (head, status, body or nil) -> hawser.Response */       \
     X(PRODUCE, "produce")               /* a task: (sink, producer) */                             \
     X(ATTACH, "attach")                 /* (): joins the host's loop, if there is one */           \
     X(TRACEBACK, "traceback")           /* debug.traceback */                                      \
@@ -214,6 +215,8 @@ void hwl_add_methods(lua_State *L, hwl_t *lua, hwl_type_t type, const luaL_Reg *
 /* Pushes a userdata of that type and returns its `size` bytes, which must be fit for the type's
  * finalizer before anything can raise. `values` as for hwl_new_userdata(). */
 void *hwl_new(lua_State *L, hwl_t *lua, hwl_type_t type, size_t size, int values);
+/* The same without the metatable, which Lua code needs that is to use it. */
+void *hwl_new_bare(lua_State *L, hwl_t *lua, hwl_type_t type, size_t size, int values);
 /* The bytes of the value at `index`; NULL when it is anything but a userdata that hwl_new() made for
  * this type. Never raises: for finalizers, too. */
 void *hwl_test(lua_State *L, int index, hwl_type_t type);

@@ -37,6 +37,7 @@ local helpers = {
   produce = require("hawser.producer").run,
   query = query.append,
   redirect = require("hawser.redirect").follow,
+  response = response.make,
   unknown = options.unknown,
 }
 for name, helper in pairs(helpers) do internal.set_helper(name, helper) end
@@ -44,7 +45,7 @@ for name, helper in pairs(helpers) do internal.set_helper(name, helper) end
 -- Methods that are written in Lua.
 local methods = {
   ["hawser.Upstream"] = lease,
-  ["hawser.Response"] = response,
+  ["hawser.Response"] = response.methods,
 }
 for name, functions in pairs(methods) do
   for method, fn in pairs(functions) do types[name].methods[method] = fn end

@@ -1,4 +1,4 @@
---- Methods of responses: `chunks` and `json`.
+--- Responses where they are tables, and methods of theirs everywhere: `chunks` and `json`.
 local core = require "hawser.core"
 local json = require "hawser.json"
 local task = require "hawser.task"
@@ -6,12 +6,23 @@ local task = require "hawser.task"
 local response = {}
 
 local Response = core.internal.types["hawser.Response"]
+local setmetatable = setmetatable -- entered for each response
 
 local function check_self(self, method)
   if getmetatable(self) ~= Response then
     error(("a method of hawser.Response was called on a %s (write res:%s(), with a colon)")
       :format(type(self), method), 3)
   end
+end
+
+--- What the binding makes of an answer, where a response is a table.
+-- @param head userdata which knows all other fields
+-- @param body string? nil when it comes piece by piece
+-- @return hawser.Response
+local function make(head, status, body)
+  local self = { head, status = status, body = body }
+  setmetatable(self, Response)
+  return self -- not in one: LuaJIT does not compile a function that ends with a call and was called from C
 end
 
 --- Iterates over the body; raises the error that breaks it off.
@@ -68,4 +79,4 @@ function response:json(callback)
   return task.wait(callback, decode, self)
 end
 
-return response
+return { make = make, methods = response }
