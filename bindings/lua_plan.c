@@ -36,6 +36,8 @@ typedef enum { OPTION_NONE, OPTION_LIST(OPTION_ENUM) OPTION_COUNT } option_t;
 
 void hwl_plan_table(lua_State *L, hwl_plan_t *plan, int index)
 {
+    if (lua_gettop(L) < index)
+        return;
     if (lua_isfunction(L, index)) {
         plan->callback = index;
         return;

@@ -54,14 +54,19 @@ static void leave(hwl_wait_t *wait)
 
 static const hwl_operation_t operation = {.push = push, .cancel = cancel, .leave = leave};
 
-/* The manager behind `self`; and the upstream, NULL when the target's origin decides. */
-static hwl_manager_t *manager_of(lua_State *L, const hwl_plan_t *plan, hws_upstream_t **upstream)
+/* The object whose method was called: the value at index 1. */
+typedef struct {
+    hwl_type_t type; /* HWL_UPSTREAM or HWL_MANAGER */
+    void *bytes;
+} object_t;
+
+/* The manager behind it; and the upstream, NULL when the target's origin decides. */
+static hwl_manager_t *manager_of(object_t self, hws_upstream_t **upstream)
 {
-    hwl_upstream_t *of_upstream = hwl_test(L, plan->self, HWL_UPSTREAM);
+    hwl_upstream_t *of_upstream = self.type == HWL_UPSTREAM ? self.bytes : NULL;
 
     *upstream = of_upstream != NULL ? of_upstream->core : NULL;
-    return of_upstream != NULL ? of_upstream->manager
-                               : *(hwl_manager_t **)hwl_test(L, plan->self, HWL_MANAGER);
+    return of_upstream != NULL ? of_upstream->manager : *(hwl_manager_t **)self.bytes;
 }
 
 static int find_upstream(lua_State *L, const hwl_plan_t *plan, hwl_manager_t *manager,
@@ -79,7 +84,7 @@ static int find_upstream(lua_State *L, const hwl_plan_t *plan, hwl_manager_t *ma
     return hws_manager_origin(manager->core, *target, upstream, target, why);
 }
 
-static int start(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
+static int start(lua_State *L, hwl_t *lua, object_t self, hwl_plan_t *plan)
 {
     hws_request_options_t *options = &plan->options;
     hws_request_t *request;
@@ -96,7 +101,7 @@ static int start(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
     hwl_wait_anchor(L, wait, plan->self);
     if (plan->body != 0)
         hwl_wait_anchor(L, wait, plan->body);
-    manager = manager_of(L, plan, &upstream);
+    manager = manager_of(self, &upstream);
     if (options->stream || plan->producer != 0) {
         if ((exchange = hwl_exchange_create(L, manager, options, plan->producer)) == NULL)
             rc = HWS_ERR_NOMEM;
@@ -120,10 +125,10 @@ static int start(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
 }
 
 /* What the upstream has, or will have that is made for the origin. */
-static void get_settings(lua_State *L, const hwl_plan_t *plan, hws_upstream_options_t *settings)
+static void get_settings(object_t self, hws_upstream_options_t *settings)
 {
     hws_upstream_t *upstream;
-    hwl_manager_t *manager = manager_of(L, plan, &upstream);
+    hwl_manager_t *manager = manager_of(self, &upstream);
 
     if (upstream != NULL)
         hws_upstream_settings(upstream, settings);
@@ -132,7 +137,7 @@ static void get_settings(lua_State *L, const hwl_plan_t *plan, hws_upstream_opti
 }
 
 /* The request's own `retry` over the upstream's, in a userdata on the stack. */
-static void merge_retry(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
+static void merge_retry(lua_State *L, hwl_t *lua, object_t self, hwl_plan_t *plan)
 {
     hws_upstream_options_t settings;
     hws_retry_options_t *retry;
@@ -140,7 +145,7 @@ static void merge_retry(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
 
     lua_getfield(L, plan->table, "retry");
     hwl_options_check(L, lua, HWL_HELPER_CHECK_REQUEST, lua_gettop(L), -1);
-    get_settings(L, plan, &settings);
+    get_settings(self, &settings);
     hwl_options_retry(L, &settings.retry);
     if (hws_retry_options_check(&settings.retry, &why) != HWS_OK)
         luaL_error(L, "%s", why.detail);
@@ -150,12 +155,12 @@ static void merge_retry(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
 }
 
 /* Sets the table's `timeout` to what bounds all requests of a redirected one together. */
-static void set_timeout(lua_State *L, const hwl_plan_t *plan)
+static void set_timeout(lua_State *L, object_t self, const hwl_plan_t *plan)
 {
     hws_upstream_options_t settings;
     hws_time_t span = plan->options.timeout;
 
-    get_settings(L, plan, &settings);
+    get_settings(self, &settings);
     if (span == 0)
         span = settings.timeouts.request;
     if (span >= HWS_S(1000000000))
@@ -167,7 +172,7 @@ static void set_timeout(lua_State *L, const hwl_plan_t *plan)
 
 /* Following redirects takes several requests: a task of hawser/redirect.lua makes them, from a table
  * as `request` takes it. It knows an upstream's peers as they were given. */
-static int start_redirected(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
+static int start_redirected(lua_State *L, hwl_t *lua, object_t self, hwl_plan_t *plan)
 {
     hws_slice_t method = plan->options.method;
     hwl_wait_t local;
@@ -195,8 +200,8 @@ static int start_redirected(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
         lua_pushvalue(L, plan->body);
         lua_setfield(L, -2, "body");
     }
-    set_timeout(L, plan);
-    if (hwl_test(L, plan->self, HWL_UPSTREAM) != NULL) {
+    set_timeout(L, self, plan);
+    if (self.type == HWL_UPSTREAM) {
         hwl_get_table(L, plan->self);
         lua_getfield(L, -1, "manager");
         lua_getfield(L, -2, "peers");
@@ -208,33 +213,34 @@ static int start_redirected(lua_State *L, hwl_t *lua, hwl_plan_t *plan)
     return hwl_task_wait(L, wait, 4);
 }
 
-static int submit(lua_State *L, hwl_plan_t *plan)
+static int submit(lua_State *L, object_t self, hwl_plan_t *plan)
 {
-    hwl_t *lua = hwl_of(L);
+    hwl_t *lua = hwl_of_self(self.bytes);
 
     hwl_plan_message(L, lua, plan);
     if (plan->has_retry)
-        merge_retry(L, lua, plan);
-    return plan->redirects > 0 ? start_redirected(L, lua, plan) : start(L, lua, plan);
+        merge_retry(L, lua, self, plan);
+    return plan->redirects > 0 ? start_redirected(L, lua, self, plan) : start(L, lua, self, plan);
 }
 
 /* ---- what Lua calls ---- */
 
-static int do_verb(lua_State *L, const verb_t *verb, const char *target)
+static int do_verb(lua_State *L, object_t self, const verb_t *verb, const char *target)
 {
     hwl_plan_t plan = {
         .self = 1, .body = verb->has_body ? 3 : 0, .options.priority = HWS_URGENCY_USUAL};
 
-    lua_settop(L, verb->has_body ? 5 : 4);
+    if (verb->has_body || lua_gettop(L) > 4)
+        lua_settop(L, verb->has_body ? 5 : 4);
     plan.options.method = verb->method;
     hwl_plan_target(L, &plan, 2, target);
     hwl_plan_table(L, &plan, verb->has_body ? 4 : 3);
     hwl_plan_options(L, &plan);
-    return submit(L, &plan);
+    return submit(L, self, &plan);
 }
 
 /* self:request{ method =, path =, ... } */
-static int do_request(lua_State *L, const char *target)
+static int do_request(lua_State *L, object_t self, const char *target)
 {
     hwl_plan_t plan = {.self = 1, .table = 2, .options.priority = HWS_URGENCY_USUAL};
 
@@ -257,35 +263,38 @@ static int do_request(lua_State *L, const char *target)
     if (lua_isnil(L, -1))
         lua_pop(L, 1);
     hwl_plan_target(L, &plan, lua_gettop(L), target);
-    return submit(L, &plan);
+    return submit(L, self, &plan);
 }
 
-static int call(lua_State *L, const char *target)
+static int call(lua_State *L, object_t self, const char *target)
 {
     const verb_t *verb = lua_touserdata(L, lua_upvalueindex(3));
 
-    return verb->method.size > 0 ? do_verb(L, verb, target) : do_request(L, target);
+    return verb->method.size > 0 ? do_verb(L, self, verb, target) : do_request(L, self, target);
+}
+
+static int call_method(lua_State *L, hwl_type_t type)
+{
+    object_t self = {type, hwl_self(L, type)};
+
+    return hwl_is_alive(L, self.bytes) ? call(L, self, "the path or URL") : 2;
 }
 
 static int call_manager(lua_State *L)
 {
-    const void *self = hwl_self(L, HWL_MANAGER);
-
-    return hwl_is_alive(L, self) ? call(L, "the path or URL") : 2;
+    return call_method(L, HWL_MANAGER);
 }
 
 static int call_upstream(lua_State *L)
 {
-    const void *self = hwl_self(L, HWL_UPSTREAM);
-
-    return hwl_is_alive(L, self) ? call(L, "the path or URL") : 2;
+    return call_method(L, HWL_UPSTREAM);
 }
 
 static int call_default(lua_State *L)
 {
     hwl_manager_push_default(L, hwl_of(L));
     lua_insert(L, 1);
-    return call(L, "the URL");
+    return call(L, (object_t){HWL_MANAGER, hwl_test(L, 1, HWL_MANAGER)}, "the URL");
 }
 
 /* Adds the functions to the table on top of the stack. */
