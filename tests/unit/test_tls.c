@@ -850,7 +850,7 @@ static const answer_case_t answers[] = {
     ANSWER("\x15\x03\x03\x00\x02\x02\x46", HWS_ERR_TLS_VERSION, "protocol_version"),
     ANSWER("\x15\x03\x01\x00\x02\x02\x28", HWS_ERR_TLS_CIPHER, "handshake_failure"),
     ANSWER("\x15\x03\x03\x00\x02\x02\x70", HWS_ERR_TLS_ALERT, "unrecognized_name"),
-    ANSWER("\x15\x03\x03\x00\x02\x02\x78", HWS_ERR_TLS_ALERT, "no_application_protocol"),
+    ANSWER("\x15\x03\x03\x00\x02\x02\x78", HWS_ERR_NO_ALPN, "no_application_protocol"),
     ANSWER("\x15\x03\x03\x00\x02\x02\x63", HWS_ERR_TLS_ALERT, "unknown"),
     ANSWER("\x16\x03\x03\xff\xff", HWS_ERR_TLS, ""),
     ANSWER("\x16\x03\x03\x00\x04\x02\x00\x00\x00", HWS_ERR_TLS, ""),

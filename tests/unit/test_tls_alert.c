@@ -23,7 +23,7 @@ static void what_an_alert_means_depends_on_how_far_the_handshake_came(void **sta
         {40, true, true, HWS_ERR_TLS_CLIENT_CERT}, {116, false, true, HWS_ERR_TLS_CLIENT_CERT},
         {42, true, true, HWS_ERR_TLS_CLIENT_CERT}, {48, true, true, HWS_ERR_TLS_CLIENT_CERT},
         {42, false, true, HWS_ERR_TLS_ALERT},      {80, true, true, HWS_ERR_TLS_ALERT},
-        {112, false, false, HWS_ERR_TLS_ALERT},    {120, false, false, HWS_ERR_TLS_ALERT},
+        {112, false, false, HWS_ERR_TLS_ALERT},    {120, false, false, HWS_ERR_NO_ALPN},
     };
     size_t i;
 

@@ -47,7 +47,7 @@
     X(TLS_RECORD, TLS, "RECORD", "a malformed or forged TLS record")                               \
     X(TLS_PLAIN, TLS, "NOT_TLS", "the peer does not speak TLS")                                    \
     X(TLS_EOF, TLS, "HANDSHAKE_EOF", "the peer closed in the midst of the TLS handshake")          \
-    X(NO_ALPN, TLS, "NO_APPLICATION_PROTOCOL", "the peer does not agree to speak h2")              \
+    X(NO_ALPN, TLS, "NO_APPLICATION_PROTOCOL", "the peer agrees to no protocol that is wanted")    \
     X(TLS_EARLY, TLS, "EARLY_BYTES", "bytes came in the clear before the upgrade to TLS")          \
     X(CERT_NAME, TLS, "CERT_NAME", "the certificate is for another name")                          \
     X(CERT_EXPIRED, TLS, "CERT_EXPIRED", "the certificate has expired")                            \

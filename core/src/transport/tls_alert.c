@@ -65,6 +65,8 @@ int hws_alert_code(unsigned char alert, bool asked, bool met)
         return met ? HWS_ERR_TLS_ALERT : HWS_ERR_TLS_CIPHER;
     case 116: /* certificate_required */
         return HWS_ERR_TLS_CLIENT_CERT;
+    case 120: /* no_application_protocol; others just choose none */
+        return HWS_ERR_NO_ALPN;
     case 41: /* no_certificate to access_denied: about a certificate, ours if they asked for it */
     case 42:
     case 43:
