@@ -21,7 +21,8 @@ typedef struct {
     bool had_turn;              /* it has come to a connection or a dial */
     bool is_reused;             /* on a connection that had served before */
     bool is_stale;              /* ... and was dead: what followed was not counted */
-    bool is_unseen;             /* its peer did not look at it: what followed was not counted */
+    bool is_unseen;             /* its peer did not look at it, or wants it over HTTP/1.1: what
+                                 * followed was not counted */
     bool is_reported;           /* its peer's breaker and score know already */
     bool is_over;
     hws_time_t age;                    /* how long its connection had been idle */

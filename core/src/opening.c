@@ -102,17 +102,28 @@ static void set_timer(hws_opening_t *opening, hws_time_t span, hws_time_t now)
 
 /* ---- a connection ---- */
 
+/* It agreed on what its peer, as others have heard meanwhile, does not want. */
+static bool is_unwanted(const hws_opening_t *opening, hws_protocol_t agreed)
+{
+    return agreed == HWS_PROTOCOL_H2 && opening->peer->protocol == HWS_PROTOCOL_HTTP1;
+}
+
 /* Takes the socket over, which is ready for what the protocol says first. */
 static void establish(hws_opening_t *opening, hws_socket_t *socket, bool is_resumed, hws_time_t now)
 {
     hws_upstream_t *upstream = upstream_of(opening);
     hws_pool_t *pool = &opening->peer->pool;
     hws_tls_t *tls = hws_tunnel_tls(socket);
-    hws_protocol_t protocol = opening->peer->protocol;
+    hws_protocol_t protocol = opening->protocol;
     int rc = HWS_OK;
 
     if (tls != NULL)
         rc = hws_protocol_agreed(protocol, hws_tls_alpn(tls), &protocol);
+    if (rc == HWS_OK && is_unwanted(opening, protocol)) {
+        socket->ops->close(socket, false);
+        give_up_dial(opening, HWS_OK, NULL, now); /* who waits for it looks further */
+        return;
+    }
     if (rc == HWS_OK)
         rc = hws_connection_create(pool, socket, protocol, opening, now, &opening->connection);
     if (rc != HWS_OK) {
@@ -169,6 +180,7 @@ static void start_tls(hws_opening_t *opening, hws_socket_t *socket, hws_time_t n
     int rc;
 
     enter(opening, HWS_PHASE_TLS, now);
+    opening->protocol = opening->peer->protocol;
     rc = hws_shaking_start(&opening->shaking, opening->peer, NULL, socket, &shaking_events, opening,
                            now, &why);
     if (rc == HWS_OK) {
@@ -280,6 +292,7 @@ int hws_opening_start(hws_peer_t *peer, hws_call_t *call, hws_time_t now)
     if (opening == NULL)
         return HWS_ERR_NOMEM;
     opening->peer = peer;
+    opening->protocol = peer->protocol;
     opening->phase = HWS_PHASE_CONNECT;
     hws_list_init(&opening->calls);
     hws_feedback_dial_begins(peer, &opening->permit, now);

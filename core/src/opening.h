@@ -27,6 +27,7 @@ struct hws_opening {
     hws_resolution_t resolution;
     hws_dial_t dial;
     hws_shaking_t shaking;
+    hws_protocol_t protocol;      /* the peer's, when the handshake began */
     bool is_outdated;             /* the options that it verifies by have changed since */
     hws_connection_t *connection; /* NULL until it is established */
     hws_lease_t *setup;           /* what the user's setup holds, while it does */

@@ -233,6 +233,33 @@ static int parse_address(const hws_peer_options_t *options, const place_t *url, 
     return parse_authority(options->address, out, why);
 }
 
+/* ---- its protocol ---- */
+
+static void drain_all(hws_list_t *connections, hws_time_t now)
+{
+    hws_list_t *link = connections->next;
+
+    while (link != connections) {
+        hws_connection_t *connection = HWS_CONTAINER(link, hws_connection_t, link);
+
+        link = link->next;
+        hws_connection_drain(connection, HWS_CLOSE_LAST, now);
+    }
+}
+
+bool hws_peer_turn_to_http1(hws_peer_t *peer, hws_time_t now)
+{
+    if (peer->protocol == HWS_PROTOCOL_HTTP1) /* another request was told before */
+        return true;
+    if (peer->protocol != HWS_PROTOCOL_AUTO || hws_upstream_has_alpn(peer->upstream))
+        return false;
+    peer->protocol = HWS_PROTOCOL_HTTP1;
+    hws_pool_belongs_to(&peer->pool, peer->pool.owner, peer->protocol);
+    drain_all(&peer->pool.ready, now);
+    drain_all(&peer->pool.others, now);
+    return true;
+}
+
 /* ---- its name ---- */
 
 static bool has_connections(const hws_watch_t *watch)

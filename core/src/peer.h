@@ -36,7 +36,8 @@ struct hws_peer {
     bool is_http;            /* http, https, h2c */
     bool is_secure;          /* https, tls */
     bool is_h2c;             /* h2c */
-    hws_protocol_t protocol; /* what is spoken with it; AUTO: what ALPN says, each time */
+    hws_protocol_t protocol; /* what is spoken with it; AUTO: what ALPN says, each time, until it
+                              * has asked for HTTP1 */
     char *name;              /* to be looked up for addresses, with `port`; NULL: they are known */
     uint16_t port;
     hws_watch_t watch;         /* of the name, while there are connections */
@@ -81,6 +82,10 @@ static inline void hws_peer_release(hws_peer_t *peer)
  * lacks the address, the connection closes or, in use, serves nobody else. */
 void hws_peer_follow_name(hws_peer_t *peer, hws_connection_t *connection, const hws_ip_t *ip,
                           hws_time_t now);
+/* It wants HTTP/1.1 of a request that came over HTTP/2 (HTTP_1_1_REQUIRED). True: that is what is
+ * spoken with it from now on; what it has of other requests goes on. False: HTTP/2 it is, because its
+ * user, or its scheme, says so. */
+bool hws_peer_turn_to_http1(hws_peer_t *peer, hws_time_t now);
 /* Its pool is empty and nobody holds it. NULL is harmless. */
 void hws_peer_destroy(hws_peer_t *peer);
 

@@ -557,6 +557,28 @@ static bool go_elsewhere(hws_request_t *request, int code, hws_time_t now)
     return true;
 }
 
+/* The peer wants HTTP/1.1 (RFC 9113, 7), which is spoken with it from now on where ALPN leaves the
+ * choice. What may be sent twice goes there again, at once and uncounted: it cannot come back here. */
+static bool turn_to_http1(hws_request_t *request, int code, hws_time_t now)
+{
+    hws_call_t *call = &request->call;
+    hws_phase_t phase = phase_of(request);
+
+    if (code != HWS_ERR_RST_HTTP_1_1 || !hws_peer_turn_to_http1(call->peer, now) ||
+        request->is_duplex || !may_go_again(request, code) || request->was_turned)
+        return false;
+    request->was_turned = true;
+    hws_attempts_last(&call->attempts)->is_unseen = true;
+    hws_call_attempt_over(call, code, 0, now);
+    hws_loop_cancel_timer(loop_of(request), &call->timer);
+    if (hws_call_seek(call, now) != HWS_OK) {
+        call->error.phase = phase;
+        return false;
+    }
+    call->upstream->stats.replayed++;
+    return true;
+}
+
 static hws_slice_t field_of(const hws_head_t *head, hws_slice_t name)
 {
     int64_t index = hws_head_find(head, name, 0);
@@ -598,7 +620,8 @@ static void on_settled(hws_stream_t *stream, hws_time_t now)
     int status = request->verdict != HWS_OK ? request->verdict : request->end_status;
 
     if (status != HWS_OK) {
-        if (!replay(request, status, now) && !go_elsewhere(request, status, now))
+        if (!replay(request, status, now) && !go_elsewhere(request, status, now) &&
+            !turn_to_http1(request, status, now))
             lose_attempt(request, status, NULL, now);
         return;
     }

@@ -61,6 +61,7 @@ struct hws_request {
     bool was_replayed;
     bool was_refused; /* it went elsewhere after REFUSED_STREAM */
     bool was_goaway;  /* ... after GOAWAY */
+    bool was_turned;  /* it went again over HTTP/1.1, as the peer wanted */
     bool is_weighed;  /* streaming: whether the head is told or the request goes again is decided */
     bool holds_answer; /* of the last attempt; told if there is no other */
     bool has_host;     /* the user gave a Host field */

@@ -20,12 +20,13 @@ static void let_go(hws_shaking_t *shaking)
 }
 
 /* What a lease brings of its own is used once: nothing made with it could be found again. */
-static int take_config(hws_shaking_t *shaking, const hws_tls_options_t *options, hws_error_t *why)
+static int take_config(hws_shaking_t *shaking, const hws_peer_t *peer,
+                       const hws_tls_options_t *options, hws_error_t *why)
 {
     shaking->keeps_session = options == NULL;
     if (options != NULL)
         return hws_tls_config_for(options, NULL, &shaking->config, why);
-    return hws_upstream_tls(shaking->upstream, &shaking->config, why);
+    return hws_upstream_tls(shaking->upstream, peer, &shaking->config, why);
 }
 
 static int begin(hws_shaking_t *shaking, hws_socket_t *socket, const hws_socket_events_t *events,
@@ -61,7 +62,7 @@ int hws_shaking_start(hws_shaking_t *shaking, hws_peer_t *peer, const hws_tls_op
     shaking->upstream = peer->upstream;
     snprintf(shaking->name, sizeof(shaking->name), "%s", name);
     snprintf(shaking->peer, sizeof(shaking->peer), "%s", peer->id);
-    if ((rc = take_config(shaking, options, why)) != HWS_OK)
+    if ((rc = take_config(shaking, peer, options, why)) != HWS_OK)
         return rc;
     if ((rc = begin(shaking, socket, events, owner, now)) != HWS_OK)
         let_go(shaking);

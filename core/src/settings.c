@@ -28,10 +28,39 @@ const char *hws_upstream_tls_name(const hws_upstream_t *upstream, const hws_peer
     return options != NULL && options->server_name != NULL ? options->server_name : peer->host;
 }
 
-int hws_upstream_tls(hws_upstream_t *upstream, hws_tls_config_t **out, hws_error_t *why)
+bool hws_upstream_has_alpn(const hws_upstream_t *upstream)
 {
+    const hws_tls_options_t *options = effective_tls(upstream);
+
+    return options != NULL && options->alpn != NULL;
+}
+
+/* For a peer that turned down what the others are offered. */
+static int tls_for_http1(hws_upstream_t *upstream, hws_tls_config_t **out, hws_error_t *why)
+{
+    int rc = HWS_OK;
+
+    if (upstream->tls_options == NULL)
+        return hws_manager_share_tls(upstream->manager, HWS_PROTOCOL_HTTP1, out, why);
+    if (upstream->tls_http1 == NULL)
+        rc = hws_tls_config_for(upstream->tls_options, hws_protocol_alpn(HWS_PROTOCOL_HTTP1),
+                                &upstream->tls_http1, why);
+    if (rc != HWS_OK)
+        return rc;
+    hws_tls_config_hold(upstream->tls_http1);
+    *out = upstream->tls_http1;
+    return HWS_OK;
+}
+
+int hws_upstream_tls(hws_upstream_t *upstream, const hws_peer_t *peer, hws_tls_config_t **out,
+                     hws_error_t *why)
+{
+    hws_protocol_t wanted = upstream->owner.rules.protocol;
+
+    if (wanted == HWS_PROTOCOL_AUTO && peer->protocol == HWS_PROTOCOL_HTTP1)
+        return tls_for_http1(upstream, out, why);
     if (upstream->tls == NULL)
-        return hws_manager_share_tls(upstream->manager, upstream->owner.rules.protocol, out, why);
+        return hws_manager_share_tls(upstream->manager, wanted, out, why);
     hws_tls_config_hold(upstream->tls);
     *out = upstream->tls;
     return HWS_OK;
@@ -76,6 +105,9 @@ static void drop_tls(hws_upstream_t *upstream)
     hws_free(upstream->tls_options);
     if (upstream->tls != NULL)
         hws_tls_config_release(upstream->tls);
+    if (upstream->tls_http1 != NULL)
+        hws_tls_config_release(upstream->tls_http1);
+    upstream->tls_http1 = NULL;
 }
 
 /* What was verified under other options is used to its end, and not again. */

@@ -31,6 +31,7 @@ struct hws_upstream {
     bool is_cutting; /* calls are being ended: nothing is begun for those still there */
     hws_tls_options_t *tls_options; /* its own; NULL: the manager's */
     hws_tls_config_t *tls;          /* NULL while nothing has needed one */
+    hws_tls_config_t *tls_http1;    /* the same but for what is offered by ALPN, or NULL */
     hws_dns_options_t *dns_options; /* its own; NULL: the manager's */
     hws_lookup_t *lookup;           /* made of these, or more patient; NULL: the manager's */
     void (*setup)(hws_lease_t *lease, void *user);
@@ -51,8 +52,12 @@ struct hws_upstream {
 
 /* Who looks its names up, held for the caller. HWS_ERR_NOMEM, HWS_ERR_DNS. */
 int hws_upstream_lookup(hws_upstream_t *upstream, hws_lookup_t **out);
-/* What encrypts, made when first needed; held for the caller. HWS_ERR_TLS_OPTIONS, HWS_ERR_NOMEM. */
-int hws_upstream_tls(hws_upstream_t *upstream, hws_tls_config_t **out, hws_error_t *why);
+/* What encrypts to `peer`, made when first needed; held for the caller. HWS_ERR_TLS_OPTIONS,
+ * HWS_ERR_NOMEM. */
+int hws_upstream_tls(hws_upstream_t *upstream, const hws_peer_t *peer, hws_tls_config_t **out,
+                     hws_error_t *why);
+/* Whether its user says what is offered by ALPN. */
+bool hws_upstream_has_alpn(const hws_upstream_t *upstream);
 /* Whom the certificate of `peer` must name. */
 const char *hws_upstream_tls_name(const hws_upstream_t *upstream, const hws_peer_t *peer);
 

@@ -240,32 +240,4 @@ describe("HTTP/2 with", function()
       assert.equal(1, api:stats().created, "the connection goes on")
     end)
   end)
-
-  describe("the protocol", function()
-    it("is HTTP/1.1 where a server of TLS offers no other", function()
-      connect("nginx", "tls")
-      assert.equal("1.1", assert(api:get "/hello").version)
-    end)
-
-    it("is HTTP/1.1 where a server of TLS knows of no choice", function()
-      local answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-      running.openssl = servers.openssl("good", { hello = answer }, "-HTTP")
-      connect("openssl", "port")
-      local res = assert(api:get "/hello")
-      assert.equal("1.1", res.version)
-      assert.equal("hello", res.body)
-    end)
-
-    it("is HTTP/1.1 where that is all one wants", function()
-      connect("nginx", "h2", { protocol = "http1" })
-      assert.equal("1.1", assert(api:get "/hello").version)
-    end)
-
-    it("is an error where only HTTP/2 is wanted and not offered", function()
-      connect("nginx", "tls", { protocol = "h2", retry = false })
-      local res, err = api:get "/hello"
-      assert.is_nil(res)
-      assert.is_truthy(err.kind == "tls" or err.kind == "unsupported" or err.kind == "protocol", tostring(err))
-    end)
-  end)
 end)

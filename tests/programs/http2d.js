@@ -20,6 +20,7 @@
 //     /goaway/CODE       GOAWAY with that code, naming this stream as the last; then 200
 //     /shutdown          the graceful GOAWAY; then 200
 //     /rst/CODE          RST_STREAM with that code
+//     /only/http1        "only" over HTTP/1.1; over HTTP/2 RST_STREAM with HTTP_1_1_REQUIRED
 //     /rst-body/CODE     the same after a head and 5 bytes
 //     /destroy           the connection closed without a word
 //     /never             nothing
@@ -103,6 +104,10 @@ const behaviours = {
     res.end("ok");
   },
   rst: (req, res, code) => res.stream.close(Number(code)),
+  only(req, res) {
+    if (res.stream) res.stream.close(http2.constants.NGHTTP2_HTTP_1_1_REQUIRED);
+    else res.end("only");
+  },
   "rst-body"(req, res, code) {
     res.write("xxxxx", () => res.stream.close(Number(code)));
   },

@@ -180,6 +180,8 @@ static void requests_that_reuse_nothing_share_a_connection_all_the_same(void **s
 static const char *alpn_h2[] = {"h2", NULL};
 static const char *alpn_http1[] = {"http/1.1", NULL};
 
+static bool is_alpn_given; /* by the user of the next one */
+
 static hws_upstream_t *secure_upstream(hws_upstream_options_t *options, const char **alpn)
 {
     static tls_far_options_t far;
@@ -187,6 +189,8 @@ static hws_upstream_t *secure_upstream(hws_upstream_options_t *options, const ch
     hws_tls_options_t tls = {
         .ca = HWS_SLICE(TEST_CERTIFICATES "/root.pem"), .server_name = "localhost", .verify = true};
 
+    if (is_alpn_given)
+        tls.alpn = alpn;
     far = (tls_far_options_t){.cert = "good", .alpn = alpn};
     fars[0].tls = &far;
     many_slow_down(0);
@@ -278,6 +282,115 @@ static void who_wants_h2_takes_nothing_else(void **state)
     }
     assert_int_equal(stage.world.connects, 1);
     assert_int_equal(stage.world.open, 0);
+}
+
+/* ---- a peer that wants HTTP/1.1 ---- */
+
+static const char *alpn_both[] = {"h2", "http/1.1", NULL};
+
+static h2_reply_t want_http1(h2_far_t *far, h2_far_stream_t *stream)
+{
+    if (strcmp(stream->path, "/0") == 0)
+        return far->reply;
+    return (h2_reply_t){.is_silent = true, .has_reset = true, .reset = NGHTTP2_HTTP_1_1_REQUIRED};
+}
+
+/* A stream that it takes goes on, what it turned down goes there in HTTP/1.1, and so does all that
+ * follows. No retries are on, and the breaker, which opens at the first failure, knows of none. */
+static void who_is_told_to_speak_http1_does(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream;
+    hws_trace_t trace;
+
+    (void)state;
+    options.breaker = many_breaker(1);
+    upstream = secure_upstream(&options, alpn_both);
+    fars[0].choose = want_http1;
+    fars[0].reply.after = HWS_MS(50);
+    many_start(upstream, 0, "GET");
+    many_run(HWS_MS(20));
+    many_start_all(upstream, 1, 20, "GET");
+    stage.asks[1].is_kept = true;
+    many_run(HWS_MS(20));
+    assert_int_equal(stage_ok(0, 21), 20);
+    assert_int_equal(fars[0].heads, 21);
+    many_run(HWS_S(1));
+    assert_int_equal(stage_ok(0, 21), 21);
+    assert_int_equal(hws_request_attempts(stage.asks[1].request), 2);
+    hws_request_trace(stage.asks[1].request, 0, &trace);
+    assert_int_equal(trace.code, HWS_ERR_RST_HTTP_1_1);
+    assert_true(trace.is_unseen);
+    assert_int_equal(world_stats(upstream).replayed, 20);
+    assert_int_equal(world_stats(upstream).failed, 0);
+    many_start(upstream, 30, "POST");
+    many_run(HWS_S(1));
+    assert_int_equal(stage_ok(30, 1), 1);
+    assert_int_equal(fars[0].heads, 21);
+    assert_int_equal(world_stats(upstream).closed[HWS_CLOSE_LAST], 1);
+}
+
+/* The peer may have looked at it: only its sender knows whether it may go twice. The next one does not
+ * come so far. */
+static void what_may_not_go_twice_is_told_and_the_next_is_spared(void **state)
+{
+    hws_upstream_options_t options = world_retrying(&stage.world, 3);
+    hws_upstream_t *upstream = secure_upstream(&options, alpn_both);
+
+    (void)state;
+    fars[0].choose = want_http1;
+    many_start(upstream, 1, "POST");
+    many_run(HWS_S(1));
+    assert_int_equal(stage.asks[1].code, HWS_ERR_RST_HTTP_1_1);
+    assert_int_equal(stage.asks[1].error.attempts, 1);
+    assert_false(stage.asks[1].error.retryable);
+    many_start(upstream, 2, "POST");
+    many_run(HWS_S(1));
+    assert_int_equal(stage_ok(2, 1), 1);
+    assert_int_equal(fars[0].heads, 1);
+}
+
+/* By the user's word, that of the options of TLS, or because there is no ALPN to choose by. */
+static void where_http2_is_all_there_is_that_is_an_error(void **state)
+{
+    hws_upstream_t *upstream;
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < 3; i++) {
+        hws_upstream_options_t options = world_options(&stage.world);
+
+        if (i > 0)
+            many_again();
+        fars[0].choose = want_http1;
+        if (i == 1)
+            options.protocol = HWS_PROTOCOL_H2;
+        is_alpn_given = i == 2;
+        upstream = i == 0 ? many_upstream(&options, 1) : secure_upstream(&options, alpn_both);
+        is_alpn_given = false;
+        many_start(upstream, 1, "GET");
+        many_run(HWS_S(1));
+        assert_int_equal(stage.asks[1].code, HWS_ERR_RST_HTTP_1_1);
+        assert_int_equal(stage.asks[1].error.attempts, 1);
+        assert_int_equal(fars[0].heads, 1);
+        assert_int_equal(world_stats(upstream).open, 1);
+    }
+}
+
+/* A second connection had agreed on HTTP/2 when the first one's requests were turned down. */
+static void a_dial_under_way_is_made_again(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream = secure_upstream(&options, alpn_both);
+
+    (void)state;
+    fars[0].choose = want_http1;
+    fars[0].streams = 10;
+    many_start_all(upstream, 1, 60, "GET");
+    many_run(HWS_S(2));
+    assert_int_equal(stage_ok(1, 60), 60);
+    assert_true(fars[0].heads <= 60);
+    assert_int_equal(stage.world.open, world_stats(upstream).open);
 }
 
 static void a_failed_dial_is_told_to_all_and_to_the_breaker_once(void **state)
@@ -555,6 +668,10 @@ int main(void)
         MANY_TEST(who_waited_for_http1_dials_its_own),
         MANY_TEST(a_peer_without_alpn_speaks_http1),
         MANY_TEST(who_wants_h2_takes_nothing_else),
+        MANY_TEST(who_is_told_to_speak_http1_does),
+        MANY_TEST(what_may_not_go_twice_is_told_and_the_next_is_spared),
+        MANY_TEST(where_http2_is_all_there_is_that_is_an_error),
+        MANY_TEST(a_dial_under_way_is_made_again),
         MANY_TEST(a_failed_dial_is_told_to_all_and_to_the_breaker_once),
         MANY_TEST(after_a_failed_dial_all_go_elsewhere),
         MANY_TEST(where_the_protocol_is_known_as_many_are_dialled_as_are_needed),

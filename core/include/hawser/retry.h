@@ -80,7 +80,8 @@ typedef struct {
     bool is_judged;             /* it failed, or its status may have been one to try again after */
     bool is_reused;             /* on a connection that had served before */
     bool is_stale;              /* ... which was dead; what followed did not count */
-    bool is_unseen; /* its peer said that it did not look at it; what followed did not count */
+    bool is_unseen; /* its peer said that it did not look at it, or that it wants HTTP/1.1; what
+                     * followed did not count */
 } hws_trace_t;
 
 /* The defaults above. */

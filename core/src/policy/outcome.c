@@ -16,8 +16,8 @@ hws_outcome_class_t hws_outcome_of(int code, hws_phase_t phase, uint32_t status)
         return HWS_OUTCOME_NEUTRAL; /* no peer had it */
     if (code == HWS_ERR_TOO_MANY_FILES || code == HWS_ERR_NO_PORTS || code == HWS_ERR_ACCESS)
         return HWS_OUTCOME_NEUTRAL;
-    /* It has its load in hand, or leaves in order. */
-    if (code == HWS_ERR_REFUSED_STREAM || code == HWS_ERR_GOAWAY)
+    /* It has its load in hand, leaves in order, or just speaks another version. */
+    if (code == HWS_ERR_REFUSED_STREAM || code == HWS_ERR_GOAWAY || code == HWS_ERR_RST_HTTP_1_1)
         return HWS_OUTCOME_NEUTRAL;
     return (COUNTED >> kind & 1) != 0 ? HWS_OUTCOME_FAILURE : HWS_OUTCOME_NEUTRAL;
 }

@@ -815,7 +815,7 @@ static void note_cap(hws_connection_t *connection)
 {
     hws_pool_t *pool = connection->pool;
 
-    if (connection->keeper != NULL)
+    if (connection->keeper != NULL || connection->state == HWS_CONNECTION_DRAINING)
         return;
     if (!connection->codec->is_last)
         pool->streams = connection->codec->cap;
