@@ -1,6 +1,7 @@
 /* Bodies on connections with many streams: windows, uploads, cuts, and streams that are given up. */
 #include "support/many.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* What is on its way of an upload that was given up goes on: it is framed, and harms nobody. */
@@ -176,6 +177,109 @@ static void a_reader_that_does_not_read_holds_up_nobody(void **state)
     assert_int_equal(ask->body_size, LARGE);
 }
 
+/* ---- the memory of all windows ---- */
+
+#define WINDOW_MEMORY (8U << 20)
+#define CONNECTIONS 40U
+#define PER_CONNECTION 4U
+
+/* What the server may send still, and what of that it has sent nobody has read. */
+static uint64_t promised(void)
+{
+    uint64_t sum = 0;
+
+    HWS_LIST_EACH(link, &fars[0].visits) {
+        const h2_visit_t *visit = HWS_CONTAINER(link, h2_visit_t, link);
+
+        sum += (uint64_t)h2_far_window(visit);
+        HWS_LIST_EACH(each, &visit->streams) {
+            const h2_far_stream_t *stream = HWS_CONTAINER(each, h2_far_stream_t, link);
+
+            if (strcmp(stream->path, "/") == 0)
+                sum += stream->reply.body - stream->left;
+        }
+    }
+    return sum;
+}
+
+static void check_memory(unsigned connections)
+{
+    uint64_t used = stage.world.manager->pools.windows.used;
+
+    assert_int_equal(stage.world.open, connections);
+    assert_true(promised() <= used);
+    assert_true(used <= WINDOW_MEMORY + (uint64_t)connections * 65535);
+}
+
+static h2_reply_t large_or_held(h2_far_t *far, h2_far_stream_t *stream)
+{
+    if (strcmp(stream->path, "/") == 0)
+        return (h2_reply_t){.body = LARGE};
+    return atoi(stream->path + 1) < (int)(CONNECTIONS * PER_CONNECTION)
+               ? (h2_reply_t){.is_silent = true}
+               : far->reply;
+}
+
+/* Each connection has a stream whose reader never reads. The first connections have the memory; to the
+ * late ones the least is left, and the other streams get on there as well. */
+static void all_windows_stay_within_their_memory(void **state)
+{
+    hws_upstream_options_t options;
+    hws_manager_options_t own;
+    hws_upstream_t *upstream;
+    unsigned i;
+    unsigned k;
+
+    (void)state;
+    hws_manager_options_init(&own);
+    own.window_memory = WINDOW_MEMORY;
+    many_again_with(&own);
+    many_slow_down(0);
+    fars[0].choose = large_or_held;
+    fars[0].reply.body = 300000;
+    options = world_options(&stage.world);
+    options.limits.streams = PER_CONNECTION;
+    options.timeouts.read = options.timeouts.request = HWS_NEVER;
+    upstream = many_upstream(&options, 1);
+    for (i = 0; i < CONNECTIONS; i++) {
+        ask_t *ask = &stage.asks[i * PER_CONNECTION];
+
+        ask_init(ask);
+        ask->options.stream = ask->is_unread = true;
+        assert_int_equal(ask_start(ask, upstream), HWS_OK);
+        for (k = 1; k < PER_CONNECTION; k++)
+            many_start(upstream, i * PER_CONNECTION + k, "GET");
+        many_run(HWS_MS(20));
+        check_memory(i + 1);
+        if (i == 0)
+            assert_int_equal(stage.world.manager->pools.windows.used, WINDOW_MEMORY / 4);
+    }
+    assert_true(h2_far_window(h2_far_latest(&fars[0])) < 65535);
+    for (i = 0; i < CONNECTIONS * PER_CONNECTION; i++)
+        if (i % PER_CONNECTION > 0)
+            ask_dispose(&stage.asks[i]);
+    for (k = 0; k < 3; k++) {
+        many_start_all(upstream, CONNECTIONS * PER_CONNECTION, CONNECTIONS * (PER_CONNECTION - 1),
+                       "GET");
+        for (i = 0; i < 100; i++) {
+            many_run(HWS_MS(5));
+            check_memory(CONNECTIONS);
+        }
+        assert_int_equal(stage_ok(CONNECTIONS * PER_CONNECTION, CONNECTIONS * (PER_CONNECTION - 1)),
+                         CONNECTIONS * (PER_CONNECTION - 1));
+    }
+    assert_int_equal(fars[0].visited, CONNECTIONS);
+    /* What the closed ones had is there for the next. */
+    hws_upstream_close(upstream);
+    many_run(HWS_MS(100));
+    assert_int_equal(stage.world.manager->pools.windows.used, 0);
+    upstream = world_h2c(&stage.world, "b", NULL, MANY_PORT, 1);
+    many_start(upstream, 511, "GET");
+    many_run(HWS_S(1));
+    assert_int_equal(stage_ok(511, 1), 1);
+    assert_true(stage.world.manager->pools.windows.used >= WINDOW_MEMORY / 4);
+}
+
 static void an_upload_waits_for_window(void **state)
 {
     hws_upstream_t *upstream = many_upstream(NULL, 1);
@@ -266,6 +370,7 @@ int main(void)
         MANY_TEST(cut_anywhere_there_is_one_clear_end),
         MANY_TEST(ten_thousand_cancelled_streams_leave_nothing_behind),
         MANY_TEST(a_reader_that_does_not_read_holds_up_nobody),
+        MANY_TEST(all_windows_stay_within_their_memory),
         MANY_TEST(an_upload_waits_for_window),
         MANY_TEST(an_upload_outside_of_turns_is_whole),
         MANY_TEST(a_response_before_the_upload_ends_is_a_response),

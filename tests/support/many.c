@@ -5,14 +5,19 @@
 
 h2_far_t fars[MANY_FARS];
 
-int many_begin(void **state)
+static void begin(const hws_manager_options_t *options)
 {
     unsigned i;
 
-    (void)state;
-    stage_begin(1, 0, false);
+    stage_begin_with(1, options, false);
     for (i = 0; i < MANY_FARS; i++)
         h2_far_init(&fars[i], &stage.world, (uint16_t)(MANY_PORT + i));
+}
+
+int many_begin(void **state)
+{
+    (void)state;
+    begin(NULL);
     return 0;
 }
 
@@ -35,8 +40,13 @@ int many_end(void **state)
 
 void many_again(void)
 {
+    many_again_with(NULL);
+}
+
+void many_again_with(const hws_manager_options_t *options)
+{
     finish();
-    (void)many_begin(NULL);
+    begin(options);
 }
 
 hws_upstream_t *many_upstream(const hws_upstream_options_t *options, unsigned peers)

@@ -15,6 +15,8 @@ int many_begin(void **state);
 int many_end(void **state);
 /* In the midst of a test, for its next row: ends all and begins anew. */
 void many_again(void);
+/* The same with options of the manager. */
+void many_again_with(const hws_manager_options_t *options);
 
 /* Peers of the first servers. The options may be NULL. */
 hws_upstream_t *many_upstream(const hws_upstream_options_t *options, unsigned peers);

@@ -7,13 +7,18 @@ stage_t stage;
 void stage_begin(uint64_t seed, uint32_t max_connections, bool is_raw)
 {
     hws_manager_options_t options;
-    unsigned i;
 
     hws_manager_options_init(&options);
-    memset(&stage, 0, sizeof(stage));
     options.max_connections = max_connections;
-    options.on_event = NULL;
-    world_init(&stage.world, seed, &options);
+    stage_begin_with(seed, &options, is_raw);
+}
+
+void stage_begin_with(uint64_t seed, const hws_manager_options_t *options, bool is_raw)
+{
+    unsigned i;
+
+    memset(&stage, 0, sizeof(stage));
+    world_init(&stage.world, seed, options);
     for (i = 0; i < STAGE_SERVERS; i++) {
         if (is_raw)
             server_init_raw(&stage.servers[i], &stage.world, (uint16_t)(i + 1));

@@ -33,6 +33,8 @@ int stage_clear(void **state);
 
 /* Begins anew with this many connections for the manager, for tests that need a cap or a seed. */
 void stage_begin(uint64_t seed, uint32_t max_connections, bool is_raw);
+/* The same with any options of the manager. */
+void stage_begin_with(uint64_t seed, const hws_manager_options_t *options, bool is_raw);
 /* Ends what is open, and asserts that nothing is left. stage_clear() does it otherwise. */
 void stage_finish(void);
 

@@ -567,6 +567,43 @@ static void a_reader_that_takes_nothing_keeps_only_its_own_window(void **state)
     credit(0, client.told[0].unread); /* which nobody owes any more */
 }
 
+/* A connection's window of 1 MiB, of which more than half is held for good: the rest goes round, down to
+ * the last stream's worth. */
+static void readers_share_what_others_do_not_hold(void **state)
+{
+    hws_codec_options_t options = usual();
+    int32_t rest;
+    size_t held;
+    size_t i;
+
+    (void)state;
+    options.windows = (hws_windows_t){65536, 1 << 20, 65536, 1 << 20};
+    for (held = 1; held < 16; held++) {
+        restart(&options, true);
+        for (i = 0; i <= held; i++) {
+            open_get(i);
+            client.told[i].takes = i < held ? 0 : SIZE_MAX;
+            pump();
+            far_answer((int32_t)(2 * i + 1), "200", 3000000);
+            pump();
+        }
+        expect_end(held, HWS_OK);
+        assert_int_equal(client.told[held].body, 3000000);
+        rest = (1 << 20) - (int32_t)held * 65536;
+        assert_in_range(nghttp2_session_get_remote_window_size(far.session), rest / 2, rest);
+        for (i = 0; i < held; i++) /* each goes in its own way, and takes nothing along */
+            if (i % 2 == 0)
+                h2_run_reset(&client, i, HWS_CODEC_CANCEL);
+            else
+                while (client.told[i].ends == 0) {
+                    credit(i, client.told[i].unread);
+                    pump();
+                }
+        pump();
+        assert_in_range(nghttp2_session_get_remote_window_size(far.session), 1 << 19, 1 << 20);
+    }
+}
+
 static void what_is_unread_goes_back_when_a_stream_goes(void **state)
 {
     hws_codec_options_t options = narrow();
@@ -891,6 +928,7 @@ int main(void)
         SETTLED(a_fin_cuts_what_is_open),
         SETTLED(pings_are_counted_apart),
         PLAIN(a_reader_that_takes_nothing_keeps_only_its_own_window),
+        PLAIN(readers_share_what_others_do_not_hold),
         PLAIN(what_is_unread_goes_back_when_a_stream_goes),
         PLAIN(what_comes_for_a_reset_stream_goes_back),
         PLAIN(windows_grow_where_readers_keep_up),

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define CAUTIOUS_STREAMS 100U      /* until the peer's SETTINGS say how many it takes */
+#define STREAM_LEAST 16384U        /* a frame, of a stream whose connection has little */
 #define LARGEST_HEADER (16U << 20) /* to be sent: limits.header is at most as much */
 
 static hws_h2_t *h2_of(hws_codec_t *codec)
@@ -170,6 +171,7 @@ static int h2_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws_
         return HWS_OK;
     assert(size <= part->unread);
     part->unread -= size;
+    h2->unread -= size;
     if (size > 0)
         hws_h2_consume(h2, part, size);
     return h2->failure;
@@ -331,7 +333,7 @@ static int introduce(hws_h2_t *h2, const hws_codec_options_t *options)
 {
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options->windows.stream},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, h2->windows.stream},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
          options->header < UINT32_MAX ? (uint32_t)options->header : UINT32_MAX},
     };
@@ -342,6 +344,23 @@ static int introduce(hws_h2_t *h2, const hws_codec_options_t *options)
                                               (int32_t)h2->window.size) != 0)
         return HWS_ERR_NOMEM;
     return HWS_OK;
+}
+
+/* Streams have the share of a smaller window that they would have of the one that was wanted, so that the
+ * first of them which is not read does not stop the others. */
+static void take_windows(hws_h2_t *h2, const hws_codec_options_t *options)
+{
+    const hws_windows_t *wanted = &options->windows;
+    uint32_t size = hws_window_budget_take(h2->budget, wanted->connection, HWS_WINDOW_LEAST);
+
+    h2->windows = *wanted;
+    if (size < wanted->connection) {
+        uint32_t share = (uint32_t)((uint64_t)wanted->stream * size / wanted->connection);
+
+        h2->windows.stream = share > STREAM_LEAST ? share : STREAM_LEAST;
+    }
+    hws_window_init(&h2->window, size, wanted->connection_max);
+    hws_trip_init(&h2->trip, h2->windows.stream);
 }
 
 int hws_h2_create(const hws_codec_options_t *options, hws_codec_t **out)
@@ -358,12 +377,8 @@ int hws_h2_create(const hws_codec_options_t *options, hws_codec_t **out)
     hws_list_init(&h2->others);
     hws_list_init(&h2->spare);
     hws_schedule_init(&h2->queue);
-    h2->windows = options->windows;
     h2->budget = options->budget;
-    hws_window_init(&h2->window,
-                    hws_window_budget_take(h2->budget, h2->windows.connection, HWS_WINDOW_LEAST),
-                    h2->windows.connection_max);
-    hws_trip_init(&h2->trip, h2->windows.stream);
+    take_windows(h2, options);
     if (make_session(h2, options) != HWS_OK || introduce(h2, options) != HWS_OK) {
         h2_destroy(&h2->base);
         return HWS_ERR_NOMEM;

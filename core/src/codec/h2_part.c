@@ -42,6 +42,19 @@ static void open_window(hws_h2_t *h2, int32_t id, const hws_window_t *window)
                                                            (int32_t)window->size));
 }
 
+/* nghttp2 tells the peer of what was consumed when that is half of the connection's window. Where a part
+ * of that is held by readers that do not read, so much may never come together: half of the rest has
+ * to do, or those that read would wait for those that do not. */
+static void announce(hws_h2_t *h2)
+{
+    uint32_t rest = h2->window.size - (uint32_t)h2->unread;
+    int32_t open = nghttp2_session_get_local_window_size(h2->session);
+
+    if (h2->unread > 0 && (uint32_t)open < rest / 2)
+        hws_h2_check(h2, nghttp2_submit_window_update(h2->session, NGHTTP2_FLAG_NONE, 0,
+                                                      (int32_t)rest - open));
+}
+
 /* A reader has taken `size` bytes: the peer may send as many more, and perhaps some on top. */
 void hws_h2_consume(hws_h2_t *h2, hws_h2_part_t *part, size_t size)
 {
@@ -54,14 +67,25 @@ void hws_h2_consume(hws_h2_t *h2, hws_h2_part_t *part, size_t size)
         open_window(h2, 0, &h2->window);
     if (hws_window_consume(&part->window, count, &h2->trip, NULL) > 0)
         open_window(h2, part->id, &part->window);
+    announce(h2);
 }
 
 /* What nobody will read goes back to the connection's window. */
+void hws_h2_discard(hws_h2_t *h2, size_t size)
+{
+    hws_h2_check(h2, nghttp2_session_consume_connection(h2->session, size));
+    announce(h2);
+}
+
 void hws_h2_give_back(hws_h2_t *h2, hws_h2_part_t *part)
 {
-    if (part->unread > 0)
-        hws_h2_check(h2, nghttp2_session_consume_connection(h2->session, part->unread));
+    size_t size = part->unread;
+
+    if (size == 0)
+        return;
     part->unread = 0;
+    h2->unread -= size;
+    hws_h2_discard(h2, size);
 }
 
 hws_h2_part_t *hws_h2_part_of(hws_h2_t *h2, int32_t id)

@@ -168,15 +168,17 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     hws_h2_part_t *part = hws_h2_part_of(h2, id);
     size_t consumed;
 
+    (void)session;
     (void)flags;
     if (part == NULL || part->stream == NULL) {
-        hws_h2_check(h2, nghttp2_session_consume_connection(session, size));
+        hws_h2_discard(h2, size);
         return 0;
     }
     h2->noise = 0;
     consumed = part->stream->events->on_body(part->stream, (const char *)data, size);
     assert(consumed <= size);
     part->unread += size - consumed;
+    h2->unread += size - consumed;
     if (consumed > 0)
         hws_h2_consume(h2, part, consumed);
     return 0;

@@ -64,6 +64,7 @@ typedef struct {
     hws_buffer_t *out;    /* where what is sent goes, during nghttp2_session_mem_send; else NULL */
     hws_buffer_t pending; /* what came up between flushes */
     size_t unsent;        /* in the buffers of all parts */
+    size_t unread;        /* told to any stream, and not consumed yet */
     bool is_pinging;
     bool has_said_goodbye; /* with a GOAWAY of ours */
 } hws_h2_t;
@@ -100,7 +101,9 @@ void hws_h2_refuse(hws_h2_t *h2, hws_h2_part_t *part, int code, uint32_t number)
 void hws_h2_refuse_fresh(hws_h2_t *h2, int code);
 /* A reader has taken `size` bytes: the peer may send as many more, and perhaps some on top. */
 void hws_h2_consume(hws_h2_t *h2, hws_h2_part_t *part, size_t size);
-/* What nobody will read goes back to the connection's window. */
+/* What nobody will read goes back to the connection's window: `size` bytes that were told to no stream, or
+ * what the part's has not taken. */
+void hws_h2_discard(hws_h2_t *h2, size_t size);
 void hws_h2_give_back(hws_h2_t *h2, hws_h2_part_t *part);
 /* It takes turns in sending, if it has something to send. */
 void hws_h2_wake(hws_h2_t *h2, hws_h2_part_t *part);
