@@ -1,4 +1,6 @@
 /* What becomes of streams that a peer did not look at, and of those whose connection is lost. */
+#include "codec/h2_session.h"
+#include "pool/connection.h"
 #include "support/many.h"
 
 /* ---- GOAWAY ---- */
@@ -120,6 +122,49 @@ static void an_idle_connection_that_goes_away_is_closed(void **state)
     many_run(HWS_MS(10));
     assert_int_equal(stage_ok(0, 2), 2);
     assert_int_equal(fars[0].visited, 2);
+}
+
+/* ---- the last stream's number ---- */
+
+/* The connection's next stream has this one. */
+static void leap_to(hws_upstream_t *upstream, int32_t id)
+{
+    hws_peer_t *peer = HWS_CONTAINER(hws_list_first(&upstream->peers.list), hws_peer_t, link);
+    hws_connection_t *connection =
+        HWS_CONTAINER(hws_list_first(&peer->pool.ready), hws_connection_t, link);
+    hws_h2_t *h2 = (hws_h2_t *)(void *)connection->codec;
+
+    assert_int_equal(nghttp2_session_set_next_stream_id(h2->session, id), 0);
+}
+
+/* There are 2^31 of them (RFC 9113, 5.1.1). */
+static void a_connection_without_numbers_ends_well_and_another_takes_its_place(void **state)
+{
+    hws_upstream_t *upstream = many_upstream(NULL, 1);
+    unsigned left;
+
+    (void)state;
+    for (left = 1; left <= 3; left++) {
+        if (left > 1) {
+            many_again();
+            upstream = many_upstream(NULL, 1);
+        }
+        fars[0].reply.after = HWS_MS(20);
+        many_slow_down(0);
+        many_start(upstream, 0, "GET");
+        many_run(HWS_S(1));
+        leap_to(upstream, INT32_MAX - 2 * ((int32_t)left - 1));
+        many_start_all(upstream, 1, 20, "POST");
+        many_run(HWS_MS(10));
+        assert_int_equal(h2_far_latest(&fars[0])->number, 2);
+        assert_int_equal(h2_far_latest(&fars[0])->heads, 20 - left);
+        many_run(HWS_S(1));
+        assert_int_equal(stage_ok(0, 21), 21);
+        assert_int_equal(fars[0].heads, 21);
+        assert_int_equal(world_stats(upstream).replayed, 0);
+        assert_int_equal(world_stats(upstream).closed[HWS_CLOSE_LAST], 1);
+        assert_int_equal(stage.world.open, 1);
+    }
 }
 
 /* ---- REFUSED_STREAM ---- */
@@ -357,6 +402,7 @@ int main(void)
         MANY_TEST(a_goaway_in_a_burst_loses_nothing),
         MANY_TEST(a_graceful_goaway_harms_nobody),
         MANY_TEST(an_idle_connection_that_goes_away_is_closed),
+        MANY_TEST(a_connection_without_numbers_ends_well_and_another_takes_its_place),
         MANY_TEST(what_is_refused_goes_elsewhere_uncounted),
         MANY_TEST(a_second_refusal_is_a_charged_attempt),
         MANY_TEST(each_of_the_two_causes_is_forgiven_once),
