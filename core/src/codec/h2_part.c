@@ -88,9 +88,12 @@ void hws_h2_give_back(hws_h2_t *h2, hws_h2_part_t *part)
     hws_h2_discard(h2, size);
 }
 
+/* What is told of a stream comes in runs, such as the fields of its head. */
 hws_h2_part_t *hws_h2_part_of(hws_h2_t *h2, int32_t id)
 {
-    return nghttp2_session_get_stream_user_data(h2->session, id);
+    if (h2->latest == NULL || h2->latest->id != id)
+        h2->latest = nghttp2_session_get_stream_user_data(h2->session, id);
+    return h2->latest;
 }
 
 static bool has_to_send(const hws_h2_part_t *part)
@@ -132,6 +135,8 @@ void hws_h2_give_part(hws_h2_t *h2, hws_h2_part_t *part)
     hws_h2_detach(h2, part);
     (void)nghttp2_session_set_stream_user_data(h2->session, part->id, NULL);
     hws_schedule_remove(&h2->queue, &part->turn);
+    if (h2->latest == part)
+        h2->latest = NULL;
     h2->unsent -= hws_buffer_size(&part->unsent);
     hws_buffer_dispose(&part->unsent);
     hws_list_remove(&part->link);

@@ -45,12 +45,13 @@ typedef struct {
     hws_window_budget_t *budget;
     int failure; /* why the connection is beyond use, or HWS_OK */
 
-    uint32_t streams;  /* the most that are open at once, as far as we are concerned */
-    uint32_t open;     /* parts in use */
-    uint32_t attached; /* of these, those that have a stream */
-    hws_list_t fresh;  /* parts whose HEADERS have not left */
-    hws_list_t others; /* the other parts in use */
-    hws_list_t spare;  /* parts for the next streams */
+    uint32_t streams;      /* the most that are open at once, as far as we are concerned */
+    uint32_t open;         /* parts in use */
+    uint32_t attached;     /* of these, those that have a stream */
+    hws_list_t fresh;      /* parts whose HEADERS have not left */
+    hws_list_t others;     /* the other parts in use */
+    hws_list_t spare;      /* parts for the next streams */
+    hws_h2_part_t *latest; /* of whose stream there was word last, or NULL; it is in use */
 
     hws_h2_section_t section;
     hws_window_t window; /* the connection's */
