@@ -78,13 +78,11 @@ static int h2_flush(hws_codec_t *codec, size_t room, hws_buffer_t *out)
 
 /* The request is filled in. A server that finds a head too large may fall silent for all streams of the
  * connection, so what goes beyond its word, or our bound, is not sent. */
-static int check_size(hws_h2_t *h2)
+static int check_size(const hws_h2_t *h2)
 {
-    uint32_t most =
-        nghttp2_session_get_remote_settings(h2->session, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE);
     size_t size = hws_h2_request_size(&h2->request);
 
-    return size <= most && size <= h2->header ? HWS_OK : HWS_ERR_REQUEST_HEAD;
+    return size <= h2->header_most && size <= h2->header ? HWS_OK : HWS_ERR_REQUEST_HEAD;
 }
 
 static int h2_open(hws_codec_t *codec, hws_stream_t *stream, const hws_message_t *message,
@@ -383,7 +381,7 @@ int hws_h2_create(const hws_codec_options_t *options, hws_codec_t **out)
         h2_destroy(&h2->base);
         return HWS_ERR_NOMEM;
     }
-    hws_h2_update_room(h2);
+    hws_h2_update_settings(h2);
     *out = &h2->base;
     return HWS_OK;
 }

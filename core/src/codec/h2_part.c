@@ -5,12 +5,19 @@
 const uint8_t hws_h2_liveness_ping[HWS_H2_PING_SIZE] = "hws-live";
 const uint8_t hws_h2_trip_ping[HWS_H2_PING_SIZE] = "hws-trip";
 
-void hws_h2_update_room(hws_h2_t *h2)
+void hws_h2_update_settings(hws_h2_t *h2)
 {
     uint32_t theirs =
         nghttp2_session_get_remote_settings(h2->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 
     h2->base.cap = theirs < h2->streams ? theirs : h2->streams;
+    h2->header_most =
+        nghttp2_session_get_remote_settings(h2->session, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE);
+    hws_h2_update_room(h2);
+}
+
+void hws_h2_update_room(hws_h2_t *h2)
+{
     h2->base.room = h2->base.is_last || h2->open >= h2->base.cap ? 0 : h2->base.cap - h2->open;
 }
 
@@ -32,7 +39,7 @@ int hws_h2_fail(hws_h2_t *h2, int code)
 /* What nghttp2 says of a submission: it fails for nothing but memory. */
 void hws_h2_check(hws_h2_t *h2, int rv)
 {
-    if (nghttp2_is_fatal(rv))
+    if (rv != 0 && nghttp2_is_fatal(rv))
         (void)hws_h2_fail(h2, HWS_ERR_NOMEM);
 }
 

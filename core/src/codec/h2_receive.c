@@ -196,7 +196,7 @@ static void on_goaway(hws_h2_t *h2, const nghttp2_goaway *goaway)
 
 static void on_settings(hws_h2_t *h2)
 {
-    hws_h2_update_room(h2);
+    hws_h2_update_settings(h2);
     /* The windows of all streams may have changed. */
     HWS_LIST_EACH(link, &h2->others)
         hws_h2_wake(h2, HWS_CONTAINER(link, hws_h2_part_t, link));

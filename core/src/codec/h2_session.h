@@ -45,6 +45,7 @@ typedef struct {
     hws_window_budget_t *budget;
     int failure; /* why the connection is beyond use, or HWS_OK */
 
+    uint32_t header_most;  /* of a head that the peer takes */
     uint32_t streams;      /* the most that are open at once, as far as we are concerned */
     uint32_t open;         /* parts in use */
     uint32_t attached;     /* of these, those that have a stream */
@@ -77,6 +78,8 @@ extern const uint8_t hws_h2_trip_ping[HWS_H2_PING_SIZE];
 /* ---- the connection ---- */
 
 void hws_h2_update_room(hws_h2_t *h2);
+/* Reads from nghttp2 what the peer's SETTINGS allow. */
+void hws_h2_update_settings(hws_h2_t *h2);
 /* No stream will be opened any more. */
 void hws_h2_close_door(hws_h2_t *h2);
 /* The connection is beyond use. The first reason counts, and is returned. */
