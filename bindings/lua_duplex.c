@@ -323,7 +323,7 @@ static int start(lua_State *L, hwl_plan_t *plan, hwl_manager_t *manager, hws_ups
     hwl_wait_anchor(L, wait, plan->self);
     duplex = push_duplex(L, manager);
     duplex->is_held = peer != NULL;
-    hwl_place_take(L, manager->core, &duplex->place);
+    duplex->place = hwl_place_take(L, &manager->lua->places, manager->core);
     index = lua_gettop(L);
     hwl_plan_headers(L, lua, plan);
     plan->options.target.data = lua_tolstring(L, plan->target, &plan->options.target.size);
@@ -755,10 +755,10 @@ static int reset(lua_State *L)
 
 static void report_leak(const hwl_duplex_t *duplex)
 {
-    char place[LUA_IDSIZE + 16];
+    char place[HWL_PLACE_TEXT];
     hws_event_t event = {.type = HWS_EVENT_LEAK, .reason = "stream", .text = place};
 
-    hwl_place_text(&duplex->place, place, sizeof(place));
+    hwl_place_text(&duplex->lua->places, duplex->place, place);
     event.at = hws_loop_now(duplex->lua->loop);
     event.upstream = hws_upstream_name(hws_request_upstream(duplex->request));
     event.peer = peer_of(duplex->request);

@@ -254,7 +254,7 @@ hwl_exchange_t *hwl_exchange_create(lua_State *L, hwl_manager_t *manager,
         options->on_writable = on_writable;
     }
     if (options->stream)
-        hwl_place_take(L, manager->core, &exchange->place);
+        exchange->place = hwl_place_take(L, &manager->lua->places, manager->core);
     options->on_done = on_progress;
     options->on_readable = on_progress;
     options->user = exchange;
@@ -403,10 +403,10 @@ void hwl_stream_close(lua_State *L, hwl_stream_t *stream)
 
 static void report_leak(const hwl_exchange_t *exchange)
 {
-    char place[LUA_IDSIZE + 16];
+    char place[HWL_PLACE_TEXT];
     hws_event_t event = {.type = HWS_EVENT_LEAK, .reason = "response", .text = place};
 
-    hwl_place_text(&exchange->place, place, sizeof(place));
+    hwl_place_text(&exchange->lua->places, exchange->place, place);
     event.at = hws_loop_now(exchange->lua->loop);
     event.upstream = hws_upstream_name(hws_request_upstream(exchange->request));
     event.peer = hws_request_response(exchange->request)->peer;

@@ -220,7 +220,7 @@ static int start(lua_State *L, hwl_manager_t *manager, hws_upstream_t *core,
     }
     wait->extra = manager;
     if (!options->connect_only)
-        hwl_place_take(L, manager->core, &wait->place);
+        wait->place = hwl_place_take(L, &manager->lua->places, manager->core);
     if (wait->form == HWL_FORM_TASK && hws_lease_claim(lease))
         return hwl_wait_try(L, wait, &acquire, lease);
     return hwl_wait_for(L, wait, options->connect_only ? &connect : &acquire, lease);
@@ -524,10 +524,10 @@ static int close(lua_State *L)
 
 static void report_leak(const hwl_conn_t *conn)
 {
-    char place[LUA_IDSIZE + 16];
+    char place[HWL_PLACE_TEXT];
     hws_event_t event = {.type = HWS_EVENT_LEAK, .reason = "lease", .text = place};
 
-    hwl_place_text(&conn->place, place, sizeof(place));
+    hwl_place_text(&conn->lua->places, conn->place, place);
     event.at = hws_loop_now(conn->lua->loop);
     event.upstream = hws_upstream_name(hws_lease_upstream(conn->lease));
     event.peer = hws_lease_peer(conn->lease);

@@ -108,6 +108,7 @@ static int close_state(lua_State *L)
     hws_loop_destroy(lua->loop);
     lua->loop = NULL;
     hws_fields_dispose(&lua->lines);
+    hwl_places_dispose(&lua->places);
     /* Else a finalizer started a task, which is collected later or not at all; or this is a forked
      * child, which has those of its parent. */
     if (lua->conn_slab.live == 0)

@@ -90,7 +90,7 @@ static hwl_session_t *push_session(lua_State *L, hwl_manager_t *manager)
     hws_list_init(&session->waits);
     session->lua = manager->lua;
     session->manager = manager;
-    hwl_place_take(L, manager->core, &session->place);
+    session->place = hwl_place_take(L, &manager->lua->places, manager->core);
     hwl_manager_use(L, manager);
     return session;
 }
@@ -249,7 +249,7 @@ static int wait_for_stream(lua_State *L, const hwl_operation_t *operation)
     if ((wait = hwl_wait_begin(L, lua, callback, &local)) == NULL)
         return hwl_wait_refused(L, lua);
     hwl_wait_anchor(L, wait, 1);
-    hwl_place_take(L, session->manager->core, &wait->place);
+    wait->place = hwl_place_take(L, &session->manager->lua->places, session->manager->core);
     /* Now only: a finalizer may have closed it until here. */
     if (!is_usable(session, &why))
         return hwl_wait_fail(L, wait, &why);
@@ -301,10 +301,10 @@ static int close(lua_State *L)
 
 static void report_leak(const hwl_session_t *session)
 {
-    char place[LUA_IDSIZE + 16];
+    char place[HWL_PLACE_TEXT];
     hws_event_t event = {.type = HWS_EVENT_LEAK, .reason = "session", .text = place};
 
-    hwl_place_text(&session->place, place, sizeof(place));
+    hwl_place_text(&session->lua->places, session->place, place);
     event.at = hws_loop_now(session->lua->loop);
     event.upstream = hws_upstream_name(hws_session_upstream(session->session));
     event.peer = hws_session_peer(session->session);

@@ -79,26 +79,6 @@ _Noreturn void hwl_out_of_memory(lua_State *L)
     abort(); /* not reached, which the declaration of luaL_error() does not say */
 }
 
-/* Finding out costs as much as a read of a lease, so it is done only for who would hear of it. */
-void hwl_place_take(lua_State *L, const hws_manager_t *manager, hwl_place_t *place)
-{
-    lua_Debug frame;
-
-    place->source[0] = '\0';
-    if (!hws_manager_hears(manager, HWS_EVENT_LEAK) || !lua_getstack(L, 1, &frame))
-        return;
-    lua_getinfo(L, "Sl", &frame);
-    memcpy(place->source, frame.short_src, sizeof(place->source));
-    place->line = frame.currentline;
-}
-
-void hwl_place_text(const hwl_place_t *place, char *text, size_t size)
-{
-    text[0] = '\0';
-    if (place->source[0] != '\0')
-        snprintf(text, size, "%s:%d", place->source, place->line);
-}
-
 bool hwl_protect(lua_State *L, lua_CFunction function, void *argument)
 {
     int top = lua_gettop(L);

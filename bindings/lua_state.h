@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "compat.h"
 #include "io/loop.h"
+#include "lua_place.h"
 
 #include <hawser/hawser.h>
 
@@ -137,6 +138,7 @@ struct hwl {
     int host_is_busy;   /* () -> whether a callback of the host is running */
 
     hwl_guard_t guard; /* policies that run now */
+    hwl_places_t places;
     const char
         *peer_fields[HWL_PEER_FIELDS]; /* names of fields, as Lua has them (lua_peer_view.h) */
     lua_State *spare;                  /* a thread that never runs, for its stack */
@@ -243,17 +245,6 @@ void hwl_state_init_finalizers(lua_State *L, hwl_t *lua);
 
 /* Raises in place of what the core could not allocate. */
 _Noreturn void hwl_out_of_memory(lua_State *L);
-
-/* Where Lua code called a C function; an empty `source`: nobody wanted to know. */
-typedef struct {
-    char source[LUA_IDSIZE];
-    int line;
-} hwl_place_t;
-
-/* For the event `leak` of `manager`. */
-void hwl_place_take(lua_State *L, const hws_manager_t *manager, hwl_place_t *place);
-/* "script.lua:12", or "". */
-void hwl_place_text(const hwl_place_t *place, char *text, size_t size);
 
 /* Runs a C function with `argument` as a light userdata in protected mode; false when it raised,
  * which it only does for want of memory. Its results are dropped. */
