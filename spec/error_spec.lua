@@ -58,16 +58,16 @@ describe("an error", function()
       read = { "body", function(fn) return conn:read("line", fn) end },
       write = { "send", function(fn) return conn:write("x\n", fn) end },
       starttls = { "tls", function(fn) return assert(raw:acquire()):starttls(fn) end },
-      request = { "headers", function(fn) return api:get("/never", fn) end, .005 },
+      request = { "headers", function(fn) return api:get("/hold/error", fn) end },
       sleep = { nil, function(fn) return hawser.sleep(1, fn) end },
       join = { nil, function(fn) return hawser.spawn(hawser.sleep, .001):join(fn) end },
       drain = { nil, function(fn) return raw:drain(1, fn) end },
     }
     for _, name in ipairs { "read", "write", "starttls", "request", "sleep", "join", "drain" } do
-      local phase, call, delay = calls[name][1], calls[name][2], calls[name][3]
+      local phase, call = calls[name][1], calls[name][2]
       local err
       local handle = call(function(_, why) err = why end)
-      if delay then hawser.sleep(delay) end
+      if name == "request" then faultd:ask "held/error/1" end
       handle:cancel()
       hawser.run()
       assert.equal("canceled", err.kind, name)

@@ -179,7 +179,7 @@ local calls = {
     name = "upstream:ready",
     ok = directly(function(fn) return stage.raw:ready(5, fn) end),
     is = is_true,
-    fail = directly(function(fn) return stage.refused:ready(.1, fn) end),
+    fail = directly(function(fn) return stage.refused:ready(.4, fn) end),
     kind = "refused",
     hang = directly(function(fn) return stage.hole:ready(1000, fn) end),
   },

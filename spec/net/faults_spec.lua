@@ -6,6 +6,7 @@ local servers = require "spec.support.servers"
 -- Long enough that a working answer is never cut off by it, short enough to wait for where silence is
 -- what a test is about.
 local SHORT = 0.1
+local ENOUGH = 0.4 -- to get as far as it should on a busy machine, before that time is over
 
 -- The iterators of Lua 5.1 cannot wait.
 local CAN_ITERATE = _VERSION ~= "Lua 5.1" or rawget(_G, "jit")
@@ -112,10 +113,10 @@ describe("a fault", function()
 
   describe("of the response", function()
     local cases = {
-      { "/never", { timeout = SHORT }, { kind = "timeout", phase = "headers" } },
-      { "/stall/head", { timeout = SHORT }, { kind = "timeout", phase = "headers" } },
-      { "/stall/body", { timeout = SHORT }, { kind = "timeout", phase = "body" } },
-      { "/stall/chunk", { timeout = SHORT }, { kind = "timeout", phase = "body" } },
+      { "/never", { timeout = ENOUGH }, { kind = "timeout", phase = "headers" } },
+      { "/stall/head", { timeout = ENOUGH }, { kind = "timeout", phase = "headers" } },
+      { "/stall/body", { timeout = ENOUGH }, { kind = "timeout", phase = "body" } },
+      { "/stall/chunk", { timeout = ENOUGH }, { kind = "timeout", phase = "body" } },
       { "/rst/now", {}, { kind = "reset", code = "ECONNRESET", phase = "headers" } },
       { "/rst/head", {}, { kind = "reset", code = "ECONNRESET", phase = "headers" } },
       { "/rst/body", {}, { kind = "reset", code = "ECONNRESET", phase = "body" } },
@@ -157,14 +158,14 @@ describe("a fault", function()
 
     it("stops a body that drips past the request's deadline, however lively it is", function()
       local err = failure({ kind = "timeout", phase = "body", sent = true }, function()
-        return api:get("/drip/100000/1", { timeout = SHORT })
+        return api:get("/drip/100000/1", { timeout = ENOUGH })
       end)
       assert.equal("127.0.0.1:" .. faultd.http, err.peer)
     end)
 
     it("stops a head that drips past the request's deadline", function()
       failure({ kind = "timeout", phase = "headers" }, function()
-        return api:get("/drip-head/20", { timeout = SHORT })
+        return api:get("/drip-head/20", { timeout = ENOUGH })
       end)
     end)
 
@@ -207,7 +208,7 @@ describe("a fault", function()
     end
 
     it("makes a streamed body time out in silence, and the response is over", function()
-      api:update { timeouts = { read = SHORT } }
+      api:update { timeouts = { read = ENOUGH } }
       hawser.run(function()
         local res = assert(api:get("/stall/body", { stream = true }))
         assert.equal("12345", res:read())

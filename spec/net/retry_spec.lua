@@ -6,6 +6,7 @@ local servers = require "spec.support.servers"
 -- Long enough that a working answer is never cut off by it, short enough to wait for where silence is
 -- what a test is about.
 local SHORT = 0.1
+local ENOUGH = 0.4 -- to get as far as it should on a busy machine, before that time is over
 
 -- No delay worth waiting for.
 local AT_ONCE = { base = 1e-6, max = 1e-6 }
@@ -372,7 +373,7 @@ describe("a retry", function()
 
   describe("after timeouts.attempt", function()
     it("is made where 'timeout' is named", function()
-      api = upstream { timeouts = { attempt = SHORT }, retry = { on = { "timeout" }, backoff = AT_ONCE } }
+      api = upstream { timeouts = { attempt = ENOUGH }, retry = { on = { "timeout" }, backoff = AT_ONCE } }
       local res = assert(api:get "/first/2/never/v?key=v")
       assert.same({ 200, 3 }, ended(res))
       assert.equal(3, seen("GET", "v"))
@@ -380,26 +381,26 @@ describe("a retry", function()
     end)
 
     it("is none where it is not, nor when the whole time is over", function()
-      api = upstream { timeouts = { attempt = SHORT }, retry = { backoff = AT_ONCE } }
+      api = upstream { timeouts = { attempt = ENOUGH }, retry = { backoff = AT_ONCE } }
       local res, err = api:get "/never"
       assert.same({ "timeout", 1 }, ended(res, err))
       assert.equal("headers", err.phase)
       assert.is_true(err.retryable)
       api = upstream { retry = { on = { "timeout" }, backoff = AT_ONCE } }
-      assert.same({ "timeout", 1 }, ended(api:get("/never", { timeout = SHORT })))
+      assert.same({ "timeout", 1 }, ended(api:get("/never", { timeout = ENOUGH })))
     end)
 
     it("leaves what is streamed alone", function()
-      api = upstream { timeouts = { attempt = SHORT } }
+      api = upstream { timeouts = { attempt = ENOUGH } }
       hawser.run(function()
-        local res = assert(api:get("/drip/30/10", { stream = true }))
+        local res = assert(api:get("/drip/60/10", { stream = true }))
         local size = 0
-        for _ = 1, 30 do
+        for _ = 1, 60 do
           local chunk = res:read()
           size = size + #(chunk or "")
           if not chunk then break end
         end
-        assert.equal(30, size)
+        assert.equal(60, size)
       end)
       assert.same({ "timeout", 1 }, ended(api:get "/drip/300/10"))
     end)

@@ -4,6 +4,7 @@ local h2_servers = require "spec.support.h2_servers"
 local ledger = require "spec.support.ledger"
 
 local SHORT = 0.1
+local ENOUGH = 0.4 -- to get as far as it should on a busy machine, before that time is over
 
 -- Bytes of every kind that repeat nowhere near a frame's size.
 local function bytes_of(size)
@@ -242,7 +243,7 @@ describe("a stream", function()
 
     it("for opening, where none is given", function()
       local narrow = upstream("narrow", node,
-        { limits = { streams = 1, per_peer = 1 }, timeouts = { request = SHORT } })
+        { limits = { streams = 1, per_peer = 1 }, timeouts = { request = ENOUGH } })
       run(function()
         local first = assert(narrow:open_stream { path = "/echo" })
         local second, err = narrow:open_stream { path = "/echo" }
