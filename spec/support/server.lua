@@ -158,14 +158,16 @@ function server.ports_of(self)
   end
 end
 
--- Between asking for a free port and listening on it somebody else may take it, hence the second try.
+-- Between asking for a free port and listening on it somebody else may take it, who then answers in the server's
+-- place: hence a look at what it says, and more than one try.
 function server.start_on_port(class, start, probe)
   local log
-  for _ = 1, 2 do
+  for _ = 1, 3 do
     local one = server.create(class, { port = server.free_port() })
     start(one)
-    if becomes_ready(one, probe or server.probe_tcp) then return one end
+    local is_ready = becomes_ready(one, probe or server.probe_tcp)
     log = one:log()
+    if is_ready and not log:lower():find "address already in use" then return one end
     one:stop()
   end
   error("the server does not get ready:\n" .. log, 0)

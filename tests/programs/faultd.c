@@ -297,6 +297,28 @@ static void open_blackhole(void)
     printf("blackhole %d\n", ntohs(address.sin_port));
 }
 
+/* A port for a server that will listen soon. It is none of those that the system gives to whoever
+ * asks for any, or connects; and as processes differ in their ids, two that ask at once get two. */
+static int free_port(void)
+{
+    enum { FIRST = 10000, COUNT = 20000, STRIDE = 101 };
+
+    for (int i = 0; i < COUNT; i++) {
+        int port = FIRST + (int)((getpid() + (long)i * STRIDE) % COUNT);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct sockaddr_in address;
+        int rc;
+
+        uv_ip4_addr("127.0.0.1", port, &address);
+        rc = bind(fd, (const struct sockaddr *)&address, sizeof(address));
+        close(fd);
+        if (rc == 0)
+            return port;
+    }
+    fail("no port is free", UV_EADDRINUSE);
+    return 0;
+}
+
 /* A port that is bound is nobody else's, and as nobody listens, it refuses. */
 static void reserve_port(const char *name)
 {
@@ -354,7 +376,7 @@ int main(int argc, char **argv)
     const char *path = argc == 3 && strcmp(argv[1], "--unix") == 0 ? argv[2] : NULL;
 
     if (argc == 2 && strcmp(argv[1], "port") == 0) {
-        reserve_port("");
+        printf("%d\n", free_port());
         return 0;
     }
     if (argc != 1 && path == NULL) {

@@ -293,7 +293,7 @@ void keep_silent(client_t *client)
 
 /* Playing it ----------------------------------------------------------------------------------- */
 
-/* The client has reset the connection. What it said before that is still there to be read, up to an end. */
+/* The client has reset the connection. What it said before is still there to be read. */
 static void stop_speaking(client_t *client)
 {
     if (client->service->on_lost == NULL || client->is_ended) {
