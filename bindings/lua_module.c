@@ -153,7 +153,8 @@ static void init_references(lua_State *L, hwl_t *lua)
 
     lua->spare = lua_newthread(L);
     luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_pushcfunction(L, hwl_wait_push_results);
+    lua_pushlightuserdata(L, lua);
+    lua_pushcclosure(L, hwl_wait_push_results, 1);
     lua->push_results = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushcfunction(L, do_nothing);
     lua->nothing = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -159,9 +159,10 @@ struct hwl {
     int default_manager; /* LUA_NOREF until it is used */
     int out_of_memory;   /* errors made in advance */
     int too_many_results;
-    int push_results; /* a C function of lua_wait.c */
-    int nothing;      /* one that does nothing */
-    int ended_conns;  /* the metatable of leases that have ended */
+    int push_results;  /* a C function of lua_wait.c */
+    hwl_wait_t *taken; /* its argument */
+    int nothing;       /* one that does nothing */
+    int ended_conns;   /* the metatable of leases that have ended */
 #if LUA_VERSION_NUM == 502
     lua_CFunction transparent[3]; /* pcall, xpcall, dofile: one may yield through them */
 #endif

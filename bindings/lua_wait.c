@@ -220,11 +220,11 @@ static int push_results(lua_State *L, hwl_wait_t *wait)
     return count;
 }
 
-/* (wait) -> its results. They are made in protected mode, because Lua may run out of memory, and
- * not on the waiter's own thread, because that one is suspended. */
+/* () -> the results of the wait that is being taken. They are made in protected mode, because Lua may
+ * run out of memory, and not on the waiter's own thread, because that one is suspended. */
 int hwl_wait_push_results(lua_State *L)
 {
-    hwl_wait_t *wait = lua_touserdata(L, 1);
+    hwl_wait_t *wait = hwl_of(L)->taken;
     int count = push_results(L, wait);
 
     wait->is_ready = count != HWL_NOT_YET;
@@ -240,9 +240,9 @@ int hwl_wait_take(lua_State *L, hwl_wait_t *wait)
     /* A finalizer must not turn the loop either, whose bytes would be gone. */
     lua->turner = L;
     wait->is_ready = true;
+    lua->taken = wait;
     lua_rawgeti(L, LUA_REGISTRYINDEX, lua->push_results);
-    lua_pushlightuserdata(L, wait);
-    if (lua_pcall(L, 1, LUA_MULTRET, 0) != LUA_OK) {
+    if (lua_pcall(L, 0, LUA_MULTRET, 0) != LUA_OK) {
         lua_settop(L, top);
         lua_pushnil(L);
         lua_rawgeti(L, LUA_REGISTRYINDEX, lua->out_of_memory);
