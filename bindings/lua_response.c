@@ -269,24 +269,27 @@ static void get_trace(lua_State *L, const hwl_head_t *head)
 static const struct {
     const char *name;
     void (*get)(lua_State *L, const hwl_head_t *head);
-} fields[] = {
+} fields[HWL_RESPONSE_FIELDS] = {
     {"status", get_status},     {"body", get_body},       {"headers", push_headers},
     {"reason", get_reason},     {"version", get_version}, {"peer", get_peer},
     {"attempts", get_attempts}, {"reused", get_reused},   {"trailers", get_trailers},
     {"trace", get_trace},
 };
 
+/* Lua keeps a short string once: what is no field of these addresses is none. */
 static int get(lua_State *L)
 {
     const hwl_head_t *head = self_head(L);
+    const char *const *names;
     const char *name;
     size_t i;
 
     if (lua_type(L, 2) != LUA_TSTRING)
         return 0;
+    names = hwl_of_self(head)->response_fields;
     name = lua_tostring(L, 2);
-    for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        if (strcmp(name, fields[i].name) == 0) {
+    for (i = 0; i < HWL_RESPONSE_FIELDS; i++) {
+        if (name == names[i]) {
             fields[i].get(L, head);
             return 1;
         }
@@ -353,6 +356,12 @@ void hwl_define_responses(lua_State *L, hwl_t *lua)
         {NULL, NULL},
     };
     static const luaL_Reg methods[] = {{"read", read_body}, {"close", close}, {NULL, NULL}};
+    size_t i;
 
     hwl_define(L, lua, HWL_RESPONSE, metamethods, methods);
+    for (i = 0; i < HWL_RESPONSE_FIELDS; i++) {
+        lua_pushstring(L, fields[i].name);
+        lua->response_fields[i] = lua_tostring(L, -1);
+        luaL_ref(L, LUA_REGISTRYINDEX);
+    }
 }

@@ -108,6 +108,7 @@ typedef struct {
 } hwl_guard_t;
 
 #define HWL_PEER_FIELDS 15
+#define HWL_RESPONSE_FIELDS 10
 
 struct hwl {
     hws_loop_t *loop;    /* NULL until it is first needed */
@@ -141,11 +142,12 @@ struct hwl {
     hwl_places_t places;
     const char
         *peer_fields[HWL_PEER_FIELDS]; /* names of fields, as Lua has them (lua_peer_view.h) */
-    lua_State *spare;                  /* a thread that never runs, for its stack */
-    hws_buffer_t lines;                /* of the header fields that were serialised last */
-    uint64_t serial;   /* of that, so that who did it knows whether they are still his */
-    lua_State *hooked; /* the coroutine into which an error is being raised; NULL: none */
-    lua_Hook hook;     /* that it had before */
+    const char *response_fields[HWL_RESPONSE_FIELDS];
+    lua_State *spare;   /* a thread that never runs, for its stack */
+    hws_buffer_t lines; /* of the header fields that were serialised last */
+    uint64_t serial;    /* of that, so that who did it knows whether they are still his */
+    lua_State *hooked;  /* the coroutine into which an error is being raised; NULL: none */
+    lua_Hook hook;      /* that it had before */
     int hook_mask;
     int hook_count;
 
