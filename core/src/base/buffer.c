@@ -13,14 +13,13 @@ void hws_buffer_dispose(hws_buffer_t *buffer)
     *buffer = (hws_buffer_t){0};
 }
 
-int hws_buffer_reserve(hws_buffer_t *buffer, size_t size)
+/* There are less than `size` bytes behind. */
+int hws_buffer_grow(hws_buffer_t *buffer, size_t size)
 {
     size_t used = hws_buffer_size(buffer);
     size_t capacity = buffer->capacity > 0 ? buffer->capacity * 2 : SMALLEST;
     char *data;
 
-    if (buffer->capacity - buffer->tail >= size)
-        return HWS_OK;
     /* Moving to the front suffices when that frees at least half; else the block doubles, though it
      * might do without. So either way copying stays amortised. */
     if (buffer->capacity - used >= size && buffer->head >= buffer->capacity / 2) {

@@ -35,8 +35,12 @@ static inline void hws_buffer_truncate(hws_buffer_t *buffer, size_t size)
 
 /* Frees the block; the buffer is empty and usable again. */
 void hws_buffer_dispose(hws_buffer_t *buffer);
+int hws_buffer_grow(hws_buffer_t *buffer, size_t size);
 /* Makes room for `size` more bytes behind; HWS_ERR_NOMEM leaves the buffer as it was. */
-int hws_buffer_reserve(hws_buffer_t *buffer, size_t size);
+static inline int hws_buffer_reserve(hws_buffer_t *buffer, size_t size)
+{
+    return buffer->capacity - buffer->tail >= size ? HWS_OK : hws_buffer_grow(buffer, size);
+}
 /* Appends, all or nothing. */
 int hws_buffer_append(hws_buffer_t *buffer, const void *data, size_t size);
 /* Drops `size` bytes in front; at most hws_buffer_size(). An emptied buffer starts over. */
