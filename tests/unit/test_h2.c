@@ -880,9 +880,8 @@ static void any_allocation_may_fail(void **state)
     assert_true(n > 20);
 }
 
-static void a_request_allocates_little(void **state)
+static void requests_allocate_nothing_in_the_long_run(void **state)
 {
-    uint64_t count;
     size_t i;
 
     (void)state;
@@ -893,10 +892,8 @@ static void a_request_allocates_little(void **state)
         far_answer((int32_t)(2 * i + 1), "200", 1000);
         pump();
         expect_end(0, HWS_OK);
-        count = hws_memory_count();
     }
-    print_message("%u allocations a request\n", (unsigned)count);
-    assert_in_range(count, 1, 8);
+    assert_int_equal(hws_memory_count(), 0); /* of the last one */
 }
 
 int main(void)
@@ -938,7 +935,7 @@ int main(void)
         SETTLED(the_urgent_are_sent_first_and_equals_in_turn),
         SETTLED(a_flush_is_bounded),
         PLAIN(any_allocation_may_fail),
-        SETTLED(a_request_allocates_little),
+        SETTLED(requests_allocate_nothing_in_the_long_run),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

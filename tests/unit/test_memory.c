@@ -240,6 +240,70 @@ static void any_order_of_taking_and_giving_keeps_the_books(void **state)
     hws_slab_dispose(&slab);
 }
 
+/* Stocks ------------------------------------------------------------------------------------ */
+
+static void what_a_stock_was_given_back_it_gives_out_again(void **state)
+{
+    hws_stock_t stock = {0};
+    char *first;
+    char *second;
+
+    (void)state;
+    hws_memory_fail_at(UINT64_MAX);
+    first = hws_stock_alloc(&stock, 100);
+    hws_stock_free(&stock, first);
+    assert_int_equal(stock.size, 112);
+    assert_ptr_equal(hws_stock_zalloc(&stock, 97), first); /* the same sixteens */
+    assert_int_equal(first[0] + first[96], 0);
+    assert_int_equal(stock.size, 0);
+    second = hws_stock_alloc(&stock, 96);
+    assert_ptr_not_equal(second, first);
+    assert_int_equal(hws_memory_count(), 2);
+    hws_stock_free(&stock, first);
+    hws_stock_free(&stock, second);
+    hws_stock_free(&stock, NULL);
+    hws_stock_dispose(&stock);
+    assert_int_equal(stock.size, 0);
+}
+
+static void a_stock_keeps_neither_large_blocks_nor_very_many(void **state)
+{
+    static void *blocks[200];
+    hws_stock_t stock = {0};
+    size_t i;
+
+    (void)state;
+    hws_stock_free(&stock, hws_stock_alloc(&stock, 497));
+    assert_int_equal(stock.size, 0);
+    for (i = 0; i < 200; i++)
+        blocks[i] = hws_stock_alloc(&stock, 496);
+    for (i = 0; i < 200; i++)
+        hws_stock_free(&stock, blocks[i]);
+    assert_int_equal(stock.size, 65536 / 496 * 496);
+    hws_stock_dispose(&stock);
+}
+
+static void a_block_of_a_stock_grows_with_what_it_holds(void **state)
+{
+    static const size_t sizes[] = {1, 16, 17, 496, 497, 5000, 20000};
+    hws_stock_t stock = {0};
+    char *block = NULL;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        block = hws_stock_realloc(&stock, block, sizes[i]);
+        assert_non_null(block);
+        assert_true(i == 0 || block[sizes[i - 1] - 1] == (char)i);
+        block[sizes[i] - 1] = (char)(i + 1);
+    }
+    hws_memory_fail_at(1);
+    assert_null(hws_stock_realloc(&stock, block, 50000));
+    assert_int_equal(block[19999], 7);
+    hws_stock_free(&stock, block);
+    hws_stock_dispose(&stock);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +317,9 @@ int main(void)
         cmocka_unit_test(a_chunk_that_is_in_use_is_taken_from_before_an_empty_one),
         cmocka_unit_test_teardown(a_slab_without_memory_gives_none_and_recovers, end),
         cmocka_unit_test(any_order_of_taking_and_giving_keeps_the_books),
+        cmocka_unit_test_teardown(what_a_stock_was_given_back_it_gives_out_again, end),
+        cmocka_unit_test(a_stock_keeps_neither_large_blocks_nor_very_many),
+        cmocka_unit_test_teardown(a_block_of_a_stock_grows_with_what_it_holds, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,6 +86,104 @@ void hws_memory_trim(void)
 #endif
 }
 
+/* ---- stocks ---- */
+
+#define STOCK_MOST ((size_t)65536)
+/* Blocks are of 16 n + 8 bytes, since that is what malloc wastes least with. The first eight say
+ * which n, or how large one is that is never kept. */
+#define STOCK_STEP 16U
+#define STOCK_HEADER sizeof(uint64_t)
+
+static uint64_t *header_of(void *block)
+{
+    return (uint64_t *)block - 1;
+}
+
+static size_t room_of(const uint64_t *header)
+{
+    return *header < HWS_STOCK_SIZES ? (size_t)*header * STOCK_STEP : (size_t)*header;
+}
+
+void *hws_stock_alloc(hws_stock_t *stock, size_t size)
+{
+    size_t n = (size - 1) / STOCK_STEP + 1;
+    uint64_t *header;
+    void *block;
+
+    assert(size > 0);
+    if (n < HWS_STOCK_SIZES && (block = stock->kept[n]) != NULL) {
+        ALLOW(block, n * STOCK_STEP);
+        stock->kept[n] = *(void **)block;
+        stock->size -= n * STOCK_STEP;
+        return block;
+    }
+    if (n >= HWS_STOCK_SIZES)
+        n = size;
+    else
+        size = n * STOCK_STEP;
+    if (size > SIZE_MAX - STOCK_HEADER || (header = hws_alloc(STOCK_HEADER + size)) == NULL)
+        return NULL;
+    *header = n;
+    return header + 1;
+}
+
+void *hws_stock_zalloc(hws_stock_t *stock, size_t size)
+{
+    void *block = hws_stock_alloc(stock, size);
+
+    return block != NULL ? memset(block, 0, size) : NULL;
+}
+
+void *hws_stock_realloc(hws_stock_t *stock, void *block, size_t size)
+{
+    size_t room = block != NULL ? room_of(header_of(block)) : 0;
+    void *moved;
+
+    if (block != NULL && size <= room)
+        return block;
+    if ((moved = hws_stock_alloc(stock, size)) == NULL)
+        return NULL;
+    if (block != NULL)
+        memcpy(moved, block, room);
+    hws_stock_free(stock, block);
+    return moved;
+}
+
+void hws_stock_free(hws_stock_t *stock, void *block)
+{
+    uint64_t n;
+
+    if (block == NULL)
+        return;
+    n = *header_of(block);
+    if (n >= HWS_STOCK_SIZES || stock->size + n * STOCK_STEP > STOCK_MOST) {
+        hws_free(header_of(block));
+        return;
+    }
+    *(void **)block = stock->kept[n];
+    FORBID(block, n * STOCK_STEP);
+    stock->kept[n] = block;
+    stock->size += n * STOCK_STEP;
+}
+
+void hws_stock_dispose(hws_stock_t *stock)
+{
+    size_t n;
+
+    for (n = 0; n < HWS_STOCK_SIZES; n++) {
+        void *block;
+
+        while ((block = stock->kept[n]) != NULL) {
+            ALLOW(block, n * STOCK_STEP);
+            stock->kept[n] = *(void **)block;
+            hws_free(header_of(block));
+        }
+    }
+    stock->size = 0;
+}
+
+/* ---- slabs ---- */
+
 /* Chunks lie at multiples of their size, so that an object's chunk is found from its address. They
  * are mappings, not blocks of malloc's: one that has become empty can go back to the system as a
  * whole, whatever lies around it. */

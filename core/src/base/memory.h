@@ -28,6 +28,24 @@ uint64_t hws_memory_count(void);
 /* Gives freed memory back to the system where the C library can (glibc). Costs milliseconds. */
 void hws_memory_trim(void);
 
+#define HWS_STOCK_SIZES 32
+
+/* Small blocks of many sizes that come and go: of those given back up to 64 KiB are kept, and
+ * are what the next of their size gets. For a library that takes functions in malloc's place.
+ * Zeroed is a valid empty stock. */
+typedef struct {
+    void *kept[HWS_STOCK_SIZES]; /* singly linked */
+    size_t size;                 /* of all that are kept, in bytes */
+} hws_stock_t;
+
+/* As malloc, calloc, realloc and free, but blocks are aligned to 8 bytes only. */
+void *hws_stock_alloc(hws_stock_t *stock, size_t size);
+void *hws_stock_zalloc(hws_stock_t *stock, size_t size);
+void *hws_stock_realloc(hws_stock_t *stock, void *block, size_t size);
+void hws_stock_free(hws_stock_t *stock, void *block);
+/* Frees what is kept; the stock is empty and usable again. */
+void hws_stock_dispose(hws_stock_t *stock);
+
 /* Objects of one size in 64 KiB chunks. Of those that have become empty a few are kept. */
 typedef struct {
     hws_list_t partial; /* chunks with a free place */

@@ -232,6 +232,7 @@ static void h2_destroy(hws_codec_t *codec)
 
     assert(h2->attached == 0 || h2->failure != HWS_OK);
     nghttp2_session_del(h2->session);
+    hws_stock_dispose(&h2->stock);
     hws_window_budget_give(h2->budget, h2->window.size);
     free_parts(&h2->fresh);
     free_parts(&h2->others);
@@ -255,28 +256,30 @@ static const hws_codec_ops_t ops = {
     .go_away = h2_go_away,
 };
 
-static void *give_memory(size_t size, void *user)
+/* nghttp2 may ask for no bytes at all, and takes NULL for a failure. */
+static size_t least_one(size_t size)
 {
-    (void)user;
-    return hws_alloc(size > 0 ? size : 1);
+    return size > 0 ? size : 1;
 }
 
-static void *give_zeros(size_t count, size_t size, void *user)
+static void *give_memory(size_t size, void *stock)
 {
-    (void)user;
-    return hws_zalloc(count * size > 0 ? count * size : 1); /* of its own structs: no overflow */
+    return hws_stock_alloc(stock, least_one(size));
 }
 
-static void *move_memory(void *block, size_t size, void *user)
+static void *give_zeros(size_t count, size_t size, void *stock)
 {
-    (void)user;
-    return hws_realloc(block, size > 0 ? size : 1);
+    return hws_stock_zalloc(stock, least_one(count * size)); /* of its own structs: no overflow */
 }
 
-static void take_memory(void *block, void *user)
+static void *move_memory(void *block, size_t size, void *stock)
 {
-    (void)user;
-    hws_free(block);
+    return hws_stock_realloc(stock, block, least_one(size));
+}
+
+static void take_memory(void *block, void *stock)
+{
+    hws_stock_free(stock, block);
 }
 
 static nghttp2_session_callbacks *make_callbacks(void)
@@ -314,7 +317,7 @@ static nghttp2_option *make_option(const hws_codec_options_t *options)
 
 static int make_session(hws_h2_t *h2, const hws_codec_options_t *options)
 {
-    nghttp2_mem memory = {NULL, give_memory, take_memory, give_zeros, move_memory};
+    nghttp2_mem memory = {&h2->stock, give_memory, take_memory, give_zeros, move_memory};
     nghttp2_session_callbacks *callbacks = make_callbacks();
     nghttp2_option *option = make_option(options);
     int rv = NGHTTP2_ERR_NOMEM;

@@ -4,6 +4,7 @@
 #ifndef HWS_CODEC_H2_SESSION_H
 #define HWS_CODEC_H2_SESSION_H
 
+#include "base/memory.h"
 #include "codec/h2.h"
 #include "codec/h2_request.h"
 #include "codec/h2_section.h"
@@ -39,6 +40,7 @@ _Static_assert(sizeof(hws_h2_part_t) <= 176, "there is one for each open stream"
 typedef struct {
     hws_codec_t base;
     nghttp2_session *session;
+    hws_stock_t stock; /* the session's memory */
     size_t header;
     size_t buffer;
     hws_windows_t windows; /* what they begin with */
