@@ -171,7 +171,7 @@ static int h2_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws_
     part->unread -= size;
     h2->unread -= size;
     if (size > 0)
-        hws_h2_consume(h2, part, size);
+        hws_h2_consume(h2, part, size, false);
     return h2->failure;
 }
 

@@ -62,17 +62,17 @@ static void announce(hws_h2_t *h2)
                                                       (int32_t)rest - open));
 }
 
-/* A reader has taken `size` bytes: the peer may send as many more, and perhaps some on top. */
-void hws_h2_consume(hws_h2_t *h2, hws_h2_part_t *part, size_t size)
+void hws_h2_consume(hws_h2_t *h2, hws_h2_part_t *part, size_t size, bool is_last)
 {
     uint32_t count = (uint32_t)size; /* less than a window */
 
-    hws_h2_check(h2, nghttp2_session_consume(h2->session, part->id, size));
+    hws_h2_check(h2, is_last ? nghttp2_session_consume_connection(h2->session, size)
+                             : nghttp2_session_consume(h2->session, part->id, size));
     if (hws_trip_carry(&h2->trip, count))
         hws_h2_check(h2, nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, hws_h2_trip_ping));
     if (hws_window_consume(&h2->window, count, &h2->trip, h2->budget) > 0)
         open_window(h2, 0, &h2->window);
-    if (hws_window_consume(&part->window, count, &h2->trip, NULL) > 0)
+    if (!is_last && hws_window_consume(&part->window, count, &h2->trip, NULL) > 0)
         open_window(h2, part->id, &part->window);
     announce(h2);
 }

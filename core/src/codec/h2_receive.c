@@ -169,7 +169,6 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     size_t consumed;
 
     (void)session;
-    (void)flags;
     if (part == NULL || part->stream == NULL) {
         hws_h2_discard(h2, size);
         return 0;
@@ -180,7 +179,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     part->unread += size - consumed;
     h2->unread += size - consumed;
     if (consumed > 0)
-        hws_h2_consume(h2, part, consumed);
+        hws_h2_consume(h2, part, consumed, (flags & NGHTTP2_FLAG_END_STREAM) != 0);
     return 0;
 }
 

@@ -105,8 +105,9 @@ void hws_h2_end(hws_h2_t *h2, hws_h2_part_t *part, int code, uint32_t number);
 void hws_h2_refuse(hws_h2_t *h2, hws_h2_part_t *part, int code, uint32_t number);
 /* What never left has not been seen by anybody. */
 void hws_h2_refuse_fresh(hws_h2_t *h2, int code);
-/* A reader has taken `size` bytes: the peer may send as many more, and perhaps some on top. */
-void hws_h2_consume(hws_h2_t *h2, hws_h2_part_t *part, size_t size);
+/* A reader has taken `size` bytes: the peer may send as many more, and perhaps some on top. Where
+ * they are of the stream's last frame, that is of use to the other streams alone. */
+void hws_h2_consume(hws_h2_t *h2, hws_h2_part_t *part, size_t size, bool is_last);
 /* What nobody will read goes back to the connection's window: `size` bytes that were told to no stream, or
  * what the part's has not taken. */
 void hws_h2_discard(hws_h2_t *h2, size_t size);
