@@ -165,13 +165,14 @@ bool hws_dispatch_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now
 
 /* ---- the queue ---- */
 
-/* Whether the peer that `call` avoids, which was refused all others, could serve somebody else. Who
- * found no slot for a dial elsewhere finds none there. */
-static bool leaves_room(const hws_upstream_t *upstream, const hws_call_t *call, hws_time_t now)
+/* Whether `peer` could serve `call`, or who wants the same, when no other peer can. Who found no slot
+ * for a dial elsewhere finds none there. */
+static bool leaves_room(const hws_upstream_t *upstream, hws_peer_t *peer, const hws_call_t *call,
+                        hws_time_t now)
 {
     const hws_manager_t *manager = upstream->manager;
 
-    switch (hws_peer_set_ask(call->avoid, call, now)) {
+    switch (hws_peer_set_ask(peer, call, now)) {
     case HWS_POOL_LEASED:
     case HWS_POOL_JOIN:
         return true;
@@ -184,12 +185,25 @@ static bool leaves_room(const hws_upstream_t *upstream, const hws_call_t *call, 
     return false;
 }
 
+/* Whether it wants no more than anybody does. */
+static bool takes_any(const hws_call_t *call)
+{
+    return call->opening == NULL && !call->is_fresh_only && call->bound_to == NULL &&
+           !call->is_declined && (call->is_replayable || call->is_lease);
+}
+
 /* Whether what this one was refused everybody behind it would be refused as well. */
 static bool speaks_for_all(const hws_upstream_t *upstream, const hws_call_t *call, hws_time_t now)
 {
-    return call->opening == NULL && !call->is_fresh_only && call->bound_to == NULL &&
-           !call->is_declined && (call->is_replayable || call->is_lease) &&
-           (call->avoid == NULL || !leaves_room(upstream, call, now));
+    return takes_any(call) &&
+           (call->avoid == NULL || !leaves_room(upstream, call->avoid, call, now));
+}
+
+/* Whether the room that came free at the only peer who can have any is given away. */
+static bool is_given(const hws_upstream_t *upstream, const hws_call_t *call, hws_time_t now)
+{
+    return upstream->freed != NULL && takes_any(call) && call->avoid == NULL &&
+           !leaves_room(upstream, upstream->freed, call, now);
 }
 
 /* Returns the order of the call at which it stopped because a script declined too many, or 0. */
@@ -202,16 +216,21 @@ static uint64_t serve_behind(hws_upstream_t *upstream, uint64_t behind, hws_time
 
     hws_pass_begin(&pass, queue, behind);
     while (!upstream->is_cutting && (call = hws_pass_next(&pass, queue)) != NULL) {
+        if (is_given(upstream, call, now))
+            return 0;
         if (hws_dispatch_try(upstream, call, now))
             continue;
         if (call->is_declined && ++declined == MOST_DECLINED)
             return pass.last;
         if (call->is_declined)
             continue;
-        if (speaks_for_all(upstream, call, now))
-            break;
+        if (speaks_for_all(upstream, call, now)) {
+            queue->is_settled = true;
+            return 0;
+        }
         hws_pass_refuse(&pass, queue, call);
     }
+    queue->is_settled = false;
     return 0;
 }
 
@@ -220,8 +239,10 @@ void hws_dispatch_serve(hws_upstream_t *upstream, hws_time_t now)
     hws_queue_t *queue = &upstream->queue;
     uint64_t stopped;
 
-    if (hws_queue_is_empty(queue))
+    if (hws_queue_is_empty(queue)) {
+        queue->is_settled = false;
         return;
+    }
     if ((stopped = serve_behind(upstream, 0, now)) == 0)
         return;
     queue->asks_again = queue->is_asking;
@@ -230,6 +251,14 @@ void hws_dispatch_serve(hws_upstream_t *upstream, hws_time_t now)
     queue->is_asking = true;
     queue->asked_to = stopped;
     hws_loop_defer(upstream->manager->loop, &upstream->asking);
+}
+
+void hws_dispatch_serve_at(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now)
+{
+    if (upstream->queue.is_settled && upstream->script.pick == NULL)
+        upstream->freed = peer;
+    hws_dispatch_serve(upstream, now);
+    upstream->freed = NULL;
 }
 
 void hws_dispatch_go_on(hws_upstream_t *upstream, hws_time_t now)

@@ -12,6 +12,9 @@
 bool hws_dispatch_try(hws_upstream_t *upstream, hws_call_t *call, hws_time_t now);
 /* Room may have appeared: serves the queue in its order. */
 void hws_dispatch_serve(hws_upstream_t *upstream, hws_time_t now);
+/* The same where it can have appeared at `peer` alone: looks at no other when nobody else had any
+ * for those who wait. */
+void hws_dispatch_serve_at(hws_upstream_t *upstream, hws_peer_t *peer, hws_time_t now);
 /* Goes on with a round of asking a script. At rest. */
 void hws_dispatch_go_on(hws_upstream_t *upstream, hws_time_t now);
 /* One dial out of the queue, for upstreams that take turns at the manager's slots. */

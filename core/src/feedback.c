@@ -18,6 +18,7 @@ static void tell_breaker(hws_peer_t *peer, hws_time_t now)
         peer->opened++;
         upstream->stats.opened++;
     }
+    upstream->queue.is_settled = false;
     hws_manager_tell(upstream->manager, HWS_EVENT_BREAKER, upstream->name, peer->id,
                      hws_breaker_state_name(state), 0, now);
     if (state != HWS_BREAKER_OPEN)

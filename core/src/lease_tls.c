@@ -36,7 +36,7 @@ void hws_lease_fail_tls(hws_lease_t *lease, hws_close_reason_t why, int code, co
     hws_lease_wake(lease);
     if (lease->opening == NULL) {
         hws_connection_close(connection, why, code, now);
-        upstream->on_room(upstream, now);
+        upstream->on_room(upstream, NULL, now);
         return;
     }
     /* Whoever waits for the connection gave up nothing: to them it is the setup that failed. */

@@ -57,6 +57,7 @@ void hws_opening_leave(hws_opening_t *opening, hws_call_t *call)
     hws_list_remove(&call->opening_link);
     opening->joined--;
     opening->peer->pool.joined--;
+    upstream_of(opening)->queue.is_settled = false;
     hws_queue_set_opening(&upstream_of(opening)->queue, call, NULL);
 }
 

@@ -284,7 +284,7 @@ void hws_peer_disconnect(hws_peer_t *peer)
         hws_connection_close(HWS_CONTAINER(link, hws_connection_t, link), HWS_CLOSE_SHUTDOWN,
                              HWS_ERR_CLOSED, now);
     upstream->is_cutting = false;
-    upstream->owner.on_room(&upstream->owner, now);
+    upstream->owner.on_room(&upstream->owner, NULL, now);
 }
 
 void hws_peer_force_breaker(hws_peer_t *peer, hws_breaker_force_t force)

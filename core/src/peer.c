@@ -288,7 +288,7 @@ static void on_new_answer(hws_watch_t *watch, hws_time_t now)
 
     drain_moved(peer, &peer->pool.ready, now);
     drain_moved(peer, &peer->pool.others, now);
-    peer->pool.owner->on_room(peer->pool.owner, now);
+    peer->pool.owner->on_room(peer->pool.owner, NULL, now);
 }
 
 /* Without memory nothing is watched, and the connection is kept for as long as it may be. */

@@ -327,6 +327,10 @@ hws_peer_t *hws_peer_set_pick(hws_upstream_t *upstream, hws_call_t *call, bool m
     if (call->bound_to == NULL && waits && upstream->fresh != NULL &&
         rank(&question.ask, &upstream->fresh->candidate) > 1)
         candidate = &upstream->fresh->candidate;
+    else if (call->bound_to == NULL && waits && upstream->freed != NULL &&
+             upstream->freed->candidate.tier == 0 &&
+             rank(&question.ask, &upstream->freed->candidate) > 1)
+        candidate = hws_balancer_only(&upstream->peers.lineup, &upstream->freed->candidate);
     else if (call->bound_to == NULL)
         candidate = choose(upstream, &question);
     else if (rank(&question.ask, &call->bound_to->candidate) != 0)

@@ -45,6 +45,7 @@ typedef struct {
     uint64_t asked_to;    /* is_asking: the order of the call that the round came by last */
     bool is_asking;       /* such a round is under way */
     bool asks_again;      /* ... and begins anew when it is over: something has changed since */
+    bool is_settled;      /* no peer had room for them; what came since was served at once */
     uint32_t waiting;     /* without a dial of their own: limits.pending is their bound */
     hws_time_t served_at; /* the last time that somebody was served out of it */
     hws_time_t gap;       /* EWMA of the time between two */

@@ -66,7 +66,7 @@ static void lose(hws_session_t *session, int code, hws_time_t now)
         return;
     owner = connection->pool->owner;
     hws_connection_close(connection, HWS_CLOSE_LAST, code, now);
-    owner->on_room(owner, now);
+    owner->on_room(owner, NULL, now);
 }
 
 static void on_abort(hws_call_t *call, int code, hws_time_t now)

@@ -20,6 +20,7 @@ static hws_peer_t *peer_of(hws_list_t *link)
 void hws_upstream_release_slot(hws_upstream_t *upstream)
 {
     upstream->owner.connections--;
+    upstream->queue.is_settled = false;
     hws_manager_give_slot(upstream->manager);
     hws_upstream_tidy(upstream);
 }
@@ -31,14 +32,17 @@ static hws_upstream_t *upstream_of(hws_pool_owner_t *owner)
     return HWS_CONTAINER(owner, hws_upstream_t, owner);
 }
 
-static void on_room(hws_pool_owner_t *owner, hws_time_t now)
+static void on_room(hws_pool_owner_t *owner, hws_pool_t *pool, hws_time_t now)
 {
     hws_upstream_t *upstream = upstream_of(owner);
 
     /* Who waits for a place without any connection to live on gets this one's; else an upstream
      * that never runs out of work would keep it for ever. */
     hws_manager_serve_poor(upstream->manager, &upstream->starved_link, now);
-    hws_dispatch_serve(upstream, now);
+    if (pool != NULL)
+        hws_dispatch_serve_at(upstream, hws_peer_of(pool), now);
+    else
+        hws_dispatch_serve(upstream, now);
     hws_manager_note_room(upstream->manager);
 #ifdef HWS_CHECKS
     hws_upstream_check(upstream_of(owner));

@@ -39,6 +39,7 @@ struct hws_upstream {
     hws_balancer_t balancer;
     hws_script_t script;
     hws_peer_t *fresh; /* has a new connection, for whoever waits first; NULL */
+    hws_peer_t *freed; /* the only one who may have room for those who wait; NULL */
     hws_breaker_options_t breaker;
     hws_retry_options_t retry;
     hws_budget_t budget; /* of retries */

@@ -124,6 +124,12 @@ hws_candidate_t *hws_balancer_pick(hws_balancer_t balancer, hws_lineup_t *lineup
     return best.candidate;
 }
 
+hws_candidate_t *hws_balancer_only(hws_lineup_t *lineup, hws_candidate_t *candidate)
+{
+    candidate->round = ++lineup->round;
+    return candidate;
+}
+
 /* All that the pick had compared gain their weight; the one taken pays what they gained. */
 static void pay(hws_lineup_t *lineup, hws_candidate_t *taken)
 {

@@ -84,7 +84,9 @@ void hws_lineup_arrange(hws_lineup_t *lineup);
 /* The candidate to serve next, or NULL: whenever one may serve, one is found. A pure proposal. */
 hws_candidate_t *hws_balancer_pick(hws_balancer_t balancer, hws_lineup_t *lineup, hws_ask_t *ask,
                                    hws_random_t *random, hws_time_t now);
-/* `candidate`, which the last pick proposed, serves. */
+/* Proposes the only one that may serve. */
+hws_candidate_t *hws_balancer_only(hws_lineup_t *lineup, hws_candidate_t *candidate);
+/* `candidate`, which was proposed last, serves. */
 void hws_balancer_took(hws_balancer_t balancer, hws_lineup_t *lineup, hws_candidate_t *candidate);
 
 /* An attempt was answered after `latency`, or failed after it. A latency above the estimate becomes

@@ -268,7 +268,7 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
         has_room = true;
     }
     if (has_room)
-        owner->on_room(owner, now);
+        owner->on_room(owner, NULL, now);
 }
 
 void hws_connection_reconsider(hws_connection_t *connection, hws_time_t now)
@@ -699,7 +699,8 @@ static bool is_stale(const hws_connection_t *connection, int code)
 /* After every input: `rc` is what the codec said of it. */
 static void settle(hws_connection_t *connection, int rc, hws_time_t now)
 {
-    hws_pool_owner_t *owner = connection->pool->owner;
+    hws_pool_t *pool = connection->pool;
+    hws_pool_owner_t *owner = pool->owner;
     hws_list_t ended;
 
     if (rc != HWS_OK) {
@@ -729,14 +730,14 @@ static void settle(hws_connection_t *connection, int rc, hws_time_t now)
         }
         return;
     }
-    owner->on_room(owner, now);
+    owner->on_room(owner, pool, now);
 }
 
 void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool pool_it,
                            hws_time_t now)
 {
     hws_connection_t *connection = stream->connection;
-    hws_pool_owner_t *owner = connection->pool->owner;
+    hws_pool_t *pool = connection->pool;
     hws_codec_t *codec = connection->codec;
     size_t none;
 
@@ -760,7 +761,7 @@ void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool po
         destroy(connection, why, now);
     else
         (void)find_place(connection, now);
-    owner->on_room(owner, now);
+    pool->owner->on_room(pool->owner, pool, now);
 }
 
 void hws_connection_drain(hws_connection_t *connection, hws_close_reason_t why, hws_time_t now)
@@ -871,7 +872,7 @@ static void on_end(void *user, int status, hws_time_t now)
     hws_loop_enter(connection->loop);
     if (!is_needed(connection) && connection->state != HWS_CONNECTION_SETUP) {
         hws_connection_close(connection, HWS_CLOSE_PEER_CLOSED, status, now);
-        owner->on_room(owner, now);
+        owner->on_room(owner, NULL, now);
         return;
     }
     connection->is_reading = false;
@@ -880,7 +881,7 @@ static void on_end(void *user, int status, hws_time_t now)
         rc = connection->codec->ops->feed_end(connection->codec);
     if (connection->keeper != NULL && rc == HWS_OK) {
         hws_connection_close(connection, HWS_CLOSE_PEER_CLOSED, status, now);
-        owner->on_room(owner, now);
+        owner->on_room(owner, NULL, now);
         return;
     }
     settle(connection, rc, now);

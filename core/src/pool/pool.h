@@ -48,8 +48,9 @@ struct hws_pool_owner {
     hws_pool_rules_t rules;
     uint32_t connections; /* of all its pools, open and dialling: the hard cap's count */
     bool is_draining;     /* what is handed back is closed */
-    /* Room may have appeared: the last thing that happens in an input. */
-    void (*on_room)(hws_pool_owner_t *owner, hws_time_t now);
+    /* Room may have appeared, in `pool` alone (NULL: anywhere): the last thing that happens in an
+     * input. */
+    void (*on_room)(hws_pool_owner_t *owner, hws_pool_t *pool, hws_time_t now);
     /* A connection was closed after it had been idle for `idle_for` (0: it was in use). Its place
      * under the caps is free. */
     void (*on_closed)(hws_pool_owner_t *owner, hws_pool_t *pool, hws_close_reason_t why,
