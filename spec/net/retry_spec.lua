@@ -481,6 +481,14 @@ describe("a retry", function()
       assert.same({ 503, 1 }, ended(api:get("/status/503", { retry = { budget = { share = 0, floor = 0 } } })))
     end)
 
+    it("has its attempts anew at each stop of a redirect", function()
+      local location = "/first/2/503/there?key=there"
+      local moved = ("HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n"):format(location)
+      local res = assert(api:get("/raw/" .. servers.hex(moved), { redirects = 1, retry = { attempts = 3 } }))
+      assert.same({ 200, 3 }, { res.status, res.attempts })
+      assert.equal(3, seen("GET", "there"))
+    end)
+
     it("goes with it through redirects, and with URLs", function()
       local moved = "HTTP/1.1 302 Found\r\nLocation: /status/503?key=x\r\nContent-Length: 0\r\n\r\n"
       local path = "/raw/" .. servers.hex(moved)

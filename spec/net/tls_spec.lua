@@ -15,7 +15,7 @@ describe("over TLS", function()
 
   before_each(function()
     m, upstreams, events = hawser.new { tls = { ca = ROOT }, breaker = false }, {}, {}
-    for _, name in ipairs { "connect", "close", "leak", "stale_reuse", "error" } do
+    for _, name in ipairs { "connect", "close", "breaker", "leak", "stale_reuse", "error" } do
       m:on(name, function(event) events[#events + 1] = event end)
     end
   end)
@@ -137,6 +137,27 @@ describe("over TLS", function()
       local calls = {}
       for i = 1, 20 do calls[i] = function() return select(2, api:get "/hello") end end
       for _, outcome in ipairs(hawser.all(calls)) do assert.equal("HANDSHAKE_EOF", outcome[2].code) end
+    end)
+
+    it("with a long chain of certificates goes through, and with one without end is refused for it", function()
+      local file = assert(io.open(servers.certificate "good.pem", "rb"))
+      local _, intermediate = file:read "*a":match "^(.-%-%-%-%-%-END CERTIFICATE%-%-%-%-%-\n)(.*)$"
+      file:close()
+      for count, is_refused in pairs { [20] = false, [1000] = true } do
+        local files = { ["long.pem"] = intermediate:rep(count) }
+        local server = servers.openssl("missing", files, "-cert_chain", "long.pem", "-rev", ONLY_1_2)
+        local raw = upstream(server.port, nil, "tls")
+        if is_refused then
+          local err = fails({ kind = "tls", code = "HANDSHAKE", phase = "tls", sent = false }, raw:acquire())
+          assert.truthy(err.message:find "longer than 16 KiB" or err.message:find "excessive message size", err.message)
+        else
+          local conn = assert(raw:acquire())
+          assert(conn:write "abc\n")
+          assert.equal("cba", conn:read "line")
+          conn:release()
+        end
+        server:stop()
+      end
     end)
 
     it("that fails leaves the request to the next peer", function()
@@ -329,6 +350,25 @@ describe("over TLS", function()
       assert.equal("fr", made(api, 2))
     end)
 
+    it("makes room for others when a manager has a hundred", function()
+      local port = nginx().tls
+      local own = hawser.new { tls = { verify = false } }
+      local function once_with(i)
+        local name = ("https://n%d.test:%d"):format(i, port)
+        local api = own:upstream(name, once { peers = { { name, address = "127.0.0.1:" .. port } } })
+        local is_resumed = assert(api:get "/tls").body:find " r " ~= nil
+        api:close()
+        return is_resumed
+      end
+      for i = 0, 100 do assert.is_false(once_with(i), i) end
+      assert.is_true(once_with(100))
+      assert.is_true(once_with(1))
+      assert.is_false(once_with(0)) -- that of 2, which was used longest ago, goes for it
+      assert.is_false(once_with(2))
+      assert.is_true(once_with(100))
+      own:close()
+    end)
+
     it("keeps our certificate's identity", function()
       local server = nginx(("ssl_verify_client on; ssl_client_certificate %s; ssl_verify_depth 3;"):format(ROOT))
       local certificate = { cert = servers.certificate "client.pem", key = servers.certificate "leaf.key" }
@@ -340,6 +380,82 @@ describe("over TLS", function()
       assert.equal("fr", told())
       local res = assert(upstream(server.tls):get "/tls")
       assert.equal(400, res.status) -- nginx lets the handshake pass, and says so over HTTP
+    end)
+  end)
+
+  -- Breakers ---------------------------------------------------------------------------------------
+
+  describe("a breaker", function()
+    local OPEN_FOR = 0.5 -- long enough to see it open
+    local nginx, relay
+    local rule = { consecutive = 2, min_calls = 1000, open_for = OPEN_FOR, open_max = OPEN_FOR, probes = 2 }
+
+    lazy_setup(function()
+      nginx = servers.nginx "ssl_protocols TLSv1.2;"
+      relay = servers.relay(nginx.tls, "rst:60", "stall:60")
+    end)
+    local function send(signal) os.execute(("kill -%s $(cat %s/nginx.pid)"):format(signal, nginx.dir)) end
+
+    lazy_teardown(function()
+      send "CONT"
+      relay:stop()
+      nginx:stop()
+    end)
+
+    local function told()
+      local words = {}
+      for i, event in ipairs(events_of "breaker") do words[i] = event.reason end
+      return table.concat(words, " ")
+    end
+
+    local function peer(port) return { { "https://localhost:" .. port, id = "x" } } end
+
+    local function guarded(port, options)
+      options = options or {}
+      options.peers, options.retry, options.reuse = peer(port), false, "never"
+      options.breaker = options.breaker or rule
+      return upstream(nil, options)
+    end
+
+    -- Until it lets somebody try again.
+    local function rest(api)
+      local _, err = api:get "/tls"
+      assert.equal("breaker_open", err.kind)
+      hawser.sleep(err.retry_in)
+    end
+
+    local failures = {
+      { "are reset", function() return relay["rst:60"] end, {}, "HANDSHAKE_EOF" },
+      { "stall", function() return relay["stall:60"] end, { timeouts = { tls = SHORT } }, "TIMEOUT" },
+      { "meet a stranger", function() return nginx.tls end,
+        { tls = { ca = servers.certificate "stranger.pem" } }, "CERT_UNTRUSTED" },
+    }
+    for _, case in ipairs(failures) do
+      it(("opens after handshakes that %s, and lets nobody dial"):format(case[1]), function()
+        case[3].breaker = { consecutive = 2, open_for = 60, open_max = 60 }
+        local api = guarded(case[2](), case[3])
+        for _ = 1, 2 do fails({ code = case[4], phase = "tls" }, api:get "/tls") end
+        for _ = 1, 3 do fails({ kind = "breaker_open", attempts = 0, sent = false }, api:get "/tls") end
+        assert.equal("open", told())
+        assert.equal(0, ledger.settled(api).created)
+      end)
+    end
+
+    it("closes by probes, whose handshakes resume the session of before", function()
+      local api = guarded(nginx.tls)
+      assert.equal(200, assert(api:get "/tls").status)
+      api:update { timeouts = { tls = SHORT } }
+      send "STOP"
+      for _ = 1, 2 do fails({ kind = "timeout", phase = "tls" }, api:get "/tls") end
+      rest(api)
+      fails({ kind = "timeout", phase = "tls" }, api:get "/tls")
+      send "CONT"
+      api:update { timeouts = { tls = 5 } }
+      rest(api)
+      for _ = 1, 2 do assert.truthy(assert(api:get "/tls").body:find " r ") end
+      assert.equal("open half_open open half_open closed", told())
+      assert.equal(2, api:stats().resumed)
+      assert.equal(1, api:stats().handshakes)
     end)
   end)
 

@@ -77,9 +77,8 @@ static int on_handshake_record(hws_joiner_t *joiner)
     rc = move(&joiner->record, hws_buffer_size(&joiner->record), messages);
     while (rc == HWS_OK && hws_buffer_size(messages) >= message_size(messages))
         rc = frame(joiner, message_size(messages));
-    if (rc == HWS_OK && message_size(messages) > RECORD_MAX)
-        return pass(joiner);
-    return rc;
+    joiner->has_too_long = message_size(messages) > RECORD_MAX;
+    return rc == HWS_OK && joiner->has_too_long ? pass(joiner) : rc;
 }
 
 static int on_record(hws_joiner_t *joiner)

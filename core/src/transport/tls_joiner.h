@@ -15,6 +15,7 @@ typedef struct {
     hws_buffer_t messages; /* the last one incomplete, until its next record has come */
     hws_buffer_t ready;    /* whole records, to be taken by the caller */
     char version[2];       /* of the last record */
+    bool has_too_long;     /* a message that goes into no record: it was passed as it is */
     bool is_through;       /* nothing more to do once `ready` is empty: take from `in` itself */
 } hws_joiner_t;
 

@@ -194,7 +194,7 @@ static int code_of(hws_tls_t *tls, int ret)
         (ret == BAD_CERTIFICATE && mbedtls_ssl_get_verify_result(&tls->ssl) != 0))
         return judge(tls);
     mbedtls_strerror(ret, text, sizeof(text));
-    tell(tls, "%s", text);
+    tell(tls, "%s", tls->joiner.has_too_long ? "a message of it is longer than 16 KiB" : text);
     if (is_about_certificates(ret) || ret == BAD_CERTIFICATE)
         return HWS_ERR_CERT_INVALID;
     switch (ret) {
