@@ -176,6 +176,13 @@ describe("a name", function()
       failure(upstream(host "four", { dns = dns { search = {} } }), { kind = "resolve", code = "NXDOMAIN" })
     end)
 
+    it("a name behind aliases, as many as one answer tells", function()
+      for i = 1, 8 do namesd:set { [("chain%d.test"):format(i)] = ("60 =chain%d.test"):format(i + 1) } end
+      namesd:set { ["chain9.test"] = "60 127.0.0.2" }
+      assert.equal("127.0.0.2", reached "chain2.test")
+      fails("chain1.test", "resolve", "NODATA", "resolve") -- namesd stops after eight
+    end)
+
     it("a lease", function()
       local raw = upstream("tcp://four.test:" .. namesd.control)
       assert.equal("no such command", raw:with(function(conn)
