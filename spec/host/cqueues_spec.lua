@@ -26,7 +26,7 @@ describe("driven by cqueues", function()
   lazy_teardown(function() faultd:stop() end)
 
   local function prints(expected, text)
-    local output, status = program.run(PRELUDE .. text, faultd.http)
+    local output, status = program.run(PRELUDE .. text, faultd.http, faultd.h2)
     assert.equal(expected, output)
     assert.equal(0, status)
   end
@@ -49,6 +49,25 @@ describe("driven by cqueues", function()
       end)
       assert(queue:loop())
       print(done .. " " .. tostring(ticks > 5))
+    ]])
+  end)
+
+  it("requests and streams over HTTP/2 go on", function()
+    prints("50 1 3 294\n", [[
+      local h2 = m:upstream("h2", { peers = { "h2c://127.0.0.1:" .. select(2, ...) } })
+      hawser.spawn(function()
+        local s = assert(h2:open_stream { method = "POST", path = "/play/sink" })
+        assert(s:send "ab")
+        local calls = {}
+        for i = 1, 50 do calls[i] = function() return #assert(h2:get "/play/body.100000").body end end
+        local done = 0
+        for _, outcome in ipairs(hawser.all(calls)) do done = done + assert(outcome[2]) / 100000 end
+        assert(s:send "c")
+        assert(s:finish())
+        print(("%d %d %s"):format(done, h2:stats().created, (assert(s:receive()))))
+        finish()
+      end)
+      assert(queue:loop())
     ]])
   end)
 

@@ -20,7 +20,7 @@ describe("on luv's loop", function()
   lazy_teardown(function() faultd:stop() end)
 
   local function prints(expected, text)
-    local output, status = program.run(PRELUDE .. text, faultd.http, faultd.closed)
+    local output, status = program.run(PRELUDE .. text, faultd.http, faultd.closed, faultd.h2)
     assert.equal(expected, output)
     assert.equal(0, status)
   end
@@ -42,6 +42,39 @@ describe("on luv's loop", function()
       end
       uv.run()
       print(("%d done, ticking %s"):format(done, tostring(ticks > 5)))
+    ]])
+  end)
+
+  it("requests and streams over HTTP/2 go on beside the host's own timers", function()
+    prints("100 done on 1, ticking true, ok, 3 294\n", [[
+      start()
+      local h2 = m:upstream("h2", { peers = { "h2c://127.0.0.1:" .. select(3, ...) } })
+      local done, said = 0, {}
+      local function finish()
+        done = done + 1
+        if done < 100 then return end
+        ticker:stop()
+        ticker:close()
+      end
+      for i = 1, 98 do h2:get("/play/body." .. i * 1000, function(res) assert(#res.body == i * 1000) finish() end) end
+      h2:get("/play/ok", function(res)
+        said[1] = res.body
+        uv.new_timer():start(20, 0, finish)
+      end)
+      hawser.spawn(function()
+        local s = assert(h2:open_stream { method = "POST", path = "/play/sink" })
+        for piece in ("abc"):gmatch "." do
+          assert(s:send(piece))
+          hawser.sleep(.005)
+        end
+        assert(s:finish())
+        said[2] = assert(s:receive())
+        assert(not s:receive())
+        finish()
+      end)
+      uv.run()
+      print(("%d done on %d, ticking %s, %s"):format(done, h2:stats().created, tostring(ticks > 5),
+        table.concat(said, ", ")))
     ]])
   end)
 

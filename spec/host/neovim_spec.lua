@@ -21,7 +21,7 @@ describe("in Neovim", function()
   lazy_teardown(function() faultd:stop() end)
 
   local function prints(expected, text)
-    local output, status = program.run_in_neovim(PRELUDE .. text, faultd.http)
+    local output, status = program.run_in_neovim(PRELUDE .. text, faultd.http, faultd.h2)
     assert.equal(expected, output)
     assert.equal(0, status)
   end
@@ -44,6 +44,29 @@ describe("in Neovim", function()
       for _ = 1, 50 do
         api:get("/slow/10", function(res) add(assert(res)) end)
         hawser.spawn(function() add(assert(api:get "/slow/10")) end)
+      end
+    ]])
+  end)
+
+  it("requests and streams over HTTP/2 go on, in callbacks and tasks", function()
+    prints("ok 50 on 1: 3 294\n", [[
+      local h2 = hawser.new():upstream("h2", { peers = { "h2c://127.0.0.1:" .. arguments[2] } })
+      local done = 0
+      local function run_stream()
+        local s = assert(h2:open_stream { method = "POST", path = "/play/sink" })
+        assert(s:send "ab")
+        hawser.sleep(.01)
+        assert(s:send "c")
+        assert(s:finish())
+        say(vim.api.nvim_buf_get_lines(0, 0, 1, false)[1], done, "on", h2:stats().created .. ":", (assert(s:receive())))
+        finish()
+      end
+      for _ = 1, 50 do
+        h2:get("/play/ok", function(res)
+          vim.api.nvim_buf_set_lines(0, 0, 1, false, { assert(res).body })
+          done = done + 1
+          if done == 50 then hawser.spawn(run_stream) end
+        end)
       end
     ]])
   end)

@@ -78,6 +78,21 @@ describe("the pool", function()
       assert.equal(2, faultd:ask "get/http/most")
     end)
 
+    it("the manager's max_connections, where connections have many streams", function()
+      start { max_connections = 1 }
+      local peers = { "h2c://127.0.0.1:" .. faultd.h2 }
+      local one, two = upstream { peers = peers }, upstream { peers = peers }
+      local plain = upstream()
+      many(300, function(i)
+        if i % 3 == 0 then return plain:get "/ok" end
+        return (i % 3 == 1 and one or two):get "/play/ok"
+      end)
+      assert.equal(1, faultd:ask "get/h2/most")
+      assert.equal(1, faultd:ask "get/http/most")
+      assert.equal(1, m:connection_count())
+      for _, api in ipairs { one, two } do assert.is_truthy(api:stats().created <= 3, api:stats().created) end
+    end)
+
     it("limits.dials at once", function()
       local api = upstream { peers = { dark() }, limits = { dials = 2 }, timeouts = { connect = SHORT } }
       local dialing = 0

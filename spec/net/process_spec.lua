@@ -118,6 +118,36 @@ describe("a process", function()
       assert.equal(0, faultd:ask "seen/GET/child")
     end)
 
+    it("has dead streams in the child, and the parent's go on, on the same connection", function()
+      local h2 = m:upstream("h2", { peers = { "h2c://127.0.0.1:" .. faultd.h2 } })
+      hawser.run(function()
+        local s = assert(h2:open_stream { method = "POST", path = "/play/sink" })
+        assert(s:send "ab")
+        assert.equal("FORKED FORKED FORKED FORKED FORKED", in_child(function()
+          local said = {}
+          for i, call in ipairs {
+            function() return h2:get "/play/ok" end,
+            function() return h2:open_stream { method = "POST", path = "/play/sink" } end,
+            function() return s:send "in the child" end,
+            function() return s:finish() end,
+            function() return s:receive() end,
+          } do
+            said[i] = tostring(select(2, call()).code)
+          end
+          s:close()
+          m:close()
+          collectgarbage()
+          return table.concat(said, " ")
+        end))
+        assert(s:send "c")
+        assert.equal("ok", assert(h2:get "/play/ok").body)
+        assert(s:finish())
+        assert.equal("3 294", (assert(s:receive())))
+        assert.is_nil(s:receive())
+      end)
+      assert.equal(1, h2:stats().created)
+    end)
+
     it("has dead sessions in the child, and the parent's go on", function()
       local raw = m:upstream("raw", { peers = { "tcp://127.0.0.1:" .. faultd.raw } })
       local session = assert(hawser.yamux(assert(raw:acquire())))
