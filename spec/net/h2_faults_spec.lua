@@ -741,6 +741,50 @@ describe("HTTP/2, a fault", function()
     end)
   end)
 
+  -- As many as fill the connection's window.
+  describe("of readers that never read", function()
+    local ways = {
+      ["are closed"] = function(held)
+        for _, one in ipairs(held) do one:close() end
+      end,
+      ["are collected"] = function(held)
+        held[1], held[2] = nil, nil
+        collectgarbage()
+        collectgarbage()
+      end,
+    }
+    local kinds = {
+      ["responses"] = function(path) return api:get(path, { stream = true }) end,
+      ["streams"] = function(path)
+        local s = assert(api:open_stream { path = path })
+        assert(s:finish())
+        assert(s:headers())
+        return s
+      end,
+    }
+
+    for how, give_up in pairs(ways) do
+      for what, open in pairs(kinds) do
+        it(("gives the windows back when %s %s"):format(what, how), function()
+          connect { h2 = { window = 65535, connection_window = 131070, window_max = 65535,
+            connection_window_max = 131070 } }
+          hawser.run(function()
+            for _ = 1, 5 do
+              local held = {}
+              for i = 1, 2 do held[i] = assert(open "/play/body.1000000") end
+              local waiting = hawser.spawn(function() return api:get("/play/body.90000", { timeout = 10 }) end)
+              hawser.sleep(.01)
+              give_up(held)
+              local _, res, err = waiting:join()
+              assert.equal(90000, #assert(res, tostring(err)).body)
+            end
+          end)
+          assert.equal(1, count "accepted")
+        end)
+      end
+    end
+  end)
+
   -- What a whole exchange has: SETTINGS, its acknowledgement, a head, a body in two frames, trailers.
   describe("that is a cut", function()
     local steps = frames.play(head_of { "content-length", "5" }, frames.data("hel", 0), frames.data("lo", 0),

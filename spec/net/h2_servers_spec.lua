@@ -211,6 +211,18 @@ describe("HTTP/2 with", function()
       assert.is_truthy(api:stats().created <= 2)
     end)
 
+    it("what is urgent is there first, and its server is told how urgent it is", function()
+      connect("node", "h2c")
+      assert(api:get "/ok")
+      local calls = {}
+      for i, urgency in ipairs { 7, 5, 3, 0 } do
+        calls[i] = function() return api:post("/upload", ("x"):rep(1000000), { priority = urgency }) end
+      end
+      for _, outcome in ipairs(hawser.all(calls)) do assert(outcome[2], tostring(outcome[3])) end
+      assert.equal("u=0 none u=5 u=7", assert(api:get "/uploads").body)
+      assert.equal(1, api:stats().created)
+    end)
+
     it("pushes are refused beforehand", function()
       connect("node", "h2c")
       assert.equal("refused", assert(api:get "/push").body)

@@ -83,12 +83,17 @@ describe("the pool", function()
       local peers = { "h2c://127.0.0.1:" .. faultd.h2 }
       local one, two = upstream { peers = peers }, upstream { peers = peers }
       local plain = upstream()
+      local open, most = 0, 0
+      m:on("connect", function()
+        open = open + 1
+        most = math.max(most, open)
+      end)
+      m:on("close", function() open = open - 1 end)
       many(300, function(i)
         if i % 3 == 0 then return plain:get "/ok" end
         return (i % 3 == 1 and one or two):get "/play/ok"
       end)
-      assert.equal(1, faultd:ask "get/h2/most")
-      assert.equal(1, faultd:ask "get/http/most")
+      assert.equal(1, most) -- a server may hear of the next one before it hears that the last one was closed
       assert.equal(1, m:connection_count())
       for _, api in ipairs { one, two } do assert.is_truthy(api:stats().created <= 3, api:stats().created) end
     end)

@@ -13,6 +13,8 @@
 //     /bytes/N           a body of N bytes 'x', with its length
 //     /echo              the request's body
 //     /sink              "SIZE SUM": the bytes of the request's body, and their sum
+//     /upload            "ok", when all of the request's body has come
+//     /uploads           the Priority fields of these requests ("none"), in the order in which their bodies were whole
 //     /trailers          "ok", then the trailers X-Sum and X-Second
 //     /hints             103 with a Link, then 200
 //     /drip/N/MS         N bytes, one each MS
@@ -36,6 +38,7 @@ const settings = maxStreams ? { maxConcurrentStreams: Number(maxStreams) } : {};
 const FILL = Buffer.alloc(65536, "x");
 let sessions = 0;
 let counted = 0;
+const uploads = [];
 
 function fill(res, size) {
   let left = size;
@@ -75,6 +78,14 @@ const behaviours = {
     });
     req.on("end", () => res.end(`${size} ${sum}`));
   },
+  upload(req, res) {
+    req.on("end", () => {
+      uploads.push(req.headers.priority || "none");
+      res.end("ok");
+    });
+    req.resume();
+  },
+  uploads: (req, res) => res.end(uploads.splice(0).join(" ")),
   trailers(req, res) {
     res.setHeader("trailer", "x-sum, x-second");
     res.write("ok");
