@@ -900,7 +900,7 @@ function Headers:each() end
 ---@class hawser.Response
 ---@field status integer 200 to 599
 ---@field reason string "" when there is none
----@field version "1.0"|"1.1"
+---@field version "1.0"|"1.1"|"2"
 ---@field headers hawser.Headers
 ---@field body? string the whole of it; nil with `stream`
 ---@field trailers? hawser.Headers with `stream`, once the body has been read
