@@ -753,7 +753,7 @@ static void end_when_sent(hws_request_t *request)
     hws_connection_t *connection = stream->connection;
     hws_time_t now = hws_loop_now(loop_of(request));
 
-    assert(connection != NULL);
+    assert(connection != NULL && request->answer != NULL);
     /* A connection that takes no other stream is closed behind it. */
     if (stream->part == NULL && connection->codec->is_last)
         hws_outbox_send(&connection->outbox);
