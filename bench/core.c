@@ -36,9 +36,10 @@ static size_t on_body(hws_stream_t *stream, const char *data, size_t size)
 
 static const hws_stream_events_t stream_events = {.on_body = on_body};
 
-static void on_room(hws_pool_owner_t *owner, hws_time_t now)
+static void on_room(hws_pool_owner_t *owner, hws_pool_t *pool, hws_time_t now)
 {
     (void)owner;
+    (void)pool;
     (void)now;
 }
 

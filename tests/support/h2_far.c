@@ -42,13 +42,17 @@ static void flush(h2_visit_t *visit)
 {
     uint8_t *all = NULL;
     size_t total = 0;
+    size_t room = 0;
     const uint8_t *bytes;
     ssize_t size;
 
     if (visit->is_receiving || visit->is_over || visit->session == NULL)
         return;
     while ((size = nghttp2_session_mem_send(visit->session, &bytes)) > 0) {
-        all = realloc(all, total + (size_t)size);
+        if (total + (size_t)size > room) {
+            room = 2 * (total + (size_t)size);
+            all = realloc(all, room);
+        }
         memcpy(all + total, bytes, (size_t)size);
         total += (size_t)size;
     }

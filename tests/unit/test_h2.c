@@ -571,24 +571,27 @@ static void a_reader_that_takes_nothing_keeps_only_its_own_window(void **state)
  * the last stream's worth. */
 static void readers_share_what_others_do_not_hold(void **state)
 {
+    static const size_t cases[] = {1, 7, 8, 9, 15};
     hws_codec_options_t options = usual();
     int32_t rest;
     size_t held;
+    size_t c;
     size_t i;
 
     (void)state;
     options.windows = (hws_windows_t){65536, 1 << 20, 65536, 1 << 20};
-    for (held = 1; held < 16; held++) {
+    for (c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+        held = cases[c];
         restart(&options, true);
         for (i = 0; i <= held; i++) {
             open_get(i);
             client.told[i].takes = i < held ? 0 : SIZE_MAX;
             pump();
-            far_answer((int32_t)(2 * i + 1), "200", 3000000);
+            far_answer((int32_t)(2 * i + 1), "200", i < held ? 100000 : 2000000);
             pump();
         }
         expect_end(held, HWS_OK);
-        assert_int_equal(client.told[held].body, 3000000);
+        assert_int_equal(client.told[held].body, 2000000);
         rest = (1 << 20) - (int32_t)held * 65536;
         assert_in_range(nghttp2_session_get_remote_window_size(far.session), rest / 2, rest);
         for (i = 0; i < held; i++) /* each goes in its own way, and takes nothing along */
