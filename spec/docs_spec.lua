@@ -150,7 +150,7 @@ local function source_fields()
   local event = part(read_file "bindings/lua_event.c", "static void push_event", "\n}\n")
   local failure = part(read_file "bindings/lua_error.c", "void hwl_error_push", "\n}\n")
   return {
-    res = matches(part(read_file "bindings/lua_response.c", "} fields[] = {", "};"), '{%s*"([%w_]+)",'),
+    res = matches(part(read_file "bindings/lua_response.c", "} fields[HWL_", "};"), '{%s*"([%w_]+)",'),
     conn = matches(read_file "bindings/lua_lease.c", 'strcmp%(name, "([%w_]+)"%)'),
     s = matches(read_file "bindings/lua_duplex.c", 'strcmp%(name, "([%w_]+)"%)'),
     session = matches(read_file "bindings/lua_session.c", 'strcmp%(name, "([%w_]+)"%)'),
