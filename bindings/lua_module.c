@@ -92,8 +92,10 @@ static int close_state(lua_State *L)
     hwl_t *lua = lua_touserdata(L, 1);
 
     lua->is_closed = true;
-    if (lua->loop == NULL || lua->turner != NULL || hws_loop_is_forked(lua->loop))
+    if (lua->loop == NULL || lua->turner != NULL || hws_loop_is_forked(lua->loop)) {
+        hwl_places_dispose(&lua->places);
         return 0; /* the last two: the process is about to end in the midst of things */
+    }
     lua->turner = L;
     hwl_calls_abandon(L, lua);
     hwl_tasks_abandon(L, lua);

@@ -50,7 +50,7 @@ hwl_place_t hwl_place_take(lua_State *L, hwl_places_t *places, const hws_manager
 void hwl_place_text(const hwl_places_t *places, hwl_place_t place, char text[HWL_PLACE_TEXT])
 {
     text[0] = '\0';
-    if (place != 0)
+    if (place != 0 && place <= places->count) /* else they are gone: the state is being closed */
         snprintf(text, HWL_PLACE_TEXT, "%s:%d", places->known[place - 1].source,
                  places->known[place - 1].line);
 }
