@@ -136,7 +136,7 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
     hws_timer_init(&manager->trim_timer, trim_now);
     hws_pools_init(&manager->pools, loop, seed);
     manager->pools.windows.limit = options->window_memory;
-    hws_slab_init(&manager->requests, sizeof(hws_request_t), offsetof(hws_request_t, own_answer));
+    hws_slab_init(&manager->requests, sizeof(hws_request_t), offsetof(hws_request_t, store));
     hws_slab_init(&manager->duplexes, offsetof(hws_request_t, own_answer),
                   offsetof(hws_request_t, own_answer));
     hws_slab_init(&manager->leases, sizeof(hws_lease_t), sizeof(hws_lease_t));

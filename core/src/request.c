@@ -48,8 +48,11 @@ static void note_event(hws_request_t *request, hws_stream_event_t event)
 /* Both have ended it, or it is over for `code`. */
 static void note_over(hws_request_t *request, int code)
 {
-    hws_kind_t kind = hws_error_kind(code);
+    hws_kind_t kind;
 
+    if (!request->is_duplex)
+        return;
+    kind = hws_error_kind(code);
     note_event(request, code == HWS_OK || kind == HWS_KIND_CANCELED || kind == HWS_KIND_CLOSED
                             ? HWS_STREAM_GIVEN_UP
                             : HWS_STREAM_FAILED);
@@ -126,12 +129,8 @@ static void dispose_answer(hws_request_t *request)
     hws_free(answer->head_block);
     /* The trailers' fields stand at the beginning of their block. */
     hws_free((void *)(uintptr_t)answer->trailers.fields);
-    if (request->is_duplex) {
+    if (request->is_duplex)
         hws_free(answer);
-        request->answer = NULL;
-    } else {
-        *answer = (hws_reply_t){.head_block = NULL};
-    }
 }
 
 /* What an earlier attempt brought. */
@@ -139,6 +138,10 @@ static void drop_answer(hws_request_t *request)
 {
     hws_inbox_dispose(&request->inbox);
     dispose_answer(request);
+    if (request->is_duplex)
+        request->answer = NULL;
+    else
+        request->own_answer = (hws_reply_t){.head_block = NULL};
     request->body_size = 0;
     request->verdict = HWS_OK;
     request->has_head = request->was_stale = request->is_weighed = request->holds_answer = false;
@@ -329,10 +332,11 @@ static hws_slice_t fields_of(const hws_request_t *request)
 }
 
 /* As its present peer is sent it. */
-static hws_message_t message_of(const hws_request_t *request)
+static void write_message(const hws_request_t *request, hws_message_t *message)
 {
     const hws_peer_t *peer = request->call.peer;
-    hws_message_t message = {
+
+    *message = (hws_message_t){
         .method = method_of(request),
         .scheme = peer->is_secure ? HWS_SLICE("https") : HWS_SLICE("http"),
         .target = target_of(request),
@@ -344,8 +348,7 @@ static hws_message_t message_of(const hws_request_t *request)
     };
 
     if (!request->has_host)
-        message.authority = (hws_slice_t){peer->authority, peer->authority_size};
-    return message;
+        message->authority = (hws_slice_t){peer->authority, peer->authority_size};
 }
 
 static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_t now)
@@ -364,7 +367,7 @@ static void on_granted(hws_call_t *call, hws_connection_t *connection, hws_time_
     request->body_sent = 0;
     request->is_sent = request->has_ended = false;
     request->is_reused = connection->served > 0;
-    message = message_of(request);
+    write_message(request, &message);
     rc = hws_connection_open(connection, &call->stream, &message, request->body, true, now, &taken);
     if (rc != HWS_OK) {
         fail(request, rc, NULL, now);
@@ -952,10 +955,7 @@ int hws_request_start(hws_upstream_t *upstream, const hws_request_options_t *opt
     if ((request = hws_slab_take(slab_of(upstream->manager, options->duplex))) == NULL)
         return HWS_ERR_NOMEM;
     request->is_duplex = options->duplex;
-    if (!options->duplex) {
-        request->answer = &request->own_answer;
-        request->own_answer = (hws_reply_t){.head_block = NULL};
-    }
+    request->answer = options->duplex ? NULL : &request->own_answer;
     if ((rc = copy_retry(options->retry, &request->call.retry, why)) != HWS_OK ||
         (rc = store_words(request, options)) != HWS_OK) {
         hws_free(request->call.retry);

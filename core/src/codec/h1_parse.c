@@ -37,14 +37,21 @@ static inline size_t count_ones(unsigned mask)
     return (size_t)(unsigned)__builtin_ctz(~mask);
 }
 
-/* How many of the sixteen bytes at `at` come before the first that is not plain, 0x20 to 0x7e. One
- * more than those are 0x21 to 0x7f, and nothing else is then above 0x20 as a signed byte. */
-static inline size_t count_plain(const char *at)
+/* How many of the sixteen bytes at `at` come before the first that is not above `least`, up to 0x7e. One
+ * more than those are up to 0x7f, and nothing else is then above `least` + 1 as a signed byte. */
+static inline size_t count_above(const char *at, char least)
 {
     __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-    __m128i plain = _mm_cmpgt_epi8(_mm_add_epi8(bytes, _mm_set1_epi8(1)), _mm_set1_epi8(' '));
+    __m128i next = _mm_add_epi8(bytes, _mm_set1_epi8(1));
+    __m128i above = _mm_cmpgt_epi8(next, _mm_set1_epi8((char)(least + 1)));
 
-    return count_ones((unsigned)_mm_movemask_epi8(plain));
+    return count_ones((unsigned)_mm_movemask_epi8(above));
+}
+
+/* The same before the first that is not plain, 0x20 to 0x7e. */
+static inline size_t count_plain(const char *at)
+{
+    return count_above(at, 0x1f);
 }
 
 /* How many of the sixteen bytes at `at` come before the first that is no letter and no dash. */
@@ -106,8 +113,16 @@ static bool has_control(hws_slice_t text)
 
 bool hws_h1_is_target(hws_slice_t text)
 {
-    return text.size > 0 && !has_control(text) && memchr(text.data, ' ', text.size) == NULL &&
-           memchr(text.data, '\t', text.size) == NULL;
+    const char *at = text.data;
+    const char *end = text.size > 0 ? at + text.size : at;
+
+#if defined(__SSE2__)
+    while (end - at >= 16 && count_above(at, ' ') == 16)
+        at += 16;
+#endif
+    while (at < end && (unsigned char)*at > ' ' && *at != 0x7f)
+        at++;
+    return text.size > 0 && at == end;
 }
 
 int hws_h1_add_field(hws_buffer_t *lines, hws_slice_t name, hws_slice_t value)

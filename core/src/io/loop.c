@@ -132,17 +132,6 @@ void hws_loop_defer(hws_loop_t *loop, hws_deferred_t *deferred)
     loop->io->ops->wake(loop->io);
 }
 
-void hws_loop_defer_to_turn(hws_loop_t *loop, hws_deferred_t *deferred)
-{
-    if (hws_list_is_linked(&deferred->link))
-        return;
-    hws_list_push_back(&loop->turned, &deferred->link);
-    if (loop->is_turning || loop->will_rest)
-        return;
-    loop->will_rest = true;
-    loop->io->ops->wake(loop->io);
-}
-
 int hws_loop_run(hws_loop_t *loop, bool wait)
 {
     int rc;

@@ -60,6 +60,15 @@ void hws_loop_defer(hws_loop_t *loop, hws_deferred_t *deferred);
 /* Does it when the inputs of the present turn have been taken and what they brought is done, or,
  * when no turn is under way, before the next one or in hws_loop_flush(). Harmless when it is deferred
  * already. */
-void hws_loop_defer_to_turn(hws_loop_t *loop, hws_deferred_t *deferred);
+static inline void hws_loop_defer_to_turn(hws_loop_t *loop, hws_deferred_t *deferred)
+{
+    if (hws_list_is_linked(&deferred->link))
+        return;
+    hws_list_push_back(&loop->turned, &deferred->link);
+    if (loop->is_turning || loop->will_rest)
+        return;
+    loop->will_rest = true;
+    loop->io->ops->wake(loop->io);
+}
 
 #endif
