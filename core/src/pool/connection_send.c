@@ -40,8 +40,8 @@ void hws_connection_pull(hws_outbox_t *outbox)
 
     do {
         room = hws_connection_write_room(connection);
-        if (room > PIECE)
-            room = PIECE;
+        if (room > connection->socket->ops->piece)
+            room = connection->socket->ops->piece;
         before = outbox->accepted;
         rc = codec->ops->flush(codec, room, hws_outbox_begin(outbox));
         if (hws_outbox_commit(outbox) != HWS_OK)
