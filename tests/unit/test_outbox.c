@@ -20,6 +20,7 @@ typedef struct {
     char log[400];
     size_t takes[SOCKETS]; /* bytes that the system takes of the next send */
     int breaks[SOCKETS];   /* what the next send fails with */
+    int more[SOCKETS];     /* how often its owner has more than goes at once */
     hws_buffer_t flushing;
 } rig_t;
 
@@ -93,12 +94,14 @@ static void on_failed(hws_outbox_t *outbox, int code)
     note("failed", index_of(outbox->socket), "", 0);
 }
 
-/* Writes what its owner "has", once. */
+/* Writes what its owner "has". */
 static void on_pull(hws_outbox_t *outbox)
 {
     note("pull", index_of(outbox->socket), "", 0);
     assert_int_equal(hws_buffer_append(hws_outbox_begin(outbox), "frame", 5), HWS_OK);
     assert_int_equal(hws_outbox_commit(outbox), HWS_OK);
+    if (rig.more[index_of(outbox->socket)]-- > 0)
+        hws_outbox_pull_again(outbox);
 }
 
 static int begin(void **state)
@@ -226,6 +229,40 @@ static void who_has_much_to_say_is_asked_once_at_the_end_of_a_turn(void **state)
     (void)state;
     turn(ask_to_be_pulled);
     expect_log("pull1: send0:a send1:frame ");
+}
+
+static void rest(void)
+{
+    rig.io.on_rest(rig.io.owner);
+    expect_log("");
+}
+
+static void who_has_more_is_asked_again_once_in_each_turn(void **state)
+{
+    (void)state;
+    rig.more[1] = 2;
+    turn(ask_to_be_pulled);
+    expect_log("pull1: wake0: send0:a send1:frame ");
+    hws_loop_flush(rig.loop);
+    expect_log("");
+    hws_outbox_pull(&rig.outboxes[1]);
+    turn(rest);
+    expect_log("pull1: wake0: send1:frame ");
+    turn(rest);
+    expect_log("pull1: send1:frame ");
+    turn(rest);
+    expect_log("");
+}
+
+static void who_goes_is_not_asked_again(void **state)
+{
+    (void)state;
+    rig.more[1] = 2;
+    turn(ask_to_be_pulled);
+    expect_log("pull1: wake0: send0:a send1:frame ");
+    hws_outbox_dispose(&rig.outboxes[1]);
+    turn(rest);
+    expect_log("");
 }
 
 static void write_by_turns(void)
@@ -423,6 +460,8 @@ int main(void)
         CASE(what_is_written_outside_of_a_turn_leaves_when_it_is_flushed),
         CASE(small_writes_of_a_turn_leave_together_at_its_end),
         CASE(who_has_much_to_say_is_asked_once_at_the_end_of_a_turn),
+        CASE(who_has_more_is_asked_again_once_in_each_turn),
+        CASE(who_goes_is_not_asked_again),
         CASE(bytes_of_one_connection_keep_their_order),
         CASE(much_leaves_within_the_turn),
         CASE(what_is_dropped_takes_nothing_else_along),

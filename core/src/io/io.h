@@ -79,9 +79,6 @@ typedef struct {
     void (*close)(hws_socket_t *socket, bool reset);
     /* A round trip as the system measures it, in us; 0: unknown. May be NULL. */
     hws_time_t (*rtt)(hws_socket_t *socket);
-    /* As much of a long body is best sent at once: a fast peer works on it while the next piece is
-     * made, so that its window opens the sooner and each side sleeps less often. Above 0. */
-    size_t piece;
 } hws_socket_ops_t;
 
 /* The part that every socket begins with. */

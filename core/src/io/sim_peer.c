@@ -639,5 +639,4 @@ static const hws_socket_ops_t socket_ops = {
     .finish = socket_finish,
     .peek = socket_peek,
     .close = socket_close,
-    .piece = 16384,
 };

@@ -707,7 +707,6 @@ static const hws_socket_ops_t socket_ops = {
     .peek = socket_peek,
     .close = socket_close,
     .rtt = socket_rtt,
-    .piece = 16384,
 };
 
 static const hws_io_ops_t ops = {

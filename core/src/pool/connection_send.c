@@ -4,6 +4,9 @@
 
 /* Body bytes given to the codec at once. */
 #define PIECE ((size_t)65536)
+/* Body bytes that a multiplexing codec may send in a turn. It has to be less than the usual window of 65,535
+ * bytes: who fills that at once sleeps until the peer has read it all, and the peer sleeps meanwhile. */
+#define PULLED ((size_t)32768)
 
 /* After an error nothing more is written, but reading goes on: a response that explains it may be
  * waiting, and if none is, the read's own error ends the stream. */
@@ -34,22 +37,15 @@ void hws_connection_pull(hws_outbox_t *outbox)
     hws_connection_t *connection = HWS_CONTAINER(outbox, hws_connection_t, outbox);
     hws_codec_t *codec = connection->codec;
     uint64_t accepted = outbox->accepted;
-    uint64_t before;
-    size_t room;
+    size_t room = hws_connection_write_room(connection);
     int rc;
 
-    do {
-        room = hws_connection_write_room(connection);
-        if (room > connection->socket->ops->piece)
-            room = connection->socket->ops->piece;
-        before = outbox->accepted;
-        rc = codec->ops->flush(codec, room, hws_outbox_begin(outbox));
-        if (hws_outbox_commit(outbox) != HWS_OK)
-            break;
-        /* There may be more, for which the system may have room. */
-        if (rc == HWS_OK && room > 0 && outbox->accepted - before >= room)
-            hws_outbox_send(outbox);
-    } while (rc == HWS_OK && room > 0 && outbox->accepted - before >= room);
+    if (room > PULLED)
+        room = PULLED;
+    rc = codec->ops->flush(codec, room, hws_outbox_begin(outbox));
+    if (hws_outbox_commit(outbox) == HWS_OK && rc == HWS_OK && room > 0 &&
+        outbox->accepted - accepted >= room)
+        hws_outbox_pull_again(outbox); /* there may be more */
     if (connection->pool->metrics != NULL && outbox->accepted > accepted)
         hws_metrics_sent(connection->pool->metrics, 0, outbox->accepted - accepted,
                          hws_loop_recent(connection->loop));

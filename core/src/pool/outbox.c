@@ -6,6 +6,7 @@
 #define MOST_GATHERED ((size_t)65536)
 
 static void on_turned(hws_deferred_t *deferred);
+static void on_resumed(hws_deferred_t *deferred);
 
 void hws_gather_init(hws_gather_t *gather, hws_loop_t *loop,
                      void (*on_failed)(hws_outbox_t *outbox, int code),
@@ -14,13 +15,17 @@ void hws_gather_init(hws_gather_t *gather, hws_loop_t *loop,
     *gather = (hws_gather_t){.loop = loop, .on_failed = on_failed, .on_pull = on_pull};
     hws_list_init(&gather->outboxes);
     hws_list_init(&gather->pulled);
+    hws_list_init(&gather->later);
     hws_deferred_init(&gather->turned, on_turned);
+    hws_deferred_init(&gather->resumed, on_resumed);
 }
 
 void hws_gather_dispose(hws_gather_t *gather)
 {
-    assert(hws_list_is_empty(&gather->outboxes) && hws_list_is_empty(&gather->pulled));
+    assert(hws_list_is_empty(&gather->outboxes) && hws_list_is_empty(&gather->pulled) &&
+           hws_list_is_empty(&gather->later));
     hws_list_remove(&gather->turned.link);
+    hws_list_remove(&gather->resumed.link);
     hws_buffer_dispose(&gather->bytes);
 }
 
@@ -100,6 +105,23 @@ static void on_turned(hws_deferred_t *deferred)
 
     pull_all(gather);
     send_all(gather);
+}
+
+static void on_resumed(hws_deferred_t *deferred)
+{
+    hws_gather_t *gather = HWS_CONTAINER(deferred, hws_gather_t, resumed);
+
+    hws_list_splice(&gather->pulled, &gather->later);
+    hws_loop_defer_to_turn(gather->loop, &gather->turned);
+}
+
+void hws_outbox_pull_again(hws_outbox_t *outbox)
+{
+    hws_gather_t *gather = outbox->gather;
+
+    if (!hws_list_is_linked(&outbox->pull_link))
+        hws_list_push_back(&gather->later, &outbox->pull_link);
+    hws_loop_defer(gather->loop, &gather->resumed);
 }
 
 void hws_outbox_pull(hws_outbox_t *outbox)

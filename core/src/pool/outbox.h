@@ -27,7 +27,9 @@ typedef struct {
     size_t mark;         /* where the present write begins */
     hws_list_t outboxes; /* those with bytes in it, in the order of these */
     hws_list_t pulled;   /* outboxes whose owners are to be asked what they have to say */
+    hws_list_t later;    /* ... in the next turn */
     hws_deferred_t turned;
+    hws_deferred_t resumed;
     void (*on_pull)(hws_outbox_t *outbox);
     /* An outbox has failed, perhaps long after the write was accepted. */
     void (*on_failed)(hws_outbox_t *outbox, int code);
@@ -37,7 +39,7 @@ struct hws_outbox {
     hws_gather_t *gather;
     hws_socket_t *socket;
     hws_list_t link;      /* in gather->outboxes */
-    hws_list_t pull_link; /* in gather->pulled */
+    hws_list_t pull_link; /* in gather->pulled or gather->later */
     size_t gathered;      /* bytes of its own there */
     hws_buffer_t rest;    /* written while a flush is under way */
     size_t flushing;      /* bytes that the flush under way has taken over */
@@ -65,6 +67,8 @@ void hws_outbox_drop(hws_outbox_t *outbox);
 
 /* Has gather->on_pull called, which writes what its owner has. */
 void hws_outbox_pull(hws_outbox_t *outbox);
+/* From on_pull: has it called again in the next turn, once what has come meanwhile was read. */
+void hws_outbox_pull_again(hws_outbox_t *outbox);
 /* Hands what was gathered over to the system now. */
 void hws_outbox_send(hws_outbox_t *outbox);
 /* Bytes that have been accepted and are not with the system. */

@@ -389,8 +389,6 @@ static const hws_socket_ops_t ops = {
     .peek = tunnel_peek,
     .close = tunnel_close,
     .rtt = tunnel_rtt,
-    /* The more at once, the fewer records that are not full. */
-    .piece = 65536,
 };
 
 static void on_rest(hws_deferred_t *deferred)
