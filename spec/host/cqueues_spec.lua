@@ -36,7 +36,7 @@ describe("driven by cqueues", function()
       local done, ticks = 0, 0
       for _ = 1, 100 do
         hawser.spawn(function()
-          assert(assert(api:get "/slow/10").status == 200)
+          assert(assert(api:get "/slow/100").status == 200)
           done = done + 1
           if done == 100 then finish() end
         end)

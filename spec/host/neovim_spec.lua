@@ -42,8 +42,8 @@ describe("in Neovim", function()
         end
       end
       for _ = 1, 50 do
-        api:get("/slow/10", function(res) add(assert(res)) end)
-        hawser.spawn(function() add(assert(api:get "/slow/10")) end)
+        api:get("/slow/100", function(res) add(assert(res)) end)
+        hawser.spawn(function() add(assert(api:get "/slow/100")) end)
       end
     ]])
   end)
