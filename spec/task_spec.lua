@@ -462,14 +462,14 @@ describe("hawser.sleep", function()
       return function()
         local from = hawser.now()
         assert.is_true(hawser.sleep(span))
-        assert.is_true(hawser.now() - from >= span * .99)
+        assert.is_true(hawser.now() - from >= span / 2)
         order[#order + 1] = span
       end
     end
-    for _, outcome in ipairs(hawser.all { sleeper(.006), sleeper(.002), sleeper(.004) }) do
+    for _, outcome in ipairs(hawser.all { sleeper(.3), sleeper(.002), sleeper(.15) }) do
       assert.is_true(outcome[1], outcome[2])
     end
-    assert.same({ .002, .004, .006 }, order)
+    assert.same({ .002, .15, .3 }, order)
   end)
 
   it("refuses what is no span of time", function()

@@ -343,6 +343,13 @@ static void on_pause_over(uv_timer_t *timer)
     client_play(client);
 }
 
+/* No sooner than was asked for: libuv counts from its last turn, and whole milliseconds. */
+static void start_timer(client_t *client, uv_timer_cb on_over, uint64_t ms)
+{
+    uv_update_time(client->timer.loop);
+    uv_timer_start(&client->timer, on_over, ms + 1, 0);
+}
+
 static void on_idle_over(uv_timer_t *timer)
 {
     client_t *client = timer->data;
@@ -399,7 +406,7 @@ static void play_trickle(client_t *client, step_t *step)
         write_bytes(client, step->bytes.data + step->position / 2, 1);
     } else {
         client->is_busy = true;
-        uv_timer_start(&client->timer, on_pause_over, step->number, 0);
+        start_timer(client, on_pause_over, step->number);
     }
     step->position++;
 }
@@ -446,7 +453,7 @@ static void play_step(client_t *client, step_t *step)
     case PAUSE:
         step->position = 1;
         client->is_busy = true;
-        uv_timer_start(&client->timer, on_pause_over, step->number, 0);
+        start_timer(client, on_pause_over, step->number);
         break;
     case STOP_READING:
         step->position = 1;
@@ -487,7 +494,7 @@ void client_play(client_t *client)
     if (client->is_closing || client->script != NULL)
         return;
     if (client->idle_ms > 0)
-        uv_timer_start(&client->timer, on_idle_over, client->idle_ms, 0);
+        start_timer(client, on_idle_over, client->idle_ms);
     if (client->in.size > 0 || client->is_ended)
         client->service->on_bytes(client);
 }
