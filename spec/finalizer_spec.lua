@@ -10,7 +10,7 @@ local PRELUDE = [[
 local raw, http = ...
 if jit then jit.off() end -- whose traces never get beyond a check for a collection that is always due
 local m = hawser.new { log = function() end, retry = false, breaker = false }
-raw = m:upstream("raw", { peers = { "tcp://127.0.0.1:" .. raw }, timeouts = { read = .02 } })
+raw = m:upstream("raw", { peers = { "tcp://127.0.0.1:" .. raw } })
 local address = "http://127.0.0.1:" .. http
 http = m:upstream("http", { peers = { address } })
 
@@ -99,6 +99,7 @@ describe("a finalizer that ends what is in use", function()
 
   it("may close a lease whose read fails", function()
     sweeps [[
+      raw:update { timeouts = { read = .02 } }
       everywhere(function(at)
         local c = assert(raw:acquire())
         assert(c:write "part\n")

@@ -303,8 +303,8 @@ describe("waiting:", function()
     for _, object in ipairs(stage.held) do object:close() end
     for _, task in ipairs(stage.tasks) do task:cancel() end
     faultd:ask "release/wait_spec"
-    ledger.is_at_rest(stage.api:stats())
-    ledger.is_at_rest(stage.raw:stats())
+    ledger.is_at_rest(ledger.settled(stage.api))
+    ledger.is_at_rest(ledger.settled(stage.raw))
     stage.other:close()
     stage.m:close()
     hawser.run()

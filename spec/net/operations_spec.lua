@@ -257,10 +257,11 @@ describe("a manager's operation", function()
       local results = {}
       hawser.run(function()
         local tasks = {}
-        for i = 1, 4 do tasks[i] = hawser.spawn(function() return api:get "/slow/100" end) end
-        assert.is_true(wait_for(function() return api:stats().busy == 4 end))
+        for i = 1, 4 do tasks[i] = hawser.spawn(function() return api:get "/hold/four" end) end
+        faultd:ask "held/four/4"
         assert.is_true(m:set_connection_limits { max_connections = 1 })
         assert.equal(4, m:connection_count())
+        faultd:ask "release/four"
         for i, task in ipairs(tasks) do results[i] = select(2, assert(task:join())).status end
       end)
       assert.same({ 200, 200, 200, 200 }, results)
@@ -270,7 +271,11 @@ describe("a manager's operation", function()
 
     it("and closes what is idle beyond them", function()
       api:update { peers = { "http://127.0.0.1:" .. faultd.http } }
-      hawser.all { function() api:get "/slow/20" end, function() api:get "/slow/20" end }
+      hawser.run(function()
+        for _ = 1, 2 do hawser.spawn(function() return api:get "/hold/two" end) end
+        faultd:ask "held/two/2"
+        faultd:ask "release/two"
+      end)
       assert.equal(2, m:connection_count())
       assert.is_true(m:set_connection_limits { per_peer = 1 })
       assert.equal(1, m:connection_count())

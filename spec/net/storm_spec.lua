@@ -74,7 +74,7 @@ describe("a storm", function()
       rage(api, seed)
       ledger.is_at_rest(ledger.settled(api))
 
-      api:update { peers = { "http://127.0.0.1:" .. faultd.http }, breaker = false }
+      api:update { peers = { "http://127.0.0.1:" .. faultd.http }, breaker = false, timeouts = { read = 10 } }
       for _ = 1, 10 do assert.equal("ok", assert(api:get "/ok").body) end
       m:close()
       faultd:ask "await/http/open/0"

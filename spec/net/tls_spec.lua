@@ -417,11 +417,10 @@ describe("over TLS", function()
       return upstream(nil, options)
     end
 
-    -- Until it lets somebody try again.
+    -- Until it lets somebody try again. Nobody asks it before: its time may be over by then.
     local function rest(api)
-      local _, err = api:get "/tls"
-      assert.equal("breaker_open", err.kind)
-      hawser.sleep(err.retry_in)
+      while api:peers()[1].breaker == "open" do hawser.sleep(.001) end
+      assert.equal("half_open", api:peers()[1].breaker)
     end
 
     local failures = {
@@ -518,7 +517,7 @@ describe("over TLS", function()
     it("that the server closes while idle is noticed", function()
       local api = upstream(front.port)
       assert(api:get "/idle/50")
-      local patience = 400
+      local patience = 2000
       while api:stats().open > 0 and patience > 0 do
         hawser.sleep(0.005)
         patience = patience - 1

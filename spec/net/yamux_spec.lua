@@ -133,7 +133,7 @@ describe("yamux", function()
   end)
 
   it("ends all leases of a connection that breaks", function()
-    local conn, other = open "close", open "echo"
+    local other, conn = open "echo", open "close" -- in this order: the second ends the connection
     local _, err = conn:read "all"
     assert.equal("reset", err.kind)
     _, err = other:read "line"
