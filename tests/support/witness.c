@@ -80,8 +80,9 @@ static void on_flush(void *owner, int status, hws_time_t now)
     end_input(owner, ON_FLUSH);
 }
 
-static void on_timer(void *owner, hws_time_t now)
+static void on_timer(void *owner, hws_time_t due, hws_time_t now)
 {
+    assert_true(due <= now);
     begin_input(owner, ON_TIMER, now);
     note(owner, "timer", HWS_AGAIN);
     end_input(owner, ON_TIMER);

@@ -34,9 +34,10 @@ static void on_rest(void *owner)
     fixture.rests++;
 }
 
-static void on_timer(void *owner, hws_time_t now)
+static void on_timer(void *owner, hws_time_t due, hws_time_t now)
 {
     (void)owner;
+    (void)due;
     (void)now;
 }
 

@@ -368,6 +368,43 @@ static void create_and_connect_survive_each_failing_allocation(void **state)
     assert_int_equal(n, 5); /* the world, its read buffer, a chunk of sockets; then none failed */
 }
 
+typedef struct {
+    far_end_t *far_end;
+    int fd; /* of the witness's socket */
+} stall_t;
+
+/* Takes so long that a deadline passes which is set here, and which bytes come before. */
+static void stall(void *user)
+{
+    const stall_t *stalled = user;
+    witness_t *witness = &stalled->far_end->witness;
+    struct pollfd bytes = {.fd = stalled->fd, .events = POLLIN};
+    hws_time_t until = witness->io->ops->now(witness->io) + HWS_MS(5);
+
+    far_end_send(stalled->far_end, " again", 6);
+    assert_int_equal(poll(&bytes, 1, -1), 1);
+    witness_arm(witness, until);
+    while (witness->io->ops->now(witness->io) < until + HWS_MS(5))
+        ;
+}
+
+static void a_deadline_never_beats_bytes_that_came_while_the_loop_was_busy(void **state)
+{
+    stall_t stalled = {.far_end = *state, .fd = next_fd()};
+    witness_t *witness = &stalled.far_end->witness;
+
+    far_end_meet(stalled.far_end);
+    witness_read(witness, true);
+    far_end_send(stalled.far_end, "hello", 5);
+    witness->acts_on = ON_BYTES;
+    witness->act = stall;
+    witness->user = &stalled;
+    while (strstr(witness->log, "timer") == NULL)
+        assert_int_equal(witness_run(witness, HWS_RUN_ONCE), HWS_OK);
+    assert_string_equal(witness->log, "connect:OK bytes timer");
+    assert_int_equal(hws_buffer_size(&witness->bytes), strlen("hello again"));
+}
+
 /* 5,000 idle sockets are held in slabs: what one costs is counted, not measured. */
 static void an_idle_socket_allocates_nothing_of_its_own(void **state)
 {
@@ -398,6 +435,7 @@ int main(void)
         WITH(begin, a_host_loop_can_drive_it_by_descriptor_and_timeout),
         WITH(begin, a_host_loop_that_waits_out_the_timeout_gets_the_timer),
         WITH(begin, a_quiet_watched_socket_keeps_a_run_waiting),
+        WITH(begin, a_deadline_never_beats_bytes_that_came_while_the_loop_was_busy),
         WITH(begin, toggling_reading_loses_and_repeats_nothing),
         cmocka_unit_test(create_and_connect_survive_each_failing_allocation),
         WITH(begin, an_idle_socket_allocates_nothing_of_its_own),

@@ -138,7 +138,9 @@ typedef struct {
 /* The part that both worlds begin with; the loop fills the inputs in. */
 struct hws_io {
     const hws_io_ops_t *ops;
-    void (*on_timer)(void *owner, hws_time_t now);
+    /* What was due at `due`, which is not after `now`: when inputs were last taken. A deadline since
+     * then waits until they have been taken once more, as they may have come before it. */
+    void (*on_timer)(void *owner, hws_time_t due, hws_time_t now);
     void (*on_rest)(void *owner);
     void *owner;
 };

@@ -6,15 +6,15 @@
 
 #include <assert.h>
 
-/* Fires all that is due. Who sets its timer again from inside must set it for later than `now`. */
-static void on_timer(void *owner, hws_time_t now)
+/* Who sets its timer again from inside must set it for later than `now`. */
+static void on_timer(void *owner, hws_time_t due, hws_time_t now)
 {
     hws_loop_t *loop = owner;
     hws_timer_t *timer;
 
     loop->will_rest = true;
     loop->armed_at = HWS_NEVER;
-    while ((timer = hws_timers_take(&loop->timers, now)) != NULL)
+    while ((timer = hws_timers_take(&loop->timers, due)) != NULL)
         timer->fire(timer, now);
 }
 

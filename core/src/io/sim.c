@@ -108,7 +108,7 @@ static bool step(hws_sim_t *sim, hws_time_t until, uint64_t limit)
         return false;
     move_clock(sim, sim->armed_at);
     sim->armed_at = HWS_NEVER;
-    sim->io.on_timer(sim->io.owner, sim->now);
+    sim->io.on_timer(sim->io.owner, sim->now, sim->now);
     hws_sim_rest(sim);
     return true;
 }

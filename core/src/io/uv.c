@@ -575,18 +575,21 @@ static void arm_timer(hws_io_t *io, hws_time_t at)
     }
 }
 
-/* After the inputs, so that a deadline never beats bytes which had come before it. libuv counts in
- * milliseconds and may be early by one. */
+/* After the inputs, so that a deadline never beats bytes which had come before it: neither those of
+ * this turn nor, where they took long, those that the next one will find. libuv counts in milliseconds
+ * and may be early by one. */
 static void fire_if_due(world_t *world)
 {
+    hws_time_t due = world->polled_at;
+
     if (world->armed_at == HWS_NEVER || world->timer_at != HWS_NEVER)
         return;
-    if (read_clock(world) < world->armed_at) {
+    if (due < world->armed_at) {
         start_timer(world, world->armed_at);
         return;
     }
     world->armed_at = HWS_NEVER;
-    world->io.on_timer(world->io.owner, begin_input(world));
+    world->io.on_timer(world->io.owner, due, begin_input(world));
     rest(world);
 }
 
