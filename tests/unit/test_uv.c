@@ -174,6 +174,121 @@ static void a_descriptor_given_anew_in_the_same_turn_belongs_to_the_new_socket(v
     assert_int_equal(next_fd(), fd + 1);
 }
 
+/* Another socket of the same world, which only connects. */
+typedef struct {
+    far_end_t *far_end;
+    hws_socket_t *socket;
+    int told;
+} other_t;
+
+static void on_other_connected(void *owner, int status, hws_time_t now)
+{
+    other_t *other = owner;
+
+    (void)now;
+    assert_int_equal(status, HWS_OK);
+    other->told++;
+}
+
+static const hws_socket_events_t other_events = {on_other_connected, NULL, NULL, NULL};
+
+static void begin_other(void *user)
+{
+    other_t *other = user;
+    hws_io_t *io = other->far_end->witness.io;
+
+    assert_int_equal(
+        io->ops->connect(io, &other->far_end->address, &other_events, other, &other->socket),
+        HWS_OK);
+}
+
+static void close_other(void *user)
+{
+    other_t *other = user;
+
+    if (other->socket != NULL)
+        other->socket->ops->close(other->socket, false);
+    other->socket = NULL;
+}
+
+static void act_on(far_end_t *far_end, witness_input_t input, void (*act)(void *user), void *user)
+{
+    far_end->witness.acts_on = input;
+    far_end->witness.act = act;
+    far_end->witness.user = user;
+}
+
+static bool has_read(const far_end_t *far_end)
+{
+    return strstr(far_end->witness.log, "bytes") != NULL;
+}
+
+/* Over a Unix socket: there each connect is. */
+static void a_connect_that_is_answered_at_once_is_told_in_the_same_turn(void **state)
+{
+    far_end_t *far_end = *state;
+    other_t other = {.far_end = far_end};
+
+    far_end_meet(far_end);
+    act_on(far_end, ON_BYTES, begin_other, &other);
+    witness_read(&far_end->witness, true);
+    far_end_send(far_end, "x", 1);
+    far_end_run(far_end, has_read);
+    assert_int_equal(other.told, 1);
+    close_other(&other);
+}
+
+/* Else a turn would not end where each that is told begins another. */
+static void a_connect_begun_when_another_is_told_waits_for_the_next_turn(void **state)
+{
+    far_end_t *far_end = *state;
+    other_t other = {.far_end = far_end};
+
+    act_on(far_end, ON_CONNECT, begin_other, &other);
+    assert_int_equal(witness_connect(&far_end->witness, &far_end->address), HWS_OK);
+    assert_int_equal(witness_run(&far_end->witness, HWS_RUN_ONCE), HWS_OK);
+    assert_string_equal(far_end->witness.log, "connect:OK");
+    assert_int_equal(other.told, 0);
+    assert_int_equal(far_end->witness.io->ops->timeout(far_end->witness.io), 0);
+    assert_int_equal(witness_run(&far_end->witness, HWS_RUN_ONCE), HWS_OK);
+    assert_int_equal(other.told, 1);
+    close_other(&other);
+}
+
+static void a_connect_closed_before_its_turn_is_not_told(void **state)
+{
+    far_end_t *far_end = *state;
+    other_t other = {.far_end = far_end};
+
+    act_on(far_end, ON_CONNECT, close_other, &other);
+    assert_int_equal(witness_connect(&far_end->witness, &far_end->address), HWS_OK);
+    begin_other(&other);
+    far_end_settle(far_end);
+    assert_string_equal(far_end->witness.log, "connect:OK");
+    assert_int_equal(other.told, 0);
+}
+
+/* With one connection in a backlog of none, Linux answers no SYN. */
+static void a_connect_that_nobody_answers_is_waited_for(void **state)
+{
+    far_end_t *far_end = *state;
+    witness_t *witness = &far_end->witness;
+    other_t other = {.far_end = far_end};
+
+    assert_int_equal(listen(far_end->listener_fd, 0), 0);
+    begin_other(&other);
+    while (other.told == 0)
+        assert_int_equal(witness_run(witness, HWS_RUN_ONCE), HWS_OK);
+    assert_int_equal(witness_connect(witness, &far_end->address), HWS_OK);
+    witness_run(witness, HWS_RUN_NOWAIT);
+    witness_run(witness, HWS_RUN_NOWAIT);
+    assert_int_equal(witness->io->ops->timeout(witness->io), HWS_NEVER);
+    witness_arm(witness, witness->io->ops->now(witness->io) + HWS_MS(5));
+    assert_int_equal(witness_run(witness, HWS_RUN_ONCE), HWS_OK);
+    assert_string_equal(witness->log, "timer");
+    close_other(&other);
+}
+
 /* The backlog of a Unix socket answers at once when it is full. */
 static void connect_to_a_full_unix_backlog_is_refused(void **state)
 {
@@ -427,6 +542,10 @@ int main(void)
         cmocka_unit_test(a_world_without_a_descriptor_left_says_so),
         cmocka_unit_test(no_descriptor_outlives_its_socket_or_its_world),
         WITH(begin, a_descriptor_given_anew_in_the_same_turn_belongs_to_the_new_socket),
+        WITH(begin_local, a_connect_that_is_answered_at_once_is_told_in_the_same_turn),
+        WITH(begin_local, a_connect_begun_when_another_is_told_waits_for_the_next_turn),
+        WITH(begin_local, a_connect_closed_before_its_turn_is_not_told),
+        WITH(begin, a_connect_that_nobody_answers_is_waited_for),
         WITH(begin_local, connect_to_a_full_unix_backlog_is_refused),
         WITH(begin_local, a_flush_that_breaks_raises_no_signal),
         WITH(begin_local, a_flush_tells_its_progress),

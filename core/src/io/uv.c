@@ -34,6 +34,7 @@ typedef struct {
     const hws_socket_events_t *events;
     void *owner;
     hws_buffer_t rest; /* what flush took over */
+    hws_list_t begun;  /* on the world's list of that name, or of those looked at */
     int fd;
     uint8_t state;
     uint8_t watched;  /* UV_READABLE | UV_WRITABLE as libuv was told */
@@ -57,6 +58,8 @@ typedef struct {
     hws_time_t polled_at;
     uint64_t read_at; /* the clock, in ns, as it was read last */
     hws_slab_t sockets;
+    hws_list_t begun;     /* sockets that connect, and that nobody has looked at since */
+    hws_list_t looked_at; /* those of them whose turn it is */
     hws_dns_t dns;
     size_t watched_count; /* sockets that libuv watches */
     bool had_input;       /* in this turn */
@@ -210,16 +213,21 @@ static void watch(endpoint_t *socket)
     note_watched(socket, wanted);
 }
 
-static void tell_connected(endpoint_t *socket)
+/* What has gone wrong with the socket, 0 when nothing has. */
+static int error_of(const endpoint_t *socket)
 {
-    world_t *world = world_of_socket(socket);
     int error = 0;
     socklen_t size = sizeof(error);
 
     if (getsockopt(socket->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
         error = errno;
-    if (error == EINPROGRESS)
-        return;
+    return error;
+}
+
+static void tell_connected(endpoint_t *socket, int error)
+{
+    world_t *world = world_of_socket(socket);
+
     socket->state = error == 0 ? OPEN : FAILED;
     socket->events->on_connect(socket->owner, error == 0 ? HWS_OK : code_of(error),
                                begin_input(world));
@@ -303,6 +311,7 @@ static void continue_flush(endpoint_t *socket)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     endpoint_t *socket = HWS_CONTAINER(poll, endpoint_t, poll);
+    int error;
 
     if (status < 0) {
         events = UV_READABLE | UV_WRITABLE;
@@ -312,13 +321,40 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if (events & UV_READABLE && socket->state != CONNECTING)
         take_bytes(socket);
     if ((events & UV_WRITABLE) && (events_wanted(socket) & UV_WRITABLE)) {
-        if (socket->state == CONNECTING)
-            tell_connected(socket);
-        else
+        if (socket->state != CONNECTING)
             continue_flush(socket);
+        else if ((error = error_of(socket)) != EINPROGRESS)
+            tell_connected(socket, error);
     }
     socket->is_in_input = false;
     watch(socket);
+}
+
+/* Told in the turn that it was begun in, or else watched. */
+static void look_whether_connected(endpoint_t *socket)
+{
+    hws_address_t peer;
+
+    peer.size = sizeof(peer.as);
+    socket->is_in_input = true;
+    if (getpeername(socket->fd, &peer.as.any, &peer.size) == 0)
+        tell_connected(socket, 0);
+    socket->is_in_input = false;
+    watch(socket);
+}
+
+/* Over Unix sockets and to this host a connect is answered while it is begun. What need not be
+ * waited for is never watched for it, which would cost system calls. Those that are begun when others
+ * are told have to wait for the next turn, so that this one ends. */
+static void look_at_begun(world_t *world)
+{
+    hws_list_t *link;
+
+    hws_list_splice(&world->looked_at, &world->begun);
+    while (!is_forked(world) && (link = hws_list_first(&world->looked_at)) != NULL) {
+        hws_list_remove(link);
+        look_whether_connected(HWS_CONTAINER(link, endpoint_t, begun));
+    }
 }
 
 /* Sockets ----------------------------------------------------------------------------------- */
@@ -393,7 +429,7 @@ static int socket_connect(hws_io_t *io, const hws_address_t *address,
     socket->owner = owner;
     socket->fd = fd;
     socket->state = CONNECTING;
-    watch(socket);
+    hws_list_push_back(&world->begun, &socket->begun);
     *out = &socket->base;
     return HWS_OK;
 
@@ -491,6 +527,7 @@ static void socket_close(hws_socket_t *handle, bool reset)
     endpoint_t *socket = endpoint_of(handle);
     assert(socket->state != CLOSED);
     socket->state = CLOSED;
+    hws_list_remove(&socket->begun);
     note_watched(socket, 0);
     hws_buffer_dispose(&socket->rest);
     if (is_forked(world_of_socket(socket))) {
@@ -620,9 +657,16 @@ static void ask_rest(hws_io_t *io)
     world_of(io)->is_woken = true;
 }
 
+/* Nothing to wait for: it is there, or has to be looked at first. */
+static bool has_input(const world_t *world)
+{
+    return world->dns.answered_count > 0 || !hws_list_is_empty(&world->begun);
+}
+
 static bool may_bring_input(const world_t *world)
 {
-    return world->watched_count > 0 || world->armed_at != HWS_NEVER || world->dns.open > 0;
+    return world->watched_count > 0 || world->armed_at != HWS_NEVER || world->dns.open > 0 ||
+           has_input(world);
 }
 
 static int run_loop(hws_io_t *io, hws_run_t mode)
@@ -645,12 +689,12 @@ static int run_loop(hws_io_t *io, hws_run_t mode)
         uv_run(&world->loop, UV_RUN_NOWAIT); /* lets closed sockets go */
         return HWS_END;
     }
-    wait = wait && world->dns.answered_count == 0;
     do {
         world->had_input = false;
         world->has_news = false;
         world->dns.has_news = false;
-        uv_run(&world->loop, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+        uv_run(&world->loop, wait && !has_input(world) ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+        look_at_begun(world);
         tell_answers(world);
         if (is_forked(world))
             return HWS_END;
@@ -671,7 +715,7 @@ static hws_time_t loop_timeout(hws_io_t *io)
     world_t *world = world_of(io);
     int ms;
 
-    if (world->is_woken || world->has_news || world->dns.has_news || world->dns.answered_count > 0)
+    if (world->is_woken || world->has_news || world->dns.has_news || has_input(world))
         return 0;
     if (!uv_loop_alive(&world->loop))
         return HWS_NEVER;
@@ -752,6 +796,8 @@ int hws_io_uv_create(hws_io_t **out)
     world->armed_at = HWS_NEVER;
     world->polled_at = read_clock(world);
     world->generation = hws_process_generation();
+    hws_list_init(&world->begun);
+    hws_list_init(&world->looked_at);
     hws_slab_init(&world->sockets, sizeof(endpoint_t), sizeof(endpoint_t));
     *out = &world->io;
     return HWS_OK;
