@@ -268,7 +268,10 @@ describe("m:upstream", function()
 
   it("refuses what is no peer", function()
     raises("^peers is true; allowed: a list of peers", function() make { peers = true } end)
-    raises("^peers is .*without names", function() make { peers = { url = "x" } } end)
+    for _, value in ipairs { { url = "x" }, { [0] = "http://a.test" }, { "http://a.test", [3] = "http://b.test" },
+      { "http://a.test", [1.5] = "http://b.test" } } do
+      raises("^peers is .*without names and gaps$", function() make { peers = value } end)
+    end
     raises("^peers%[2%] is 42; allowed: a URL, or a table", function() make { peers = { "http://127.0.0.1", 42 } } end)
     raises("^peers%[1%]%[1%] is missing", function() make { peers = { {} } } end)
     raises("^peers%[1%]%.weight is 0; allowed: a number above 0",

@@ -325,5 +325,8 @@ describe("query.encode", function()
     assert.same({ nil, "query.a is a function; allowed: a string, a number, true or false, or a list of those" },
       { query.encode { a = print } })
     assert.same({ nil, "query has a number as a name; allowed: strings" }, { query.encode { 1 } })
+    for _, list in ipairs { { b = 1 }, { 1, b = 1 }, { 1, [3] = 1 } } do
+      assert.same({ nil, "query.a is a table with names or gaps; allowed: a list" }, { query.encode { a = list } })
+    end
   end)
 end)

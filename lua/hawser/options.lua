@@ -328,11 +328,10 @@ end
 
 local function peers(value, name)
   if type(value) ~= "table" then refuse(name, value, "a list of peers") end
-  local checked = {}
-  for key in pairs(value) do
-    if type(key) ~= "number" then refuse(name, value, "a list of peers, without names") end
-  end
-  for i = 1, #value do checked[i] = peer(value[i], ("%s[%d]"):format(name, i)) end
+  local checked, count = {}, 0
+  for _ in pairs(value) do count = count + 1 end
+  for i, item in ipairs(value) do checked[i] = peer(item, ("%s[%d]"):format(name, i)) end
+  if count ~= #checked then refuse(name, value, "a list of peers, without names and gaps") end
   return checked
 end
 

@@ -23,10 +23,14 @@ end
 
 local function add_all(parts, name, value)
   if type(value) ~= "table" then return add(parts, name, value) end
+  local count = 0
+  for _ in pairs(value) do count = count + 1 end
   for _, item in ipairs(value) do
     local message = add(parts, name, item)
     if message then return message end
+    count = count - 1
   end
+  if count > 0 then return ("query.%s is a table with names or gaps; allowed: a list"):format(name) end
 end
 
 local function sorted_names(values)
