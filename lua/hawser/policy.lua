@@ -83,7 +83,7 @@ end
 -- @param kind string "balancer", "retry" or "breaker"
 -- @param value function, string or table as the user gave it
 -- @param builtin table whose keys are the names of those in C
--- @return table? `{ plugin =, config =, is_plain = }` for hwl_policy_create(), or `{ builtin = name, config = }`
+-- @return table? `{ plugin =, config =, is_plain = }` for hwl_policy_create(), or `{ builtin = name }`
 -- @return string? message, if there is none
 function policy.resolve(kind, value, builtin)
   if type(value) == "function" then
@@ -94,7 +94,13 @@ function policy.resolve(kind, value, builtin)
     name, config = value[1], config_of(value)
   end
   if type(name) == "string" then
-    if builtin[name] then return { builtin = name, config = config } end
+    if builtin[name] then
+      local option = next(config)
+      if option ~= nil then
+        return nil, ("%s %q has no options, so none is called %s"):format(kind, name, options.show(option))
+      end
+      return { builtin = name }
+    end
     if not name:find "^[%w_][%w_.-]*$" then
       return nil, wrong(kind, name, "a name of letters, digits and _")
     end
