@@ -54,13 +54,14 @@ int hws_shaking_start(hws_shaking_t *shaking, hws_peer_t *peer, const hws_tls_op
     const char *name = options != NULL && options->server_name != NULL
                            ? options->server_name
                            : hws_upstream_tls_name(peer->upstream, peer);
+    size_t size = strlen(name) + 1;
     int rc;
 
-    if (strlen(name) >= sizeof(shaking->name))
+    if (size > sizeof(shaking->name))
         return hws_explain(why, HWS_ERR_TLS_OPTIONS, "server_name: at most %d bytes",
                            (int)sizeof(shaking->name) - 1);
     shaking->upstream = peer->upstream;
-    snprintf(shaking->name, sizeof(shaking->name), "%s", name);
+    memcpy(shaking->name, name, size);
     snprintf(shaking->peer, sizeof(shaking->peer), "%s", peer->id);
     if ((rc = take_config(shaking, peer, options, why)) != HWS_OK)
         return rc;

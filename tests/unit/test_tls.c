@@ -657,11 +657,13 @@ static void a_session_is_resumed(void **state)
         assert_true(hws_tls_is_resumed(talk.near));
         exchange(&talk);
         next = hws_tls_take_session(talk.near);
+        if (strncmp(hws_tls_engine(), "mbedTLS", 7) == 0)
+            assert_null(next); /* it would be the same */
         hang_up(&talk);
-        must_connect(&talk, "localhost", session); /* as often as one likes */
+        must_connect(&talk, "localhost", next != NULL ? next : session);
         assert_true(hws_tls_is_resumed(talk.near));
         hang_up(&talk);
-        must_connect(&talk, "localhost", next);
+        must_connect(&talk, "localhost", session); /* as often as one likes */
         assert_true(hws_tls_is_resumed(talk.near));
         hws_tls_session_free(session);
         hws_tls_session_free(next);

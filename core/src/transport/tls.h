@@ -56,13 +56,14 @@ void hws_tls_close(hws_tls_t *tls, hws_buffer_t *out);
 /* After the handshake. */
 bool hws_tls_is_resumed(const hws_tls_t *tls);
 const char *hws_tls_version(const hws_tls_t *tls); /* "1.2" */
-const char *hws_tls_cipher(const hws_tls_t *tls);
-const char *hws_tls_alpn(const hws_tls_t *tls); /* what was agreed on, or NULL */
+const char *hws_tls_cipher(hws_tls_t *tls);        /* as the registry names it, or "" */
+const char *hws_tls_alpn(const hws_tls_t *tls);    /* what was agreed on, or NULL */
 /* What failed, in the engine's and the verifier's words; "" when nothing has. */
 const char *hws_tls_detail(const hws_tls_t *tls);
 
 /* What a later connection to the same peer may resume; NULL when there is nothing (yet: TLS 1.3
- * gets it with the first data). The caller owns it. */
+ * gets it with the first data). Of a connection that resumed it may be NULL when there is nothing
+ * newer than what that resumed. The caller owns it. */
 hws_tls_session_t *hws_tls_take_session(hws_tls_t *tls);
 /* TLS 1.3: a ticket is used once (RFC 8446, C.4). */
 bool hws_tls_session_is_single_use(const hws_tls_session_t *session);

@@ -46,7 +46,7 @@ struct hws_tls {
     bool was_asked;        /* for a certificate of ours */
     bool was_shown;        /* the server's certificate: not resumed */
     bool has_closed;       /* we have */
-    bool has_ticket;       /* a fresh one, after the handshake (TLS 1.3) */
+    bool has_ticket;       /* a fresh one, which nobody has taken */
     uint32_t flags;        /* MBEDTLS_X509_BADCERT_* of the whole chain */
     hws_verdict_t verdict; /* the name's and the dates, then all */
     char cipher[64];
@@ -331,25 +331,9 @@ static int step(hws_tls_t *tls)
         tls->was_shown = true;
     else if (before == MBEDTLS_SSL_CERTIFICATE_REQUEST)
         tls->was_asked = ssl->MBEDTLS_PRIVATE(in_msg)[0] == MBEDTLS_SSL_HS_CERTIFICATE_REQUEST;
+    else if ((int)ssl->MBEDTLS_PRIVATE(state) == MBEDTLS_SSL_SERVER_CHANGE_CIPHER_SPEC)
+        tls->has_ticket = ssl->MBEDTLS_PRIVATE(in_msg)[0] == MBEDTLS_SSL_HS_NEW_SESSION_TICKET;
     return 0;
-}
-
-/* The registry's name; mbedTLS says "TLS-ECDHE-RSA-WITH-AES-128-GCM-SHA256" and, in TLS 1.3,
- * "TLS1-3-AES-128-GCM-SHA256". */
-static void name_cipher(hws_tls_t *tls)
-{
-    const char *name = mbedtls_ssl_get_ciphersuite(&tls->ssl);
-    char *to;
-
-    if (name == NULL)
-        return;
-    if (strncmp(name, "TLS1-3-", 7) == 0)
-        snprintf(tls->cipher, sizeof(tls->cipher), "TLS_%s", name + 7);
-    else
-        snprintf(tls->cipher, sizeof(tls->cipher), "%s", name);
-    for (to = tls->cipher; *to != '\0'; to++)
-        if (*to == '-')
-            *to = '_';
 }
 
 /* Only a renegotiation would look at the peer's certificate again; it takes some KB of each
@@ -392,7 +376,6 @@ int hws_tls_handshake(hws_tls_t *tls, hws_slice_t *in, hws_buffer_t *out)
     }
     tls->joiner.is_through = true;
     hws_joiner_dispose(&tls->joiner);
-    name_cipher(tls);
     forget_certificate(tls);
     return HWS_OK;
 }
@@ -506,8 +489,22 @@ const char *hws_tls_version(const hws_tls_t *tls)
     return strncmp(version, "TLSv", 4) == 0 ? version + 4 : version;
 }
 
-const char *hws_tls_cipher(const hws_tls_t *tls)
+/* The registry's name; mbedTLS says "TLS-ECDHE-RSA-WITH-AES-128-GCM-SHA256" and, in TLS 1.3,
+ * "TLS1-3-AES-128-GCM-SHA256". */
+const char *hws_tls_cipher(hws_tls_t *tls)
 {
+    const char *name = mbedtls_ssl_get_ciphersuite(&tls->ssl);
+    char *to;
+
+    if (name == NULL)
+        return "";
+    if (strncmp(name, "TLS1-3-", 7) == 0)
+        snprintf(tls->cipher, sizeof(tls->cipher), "TLS_%s", name + 7);
+    else
+        snprintf(tls->cipher, sizeof(tls->cipher), "%s", name);
+    for (to = tls->cipher; *to != '\0'; to++)
+        if (*to == '-')
+            *to = '_';
     return tls->cipher;
 }
 
@@ -542,12 +539,18 @@ static bool can_resume(const mbedtls_ssl_session *session)
     return session->MBEDTLS_PRIVATE(id_len) > 0;
 }
 
+/* Before TLS 1.3 a session that was resumed without a new ticket is the one that was offered, whose
+ * lifetime goes on. */
+static bool has_new_session(const hws_tls_t *tls)
+{
+    return tls->has_ticket || (!is_1_3(tls) && !hws_tls_is_resumed(tls));
+}
+
 hws_tls_session_t *hws_tls_take_session(hws_tls_t *tls)
 {
     hws_tls_session_t *session;
 
-    if (!is_ready(tls) || (is_1_3(tls) && !tls->has_ticket) ||
-        (session = hws_zalloc(sizeof(*session))) == NULL)
+    if (!is_ready(tls) || !has_new_session(tls) || (session = hws_zalloc(sizeof(*session))) == NULL)
         return NULL;
     tls->has_ticket = false;
     session->config = tls->config->held.id;

@@ -410,7 +410,7 @@ const char *hws_tls_version(const hws_tls_t *tls)
     return strncmp(version, "TLSv", 4) == 0 ? version + 4 : version;
 }
 
-const char *hws_tls_cipher(const hws_tls_t *tls)
+const char *hws_tls_cipher(hws_tls_t *tls)
 {
     const SSL_CIPHER *cipher = SSL_get_current_cipher(tls->ssl);
     const char *name = cipher != NULL ? SSL_CIPHER_standard_name(cipher) : NULL;
