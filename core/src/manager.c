@@ -2,6 +2,7 @@
 
 #include "bounds.h"
 #include "lease.h"
+#include "opening.h"
 #include "protocol.h"
 #include "request.h"
 #include "upstream.h"
@@ -140,6 +141,7 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
     hws_slab_init(&manager->duplexes, offsetof(hws_request_t, own_answer),
                   offsetof(hws_request_t, own_answer));
     hws_slab_init(&manager->leases, sizeof(hws_lease_t), sizeof(hws_lease_t));
+    hws_slab_init(&manager->openings, sizeof(hws_opening_t), sizeof(hws_opening_t));
     hws_slots_init(manager, options->max_connections);
     manager->limits = options->limits;
     manager->timeouts = options->timeouts;
@@ -219,6 +221,7 @@ static void tidy(hws_deferred_t *deferred)
     hws_slab_dispose(&manager->requests);
     hws_slab_dispose(&manager->duplexes);
     hws_slab_dispose(&manager->leases);
+    hws_slab_dispose(&manager->openings);
     manager->loop->managers--;
     hws_free(manager);
 }
@@ -288,6 +291,7 @@ void hws_manager_trim(hws_manager_t *manager)
     hws_slab_trim(&manager->requests);
     hws_slab_trim(&manager->duplexes);
     hws_slab_trim(&manager->leases);
+    hws_slab_trim(&manager->openings);
     hws_slab_trim(&manager->pools.connections);
     hws_memory_trim();
 }

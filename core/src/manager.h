@@ -21,6 +21,7 @@ struct hws_manager {
     hws_slab_t requests; /* hws_request_t */
     hws_slab_t duplexes; /* the same without the stores at its end, of streams that go both ways */
     hws_slab_t leases;   /* hws_lease_t */
+    hws_slab_t openings; /* hws_opening_t */
     hws_hash_t streams;  /* hws_request_t with an id */
     uint64_t stream_ids; /* the last one */
     hws_hash_t names;

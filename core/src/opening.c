@@ -84,7 +84,7 @@ static void over(hws_opening_t *opening, int status, const char *detail, hws_tim
         hws_list_push_back(&calls, &call->opening_link);
     }
     hws_list_remove(&opening->link);
-    hws_free(opening);
+    hws_slab_give(&upstream->manager->openings, opening);
     hws_dispatch_opening_over(upstream, peer, &calls, status, phase, detail, now);
 }
 
@@ -288,7 +288,7 @@ static void start_dial(hws_opening_t *opening, hws_time_t now)
 
 int hws_opening_start(hws_peer_t *peer, hws_call_t *call, hws_time_t now)
 {
-    hws_opening_t *opening = hws_zalloc(sizeof(*opening));
+    hws_opening_t *opening = hws_slab_take(&peer->upstream->manager->openings);
 
     if (opening == NULL)
         return HWS_ERR_NOMEM;
