@@ -4,8 +4,14 @@
 
 #include <hawser/hawser.h>
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -139,6 +145,46 @@ static void the_next_request_uses_the_same_connection(void **state)
     assert_true(fetch(*state, "http", "/chunked/2/3", NULL).reused);
     assert_true(fetch(*state, "http", "/body", "hello").reused);
     check_ledger(*state);
+}
+
+/* The descriptor of this process that is connected to that port of 127.0.0.1. */
+static int descriptor_to(int port)
+{
+    for (int fd = 0; fd < 1024; fd++) {
+        struct sockaddr_in peer = {0};
+        socklen_t size = sizeof(peer);
+
+        if (getpeername(fd, (struct sockaddr *)&peer, &size) == 0 && peer.sin_family == AF_INET &&
+            ntohs(peer.sin_port) == port)
+            return fd;
+    }
+    return -1;
+}
+
+static int option_of(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t size = sizeof(value);
+
+    assert_int_equal(getsockopt(fd, level, name, &value, &size), 0);
+    return value;
+}
+
+static void a_connection_sends_at_once_is_kept_alive_and_stays_in_this_program(void **state)
+{
+    char url[128];
+    int fd;
+
+    fetch(*state, "http", "/ok", NULL);
+    fault_server_url(url, sizeof(url), "", "http", "");
+    fd = descriptor_to(atoi(strchr(url, ':') + 1));
+    assert_true(fd >= 0);
+    assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+    assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+#ifdef TCP_KEEPIDLE
+    assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+#endif
+    assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
 }
 
 static void a_body_is_sent(void **state)
@@ -372,6 +418,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         TEST(a_response_has_status_and_body),
         TEST(the_next_request_uses_the_same_connection),
+        TEST(a_connection_sends_at_once_is_kept_alive_and_stays_in_this_program),
         TEST(a_body_is_sent),
         TEST(each_fault_has_its_code),
         TEST(a_get_that_met_a_dead_connection_goes_again),
