@@ -659,6 +659,60 @@ static void a_flapping_peer_is_hidden_by_the_others(void **state)
     assert_true(stage.servers[0].requests > 0);
 }
 
+/* A GET each `gap` for as long as `span`, into the asks from `first` on. Returns the next one. */
+static unsigned ask_for(hws_upstream_t *upstream, unsigned first, hws_time_t span, hws_time_t gap)
+{
+    for (; span > 0; span -= gap) {
+        stage_get(upstream, first++, 1);
+        world_run(&stage.world, gap);
+    }
+    return first;
+}
+
+static void kill_first(void)
+{
+    answer_with(0, HWS_ERR_REFUSED);
+    server_end_all(&stage.servers[0], HWS_SIM_RESET);
+}
+
+/* With the options that users get. Nothing goes to a dead peer a second later, and it serves again when its open time,
+ * which a longer outage doubles, and a second are over. */
+static void a_peer_that_dies_under_load_is_left_in_time_and_back_in_time(void **state)
+{
+    hws_upstream_options_t options = world_retrying(&stage.world, 3);
+    hws_upstream_t *upstream;
+    uint64_t connects;
+    uint32_t requests;
+    unsigned count;
+
+    (void)state;
+    hws_breaker_options_init(&options.breaker);
+    upstream = world_http(&stage.world, "a", &options, 3);
+    count = ask_for(upstream, 0, HWS_S(1), HWS_MS(20));
+    assert_true(stage.servers[0].requests > 0);
+
+    kill_first();
+    count = ask_for(upstream, count, HWS_S(1), HWS_MS(20));
+    assert_int_equal(state_of(upstream, 0), HWS_BREAKER_OPEN);
+    connects = stage.world.connects;
+    count = ask_for(upstream, count, HWS_S(2), HWS_MS(50));
+    assert_int_equal(stage.world.connects, connects);
+
+    answer_with(0, HWS_OK);
+    requests = stage.servers[0].requests;
+    count = ask_for(upstream, count, options.breaker.open_for + HWS_S(1), HWS_MS(50));
+    assert_int_equal(state_of(upstream, 0), HWS_BREAKER_CLOSED);
+    assert_true(stage.servers[0].requests >= requests + options.breaker.probes);
+
+    kill_first();
+    count = ask_for(upstream, count, 2 * options.breaker.open_for + HWS_S(2), HWS_MS(100));
+    answer_with(0, HWS_OK);
+    assert_int_equal(state_of(upstream, 0), HWS_BREAKER_OPEN);
+    count = ask_for(upstream, count, 2 * options.breaker.open_for + HWS_S(1), HWS_MS(100));
+    assert_int_equal(state_of(upstream, 0), HWS_BREAKER_CLOSED);
+    assert_int_equal(stage_ok(0, count), count);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -686,6 +740,7 @@ int main(void)
         STAGE_TEST(a_peer_that_goes_while_it_is_tried_harms_nothing, http),
         STAGE_TEST(all_peers_down_and_back, http),
         STAGE_TEST(a_flapping_peer_is_hidden_by_the_others, http),
+        STAGE_TEST(a_peer_that_dies_under_load_is_left_in_time_and_back_in_time, http),
     };
 
     return cmocka_run_group_tests_name("breaking", tests, NULL, NULL);
