@@ -860,17 +860,27 @@ static int send_of_manager(lua_State *L)
     return find(L) ? send_data(L) : 2;
 }
 
+/* Also where somebody still has the stream itself. */
+static void forget(lua_State *L, hwl_manager_t *manager, const char *table, lua_Integer id)
+{
+    push_table(L, manager, table);
+    lua_pushinteger(L, id);
+    lua_pushnil(L);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
 /* m:close_stream(id) */
 static int close_of_manager(lua_State *L)
 {
     lua_Integer id = check_id(L);
+    hwl_manager_t *manager;
 
     if (!find(L))
         return 2;
-    push_table(L, ((hwl_duplex_t *)hwl_test(L, 1, HWL_DUPLEX))->manager, "held");
-    lua_pushinteger(L, id);
-    lua_pushnil(L);
-    lua_rawset(L, -3);
+    manager = ((hwl_duplex_t *)hwl_test(L, 1, HWL_DUPLEX))->manager;
+    forget(L, manager, "held", id);
+    forget(L, manager, "streams", id);
     return close(L);
 }
 

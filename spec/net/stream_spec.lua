@@ -409,7 +409,10 @@ describe("a stream", function()
         assert.equal("hello", s:receive())
         assert.is_true(m:close_stream(id))
         assert.equal("closed", s.state)
-        assert.equal("closed", select(2, m:send_stream_data(id, "x")).kind)
+        for _, results in ipairs { { m:stream(id) }, { m:close_stream(id) }, { m:send_stream_data(id, "x") } } do
+          assert.is_nil(results[1])
+          assert.equal("closed", results[2].kind)
+        end
       end)
     end)
 
