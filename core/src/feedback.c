@@ -123,12 +123,14 @@ void hws_feedback_begin(hws_call_t *call, hws_time_t now)
 static end_t end_of(hws_call_t *call, const hws_attempt_t *attempt)
 {
     hws_outcome_class_t class = hws_outcome_of(attempt->code, attempt->phase, attempt->status);
+    bool is_declined = class == HWS_OUTCOME_SUCCESS && attempt->status >= 400;
 
     return (end_t){.peer = call->peer,
                    .call = call,
                    .attempt = attempt,
                    .result = {.outcome = attempt->is_stale ? HWS_OUTCOME_NEUTRAL : class,
-                              .latency = call->is_lease ? 0 : hws_attempt_latency(attempt)}};
+                              .latency = call->is_lease ? 0 : hws_attempt_latency(attempt),
+                              .is_declined = is_declined}};
 }
 
 void hws_feedback_answered(hws_call_t *call, uint32_t status, hws_time_t now)

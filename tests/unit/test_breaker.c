@@ -38,6 +38,7 @@ typedef enum {
     FAIL,     /* ... and fails */
     SLOW,     /* ... and succeeds after two seconds */
     NEUTRAL,  /* ... and says nothing of the peer */
+    DECLINED, /* ... and is answered after two milliseconds that it asked wrongly */
     JUDGED,   /* ... and fails, but a script decides */
     TAKE,     /* asks, and goes on */
     REFUSED,  /* asks in vain */
@@ -100,6 +101,10 @@ static void happen(bench_t *bench, const step_t *step)
         break;
     case NEUTRAL:
         call(bench, (hws_result_t){.outcome = HWS_OUTCOME_NEUTRAL, .latency = HWS_S(2)});
+        break;
+    case DECLINED:
+        call(bench, (hws_result_t){
+                        .outcome = HWS_OUTCOME_SUCCESS, .latency = HWS_MS(2), .is_declined = true});
         break;
     case JUDGED:
         call(bench, (hws_result_t){.outcome = HWS_OUTCOME_FAILURE, .is_judged = true});
@@ -192,6 +197,8 @@ static void failures_in_a_row_open_it(void **state)
          {{0, FAIL, 4, "closed"}, {1, PASS, 1, "closed"}, {2, FAIL, 4, "closed"}}},
         {"neutral ones neither lengthen nor end it",
          {{0, FAIL, 4, "closed"}, {1, NEUTRAL, 50, "closed"}, {2, FAIL, 1, "open"}}},
+        {"declined ones neither lengthen nor end it",
+         {{0, FAIL, 4, "closed"}, {1, DECLINED, 50, "closed"}, {2, FAIL, 1, "open"}}},
         {"however long it takes", {{0, FAIL, 4, "closed"}, {9999999, FAIL, 1, "open"}}},
         {"a script decides", {{0, JUDGED, 50, "closed"}, {1, TRIP, 10, "open"}}},
         {"results from before it opened do nothing",
@@ -295,6 +302,7 @@ static void trials_close_it_or_open_it_again(void **state)
           {5001, OLD_PASS, 2, "half_open"},
           {5002, OLD_FAIL, 1, "open"},
           {5003, REFUSED, 1, "open"}}},
+        {"declined ones went well", {{0, FAIL, 5, "open"}, {5000, DECLINED, 3, "closed"}}},
         {"cancelled ones give their places back",
          {{0, FAIL, 5, "open"},
           {5000, NEUTRAL, 50, "half_open"},
@@ -690,6 +698,8 @@ static bool model_report(walk_t *walk, const pass_t *pass, hws_result_t result)
     model->trials -= pass->is_trial;
     if (result.outcome == HWS_OUTCOME_NEUTRAL || !model_counts(walk))
         return false;
+    if (result.is_declined && !pass->is_trial)
+        return false;
     if (pass->is_trial && (has_failed || is_slow)) {
         model->reopened++;
         model_open(walk, 0);
@@ -747,6 +757,10 @@ static hws_result_t draw_result(walk_t *walk, uint32_t mood)
 {
     uint32_t drawn = hws_random_below(&walk->dice, 100);
 
+    if (drawn >= 95)
+        return (hws_result_t){.outcome = HWS_OUTCOME_SUCCESS,
+                              .latency = HWS_MS(hws_random_below(&walk->dice, 130)),
+                              .is_declined = true};
     return (hws_result_t){.outcome = drawn < 10          ? HWS_OUTCOME_NEUTRAL
                                      : drawn < 10 + mood ? HWS_OUTCOME_FAILURE
                                                          : HWS_OUTCOME_SUCCESS,

@@ -303,7 +303,8 @@ bool hws_breaker_report(hws_breaker_t *breaker, const hws_breaker_options_t *opt
     if (!given.is_given || given.generation != breaker->generation)
         return false;
     breaker->probes_out -= given.is_probe;
-    if (result.outcome == HWS_OUTCOME_NEUTRAL || !counts(breaker, options))
+    if (result.outcome == HWS_OUTCOME_NEUTRAL || (result.is_declined && !given.is_probe) ||
+        !counts(breaker, options))
         return false;
     if (given.is_probe)
         return report_probe(breaker, options, has_failed || is_slow, now, random);

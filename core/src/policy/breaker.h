@@ -60,6 +60,9 @@ typedef struct {
     /* A script says when a closed breaker opens, by hws_breaker_trip(): the rules of the options do
      * not. Trials are judged here nevertheless. */
     bool is_judged;
+    /* A success that shows only that the peer works, as a status of 4xx does, which is the caller's own
+     * doing: a trial went well, a closed breaker takes no notice. */
+    bool is_declined;
 } hws_result_t;
 
 /* HWS_ERR_INVALID when an option is out of its range; `why`, when not NULL, then says which. */
