@@ -112,6 +112,13 @@ local function ratios(samples, base)
   return list
 end
 
+--- A closing line: how a row compares with one that is not the table's base.
+local function against(what, samples, others, limit)
+  local ratio = median(ratios(samples, others))
+  if not ratio then return what .. ": not measured" end
+  return ("%s: ratio %.2f, <= %.4g %s"):format(what, ratio, limit, ratio <= limit and "ok" or "OVER")
+end
+
 local function cpu_per_request(sample) return (sample.user + sample.system) / sample.requests end
 local function cpu_in_ms(sample) return (sample.user + sample.system) / 1000 end
 local function printed(sample) return sample.value end
@@ -181,6 +188,7 @@ function sections.http1()
       wrk,
       client("libuv, no parser (floor)", { program .. "uv_http1" }, url),
       client("hawser, C", { program .. "hawser_http1" }, url, { ours = true, limit = 1.0 }),
+      client("hawser, C, no metrics", { program .. "hawser_http1", "--unmeasured" }, url),
       hawser_lua("jit", "hawser, LuaJIT", "hawser_http1.lua", plain, { limit = 1.05 }),
       hawser_lua("5.4", "hawser, Lua 5.4", "hawser_http1.lua", plain, { limit = 1.15 }),
       hawser_lua("5.4", "hawser, Lua 5.4, options", "hawser_http1.lua", options, { limit = 1.35 }),
@@ -196,6 +204,9 @@ function sections.http1()
       client("lua-http, Lua 5.4", concat(LUA_HTTP_5_4, { "lua5.4", bench .. "peers/lua_http.lua" }), url,
         { share = 0.1 }),
     },
+    closing = function(samples)
+      return against("metrics on to off", samples["hawser, C"], samples["hawser, C, no metrics"], 1.02)
+    end,
   }
 end
 
@@ -615,9 +626,7 @@ function sections.yamux()
       client(go, { env.YAMUX_CLIENT }, env.YAMUX),
     },
     closing = function(samples)
-      local own = median(ratios(samples[ours .. ", Lua 5.4"], samples[go]))
-      if not own then return "to yamux in Go: not measured" end
-      return ("Lua 5.4 to yamux in Go: ratio %.2f, <= 1 %s"):format(own, own <= 1 and "ok" or "OVER")
+      return against("Lua 5.4 to yamux in Go", samples[ours .. ", Lua 5.4"], samples[go], 1)
     end,
   }
 end
