@@ -4,8 +4,9 @@
  * that everything above relies on:
  *
  *  - A call into the seam never calls back before it returns.
- *  - Each input (one of the on_ functions) carries the one clock reading `now` that was made for
- *    it; after each input the world calls on_rest once, with nothing of the core on the stack.
+ *  - Each input (one of the on_ functions) carries `now`. The inputs of a turn had all come when it
+ *    began, so one reading of the clock serves for them, as long as `recent` would give no other.
+ *    After each input the world calls on_rest once, with nothing of the core on the stack.
  *  - A socket's events stop with its `close`: no input for it comes after that call. The world
  *    frees the socket when it can; the core forgets it at once.
  *

@@ -80,6 +80,19 @@ static hws_time_t read_clock(world_t *world)
     return (hws_time_t)(world->read_at / 1000);
 }
 
+/* The coarse clock is what the fine one was at the last tick: costs a quarter of a reading. */
+static hws_time_t read_recent(world_t *world)
+{
+#ifdef CLOCK_MONOTONIC_COARSE
+    struct timespec tick;
+
+    if (clock_gettime(CLOCK_MONOTONIC_COARSE, &tick) == 0 &&
+        (uint64_t)tick.tv_sec * 1000000000 + (uint64_t)tick.tv_nsec <= world->read_at)
+        return (hws_time_t)(world->read_at / 1000);
+#endif
+    return read_clock(world);
+}
+
 /* Codes ------------------------------------------------------------------------------------- */
 
 static int code_of(int error)
@@ -146,14 +159,14 @@ static bool is_forked(const world_t *world)
     return hws_process_is_forked(world->generation);
 }
 
+/* What a turn finds has all come before it began to look. */
 static hws_time_t begin_input(world_t *world)
 {
-    hws_time_t now = read_clock(world);
-
-    if (!world->had_input)
-        world->polled_at = now;
+    if (world->had_input)
+        return read_recent(world);
     world->had_input = true;
-    return now;
+    world->polled_at = read_clock(world);
+    return world->polled_at;
 }
 
 static void rest(world_t *world)
@@ -558,18 +571,9 @@ static int64_t clock_wall(hws_io_t *io)
     return (int64_t)time(NULL);
 }
 
-/* The coarse clock is what the fine one was at the last tick: costs a quarter of a reading. */
 static hws_time_t clock_recent(hws_io_t *io)
 {
-    world_t *world = world_of(io);
-#ifdef CLOCK_MONOTONIC_COARSE
-    struct timespec tick;
-
-    if (clock_gettime(CLOCK_MONOTONIC_COARSE, &tick) == 0 &&
-        (uint64_t)tick.tv_sec * 1000000000 + (uint64_t)tick.tv_nsec <= world->read_at)
-        return (hws_time_t)(world->read_at / 1000);
-#endif
-    return read_clock(world);
+    return read_recent(world_of(io));
 }
 
 static int fill_random(hws_io_t *io, void *bytes, size_t size)
@@ -626,7 +630,8 @@ static void fire_if_due(world_t *world)
         return;
     }
     world->armed_at = HWS_NEVER;
-    world->io.on_timer(world->io.owner, due, begin_input(world));
+    world->had_input = true;
+    world->io.on_timer(world->io.owner, due, read_clock(world));
     rest(world);
 }
 
