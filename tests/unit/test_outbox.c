@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define SOCKETS 3
+#define NOW HWS_S(7)
 
 /* A world without inputs: a turn of it is a function of the test; what sockets are told is written
  * down, one word for each call. */
@@ -18,9 +19,10 @@ typedef struct {
     hws_outbox_t outboxes[SOCKETS];
     void (*turn)(void);
     char log[400];
-    size_t takes[SOCKETS]; /* bytes that the system takes of the next send */
-    int breaks[SOCKETS];   /* what the next send fails with */
-    int more[SOCKETS];     /* how often its owner has more than goes at once */
+    size_t takes[SOCKETS];  /* bytes that the system takes of the next send */
+    int breaks[SOCKETS];    /* what the next send fails with */
+    uint64_t left[SOCKETS]; /* bytes that its owner was told of */
+    int more[SOCKETS];      /* how often its owner has more than goes at once */
     hws_buffer_t flushing;
 } rig_t;
 
@@ -69,6 +71,12 @@ static int rig_finish(hws_socket_t *socket)
     return HWS_OK;
 }
 
+static hws_time_t rig_recent(hws_io_t *io)
+{
+    (void)io;
+    return NOW;
+}
+
 static void rig_wake(hws_io_t *io)
 {
     (void)io;
@@ -104,9 +112,17 @@ static void on_pull(hws_outbox_t *outbox)
         hws_outbox_pull_again(outbox);
 }
 
+static void on_leaving(hws_outbox_t *outbox, size_t size, hws_time_t now)
+{
+    assert_int_equal(now, NOW);
+    rig.left[index_of(outbox->socket)] += size;
+}
+
 static int begin(void **state)
 {
-    static const hws_io_ops_t ops = {.wake = rig_wake, .run = rig_run, .destroy = rig_destroy};
+    static const hws_outbox_events_t events = {on_pull, on_leaving, on_failed};
+    static const hws_io_ops_t ops = {
+        .recent = rig_recent, .wake = rig_wake, .run = rig_run, .destroy = rig_destroy};
     static const hws_socket_ops_t socket_ops = {
         .send = rig_send,
         .flush = rig_flush,
@@ -117,7 +133,7 @@ static int begin(void **state)
     memset(&rig, 0, sizeof(rig));
     rig.io.ops = &ops;
     assert_int_equal(hws_loop_create_on(&rig.io, &rig.loop), HWS_OK);
-    hws_gather_init(&rig.gather, rig.loop, on_failed, on_pull);
+    hws_gather_init(&rig.gather, rig.loop, &events);
     for (int i = 0; i < SOCKETS; i++) {
         rig.sockets[i].ops = &socket_ops;
         hws_outbox_init(&rig.outboxes[i], &rig.gather, &rig.sockets[i]);
@@ -128,14 +144,18 @@ static int begin(void **state)
 
 static int end(void **state)
 {
+    bool have_all_left = true;
+
     (void)state;
     hws_memory_fail_at(0);
-    for (int i = 0; i < SOCKETS; i++)
+    for (int i = 0; i < SOCKETS; i++) {
         hws_outbox_dispose(&rig.outboxes[i]);
+        have_all_left &= rig.left[i] == rig.outboxes[i].accepted;
+    }
     hws_buffer_dispose(&rig.flushing);
     hws_gather_dispose(&rig.gather);
     hws_loop_destroy(rig.loop);
-    return 0;
+    return have_all_left ? 0 : -1;
 }
 
 static int put(int which, const char *text)

@@ -478,7 +478,6 @@ int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
                         size_t *taken)
 {
     hws_codec_t *codec = connection->codec;
-    uint64_t accepted = connection->outbox.accepted;
     hws_buffer_t *out;
     int rc;
 
@@ -495,8 +494,8 @@ int hws_connection_open(hws_connection_t *connection, hws_stream_t *stream,
     if (body.size > 0 && hws_connection_append(stream, body, end, out, taken) != HWS_OK)
         *taken = 0;
     (void)hws_outbox_commit(&connection->outbox);
-    hws_metrics_sent(connection->pool->metrics, connection->state != HWS_CONNECTION_SETUP,
-                     connection->outbox.accepted - accepted, now);
+    if (connection->state != HWS_CONNECTION_SETUP)
+        hws_metrics_sent(connection->pool->metrics, 1, 0, now);
     return HWS_OK;
 }
 

@@ -127,8 +127,9 @@ void hws_connection_suspect(hws_stream_t *stream, hws_time_t now);
 /* Has the stream's on_due called at `at`; it may be called earlier. The connection's own timer does
  * that, which moves seldom: a stream need not set one of its own and cancel it again. */
 void hws_connection_watch(hws_stream_t *stream, hws_time_t at);
-/* For pool.c: hws_gather_t.on_failed and on_pull. */
-void hws_connection_write_failed(hws_outbox_t *outbox, int code);
+/* What the outboxes of all connections tell. */
+extern const hws_outbox_events_t hws_connection_outbox_events;
+/* Writes what the codec has to say: all but body bytes, and of these what there is room for. */
 void hws_connection_pull(hws_outbox_t *outbox);
 /* Whether many streams may be on it at once. */
 static inline bool hws_connection_is_multiplexing(const hws_connection_t *connection)

@@ -10,7 +10,7 @@
 
 /* After an error nothing more is written, but reading goes on: a response that explains it may be
  * waiting, and if none is, the read's own error ends the stream. */
-void hws_connection_write_failed(hws_outbox_t *outbox, int code)
+static void on_failed(hws_outbox_t *outbox, int code)
 {
     hws_connection_t *connection = HWS_CONTAINER(outbox, hws_connection_t, outbox);
 
@@ -31,7 +31,13 @@ size_t hws_connection_write_room(const hws_connection_t *connection)
     return waiting < limit ? limit - waiting : 0;
 }
 
-/* What the codec has to say: all but body bytes, and of these what there is room for. */
+static void on_leaving(hws_outbox_t *outbox, size_t size, hws_time_t now)
+{
+    hws_connection_t *connection = HWS_CONTAINER(outbox, hws_connection_t, outbox);
+
+    hws_metrics_sent(connection->pool->metrics, 0, size, now);
+}
+
 void hws_connection_pull(hws_outbox_t *outbox)
 {
     hws_connection_t *connection = HWS_CONTAINER(outbox, hws_connection_t, outbox);
@@ -46,13 +52,13 @@ void hws_connection_pull(hws_outbox_t *outbox)
     if (hws_outbox_commit(outbox) == HWS_OK && rc == HWS_OK && room > 0 &&
         outbox->accepted - accepted >= room)
         hws_outbox_pull_again(outbox); /* there may be more */
-    if (connection->pool->metrics != NULL && outbox->accepted > accepted)
-        hws_metrics_sent(connection->pool->metrics, 0, outbox->accepted - accepted,
-                         hws_loop_recent(connection->loop));
     if (rc != HWS_OK)
         hws_connection_doom(connection, rc);
     hws_connection_watch_codec(connection);
 }
+
+const hws_outbox_events_t hws_connection_outbox_events = {hws_connection_pull, on_leaving,
+                                                          on_failed};
 
 /* A piece of body for a multiplexing codec, which bounds what it takes itself. */
 static int hand_over(hws_stream_t *stream, hws_slice_t data, bool end, size_t *taken)
@@ -93,7 +99,6 @@ int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t
 {
     hws_connection_t *connection = stream->connection;
     hws_outbox_t *outbox = &connection->outbox;
-    uint64_t accepted = outbox->accepted;
     size_t total = 0;
     size_t piece;
     int rc;
@@ -116,15 +121,10 @@ int hws_connection_send(hws_stream_t *stream, hws_slice_t data, bool end, size_t
         else
             rc = hws_outbox_commit(outbox);
         if (rc != HWS_OK)
-            break;
+            return rc;
         total += piece;
         *taken = total;
     } while (piece > 0 && total < data.size);
-    if (connection->pool->metrics != NULL)
-        hws_metrics_sent(connection->pool->metrics, 0, outbox->accepted - accepted,
-                         hws_loop_recent(connection->loop));
-    if (rc != HWS_OK)
-        return rc;
     stream->wants_write = total < data.size;
     return stream->wants_write ? HWS_AGAIN : HWS_OK;
 }

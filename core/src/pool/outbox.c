@@ -8,11 +8,9 @@
 static void on_turned(hws_deferred_t *deferred);
 static void on_resumed(hws_deferred_t *deferred);
 
-void hws_gather_init(hws_gather_t *gather, hws_loop_t *loop,
-                     void (*on_failed)(hws_outbox_t *outbox, int code),
-                     void (*on_pull)(hws_outbox_t *outbox))
+void hws_gather_init(hws_gather_t *gather, hws_loop_t *loop, const hws_outbox_events_t *events)
 {
-    *gather = (hws_gather_t){.loop = loop, .on_failed = on_failed, .on_pull = on_pull};
+    *gather = (hws_gather_t){.loop = loop, .events = events};
     hws_list_init(&gather->outboxes);
     hws_list_init(&gather->pulled);
     hws_list_init(&gather->later);
@@ -40,7 +38,7 @@ static void fail(hws_outbox_t *outbox, int code)
 {
     outbox->error = code;
     hws_buffer_dispose(&outbox->rest);
-    outbox->gather->on_failed(outbox, code);
+    outbox->gather->events->on_failed(outbox, code);
 }
 
 static void start_flush(hws_outbox_t *outbox)
@@ -75,6 +73,7 @@ static void hand_over(hws_outbox_t *outbox, const char *bytes, size_t size)
 static void send_all(hws_gather_t *gather)
 {
     const char *bytes = hws_buffer_bytes(&gather->bytes);
+    hws_time_t now = hws_loop_recent(gather->loop);
     hws_list_t *link;
 
     while ((link = hws_list_first(&gather->outboxes)) != NULL) {
@@ -83,6 +82,7 @@ static void send_all(hws_gather_t *gather)
 
         hws_list_remove(link);
         outbox->gathered = 0;
+        gather->events->on_leaving(outbox, size, now);
         hand_over(outbox, bytes, size);
         bytes += size;
     }
@@ -95,7 +95,7 @@ static void pull_all(hws_gather_t *gather)
 
     while ((link = hws_list_first(&gather->pulled)) != NULL) {
         hws_list_remove(link);
-        gather->on_pull(HWS_CONTAINER(link, hws_outbox_t, pull_link));
+        gather->events->on_pull(HWS_CONTAINER(link, hws_outbox_t, pull_link));
     }
 }
 

@@ -20,6 +20,16 @@
 
 typedef struct hws_outbox hws_outbox_t;
 
+/* What its owner is told of an outbox. */
+typedef struct {
+    /* hws_outbox_pull() was called: what does the owner have to say? */
+    void (*on_pull)(hws_outbox_t *outbox);
+    /* So many bytes leave. */
+    void (*on_leaving)(hws_outbox_t *outbox, size_t size, hws_time_t now);
+    /* It has failed, perhaps long after the write was accepted. */
+    void (*on_failed)(hws_outbox_t *outbox, int code);
+} hws_outbox_events_t;
+
 /* Where the outboxes of a manager gather. */
 typedef struct {
     hws_loop_t *loop;
@@ -30,9 +40,7 @@ typedef struct {
     hws_list_t later;    /* ... in the next turn */
     hws_deferred_t turned;
     hws_deferred_t resumed;
-    void (*on_pull)(hws_outbox_t *outbox);
-    /* An outbox has failed, perhaps long after the write was accepted. */
-    void (*on_failed)(hws_outbox_t *outbox, int code);
+    const hws_outbox_events_t *events;
 } hws_gather_t;
 
 struct hws_outbox {
@@ -49,9 +57,7 @@ struct hws_outbox {
     bool is_finishing; /* half-close once all is written */
 };
 
-void hws_gather_init(hws_gather_t *gather, hws_loop_t *loop,
-                     void (*on_failed)(hws_outbox_t *outbox, int code),
-                     void (*on_pull)(hws_outbox_t *outbox));
+void hws_gather_init(hws_gather_t *gather, hws_loop_t *loop, const hws_outbox_events_t *events);
 /* Its outboxes are gone. */
 void hws_gather_dispose(hws_gather_t *gather);
 
@@ -65,7 +71,7 @@ hws_buffer_t *hws_outbox_begin(hws_outbox_t *outbox);
 int hws_outbox_commit(hws_outbox_t *outbox);
 void hws_outbox_drop(hws_outbox_t *outbox);
 
-/* Has gather->on_pull called, which writes what its owner has. */
+/* Has on_pull called, which writes what the owner has. */
 void hws_outbox_pull(hws_outbox_t *outbox);
 /* From on_pull: has it called again in the next turn, once what has come meanwhile was read. */
 void hws_outbox_pull_again(hws_outbox_t *outbox);

@@ -15,7 +15,7 @@ void hws_pools_init(hws_pools_t *pools, hws_loop_t *loop, uint64_t seed)
     *pools = (hws_pools_t){.loop = loop};
     hws_list_init(&pools->idle);
     hws_slab_init(&pools->connections, sizeof(hws_connection_t), sizeof(hws_connection_t));
-    hws_gather_init(&pools->gather, loop, hws_connection_write_failed, hws_connection_pull);
+    hws_gather_init(&pools->gather, loop, &hws_connection_outbox_events);
     hws_random_init(&pools->random, seed);
 }
 
