@@ -120,6 +120,13 @@ static void read_options(lua_State *L, hws_manager_options_t *options, hwl_tls_t
     hwl_options_dns(L, dns, &options->dns);
 }
 
+static void on_trim(void *user)
+{
+    const hwl_manager_t *manager = user;
+
+    hwl_memory_trim(manager->lua);
+}
+
 /* Makes a manager from the checked options on top of the stack, and pushes it; or nil and why. */
 static int make(lua_State *L, hwl_t *lua)
 {
@@ -147,6 +154,7 @@ static int make(lua_State *L, hwl_t *lua)
     if ((manager = hws_zalloc(sizeof(*manager))) == NULL)
         return hwl_error_fail_code(L, lua, HWS_ERR_NOMEM, NULL);
     options.on_event = hwl_event_on_event;
+    options.on_trim = on_trim;
     options.user = manager;
     if ((rc = hws_manager_create(lua->loop, &options, &manager->core, &why)) != HWS_OK) {
         hws_free(manager);

@@ -188,6 +188,10 @@ static inline hwl_t *hwl_of_self(const void *self)
     return ((const hwl_header_t *)self)[-1].lua;
 }
 
+/* Gives memory that a burst of tasks has left behind back to the system (lua_memory.c). Asks no garbage
+ * to be collected. */
+void hwl_memory_trim(hwl_t *lua);
+
 /* The same where there are no upvalues. */
 hwl_t *hwl_find(lua_State *L);
 

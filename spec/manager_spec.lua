@@ -46,6 +46,32 @@ describe("a manager", function()
     m:close()
   end)
 
+  if jit and jit.os == "Linux" then
+    it("gives back what LuaJIT's allocator holds free around what stays", function()
+      local function resident()
+        local file = assert(io.open "/proc/self/statm")
+        local pages = file:read "*a":match "^%d+ (%d+)"
+        file:close()
+        return tonumber(pages) * 4096
+      end
+      local function every_128th_of_many()
+        local all, kept = {}, {}
+        for i = 1, 32768 do all[i] = ("x"):rep(1000) .. i end
+        for i = 1, #all, 128 do kept[#kept + 1] = all[i] end
+        return kept
+      end
+      local m = hawser.new()
+      local kept = every_128th_of_many()
+      collectgarbage()
+      collectgarbage()
+      local before = resident()
+      assert.is_true(m:trim())
+      assert.is_true(before - resident() > 16 * 2 ^ 20)
+      for i, text in ipairs(kept) do assert.equal(("x"):rep(1000) .. (i - 1) * 128 + 1, text) end
+      m:close()
+    end)
+  end
+
   it("once closed refuses what is new, and fails what was under way", function()
     local m = hawser.new()
     local api = m:upstream("api", { peers = { origin } })

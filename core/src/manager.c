@@ -153,6 +153,7 @@ int hws_manager_create(hws_loop_t *loop, const hws_manager_options_t *options, h
     hws_tunnels_init(&manager->tunnels, loop);
     hws_sessions_init(&manager->sessions, HWS_SESSIONS_MAX, names_seed, hws_tls_session_free);
     manager->on_event = options->on_event;
+    manager->on_trim = options->on_trim;
     manager->user = options->user;
     *out = manager;
     return HWS_OK;
@@ -293,6 +294,8 @@ void hws_manager_trim(hws_manager_t *manager)
     hws_slab_trim(&manager->leases);
     hws_slab_trim(&manager->openings);
     hws_slab_trim(&manager->pools.connections);
+    if (manager->on_trim != NULL)
+        manager->on_trim(manager->user);
     hws_memory_trim();
 }
 

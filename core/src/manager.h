@@ -54,6 +54,7 @@ struct hws_manager {
     uint32_t event_count;
     uint32_t listening;
     void (*on_event)(void *user, const hws_event_t *event);
+    void (*on_trim)(void *user);
     void *user;
     bool is_closed;
     bool is_draining;

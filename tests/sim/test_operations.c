@@ -242,6 +242,49 @@ static void times_and_bytes_are_what_they_were(void **state)
     assert_int_equal(of_all.stats.created, 1);
 }
 
+static unsigned trims;
+
+static void count_trim(void *user)
+{
+    (void)user;
+    trims++;
+}
+
+static void a_burst_that_is_over_is_followed_by_a_trim_which_is_told(void **state)
+{
+    enum { BURST = 1000 };
+    static hws_lease_t *leases[BURST];
+    const hws_lease_options_t lease_options = {.timeout = 0};
+    hws_manager_options_t options;
+    hws_upstream_options_t upstream_options;
+    hws_upstream_t *upstream;
+
+    (void)state;
+    trims = 0;
+    hws_manager_options_init(&options);
+    options.max_connections = 1;
+    options.on_trim = count_trim;
+    stage_begin_with(1, &options, true);
+    hws_upstream_options_init(&upstream_options, stage.world.manager);
+    upstream_options.limits.pending = BURST;
+    upstream = world_raw(&stage.world, "a", &upstream_options, 1);
+    for (int i = 0; i < BURST; i++)
+        assert_int_equal(hws_lease_acquire(upstream, &lease_options, &leases[i], NULL), HWS_OK);
+    world_run(&stage.world, HWS_S(2));
+    assert_int_equal(trims, 0);
+    for (int i = 0; i < BURST; i++)
+        hws_lease_close(leases[i]);
+    world_run(&stage.world, HWS_MS(900));
+    assert_int_equal(trims, 0);
+    world_run(&stage.world, HWS_MS(200));
+    assert_int_equal(trims, 1);
+    world_run(&stage.world, HWS_S(10));
+    assert_int_equal(trims, 1);
+    hws_manager_trim(stage.world.manager);
+    assert_int_equal(trims, 2);
+    stage_finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +297,7 @@ int main(void)
         STAGE_TEST(limits_are_followed_where_an_upstream_has_none_of_its_own, http),
         STAGE_TEST(a_forced_breaker_dismisses_who_waits, http),
         STAGE_TEST(times_and_bytes_are_what_they_were, http),
+        STAGE_TEST(a_burst_that_is_over_is_followed_by_a_trim_which_is_told, none),
     };
 
     return cmocka_run_group_tests_name("operations", tests, NULL, NULL);

@@ -163,6 +163,9 @@ typedef struct {
     uint64_t seed; /* repeats every decision; without it, the system's entropy */
     /* Told only what hws_manager_listen() asked for; may be NULL. */
     void (*on_event)(void *user, const hws_event_t *event);
+    /* hws_manager_trim() is at it, by itself or asked: the embedder may do the same with memory of its
+     * own. May be NULL. */
+    void (*on_trim)(void *user);
     void *user;
 } hws_manager_options_t;
 
