@@ -67,7 +67,7 @@ static void pay(h1_run_t *run, uint32_t chance)
 
     if (chance % 3 != 0 || run->has_ended || run->is_over)
         return;
-    H1_MUST(run->codec->ops->credit(run->codec, &run->stream, (size_t)size, &run->out) == HWS_OK);
+    H1_MUST(run->codec->ops->credit(run->codec, &run->stream, (size_t)size) == HWS_OK);
     run->unread -= size;
 }
 

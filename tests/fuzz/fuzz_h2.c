@@ -72,7 +72,7 @@ static void pay(h2_run_t *run)
 
         if (told->unread == 0 || told->stream.part == NULL || told->ends > 0)
             continue;
-        (void)run->codec->ops->credit(run->codec, &told->stream, told->unread, NULL);
+        (void)run->codec->ops->credit(run->codec, &told->stream, told->unread);
         told->unread = 0;
     }
 }

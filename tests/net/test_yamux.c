@@ -139,7 +139,7 @@ static void echo(line_t *line)
         send_some(line, hws_buffer_bytes(&line->come), hws_buffer_size(&line->come), ends);
 
     if (line->stream.part != NULL)
-        assert_int_equal(codec->ops->credit(codec, &line->stream, size, NULL), HWS_OK);
+        assert_int_equal(codec->ops->credit(codec, &line->stream, size), HWS_OK);
     hws_buffer_consume(&line->come, size);
 }
 
@@ -493,7 +493,7 @@ static void what_we_give_up_the_peer_gives_up(void **state)
         line = open_line(&session, "source 1000000\n", 15, false);
         while (line->received == 0)
             turn(&session);
-        session.codec->ops->reset(session.codec, &line->stream, HWS_CODEC_CANCEL, NULL);
+        session.codec->ops->reset(session.codec, &line->stream, HWS_CODEC_CANCEL);
         session.open--;
         close_line(line);
     }

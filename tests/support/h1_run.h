@@ -250,7 +250,7 @@ static inline void h1_run_finish(h1_run_t *run)
 static inline void h1_run_dispose(h1_run_t *run)
 {
     if (run->codec != NULL) {
-        run->codec->ops->reset(run->codec, &run->stream, 0, &run->out);
+        run->codec->ops->reset(run->codec, &run->stream, 0);
         run->codec->ops->destroy(run->codec);
     }
     hws_buffer_dispose(&run->out);

@@ -205,7 +205,7 @@ static inline void h2_run_reset(h2_run_t *run, size_t index, uint32_t code)
 {
     h2_told_t *told = &run->told[index];
 
-    run->codec->ops->reset(run->codec, &told->stream, code, NULL);
+    run->codec->ops->reset(run->codec, &told->stream, code);
     H2_MUST(told->stream.part == NULL);
     told->is_open = false;
     h2_run_check(run);

@@ -84,7 +84,7 @@ static void pay(yamux_line_t *line)
 
     if (line->visit->far->is_slow || line->stream.part == NULL || line->owed <= kept)
         return;
-    (void)codec->ops->credit(codec, &line->stream, line->owed - kept, NULL);
+    (void)codec->ops->credit(codec, &line->stream, line->owed - kept);
     line->owed = kept;
 }
 
@@ -274,7 +274,7 @@ void yamux_far_reset(yamux_line_t *line)
 {
     hws_codec_t *codec = line->visit->codec;
 
-    codec->ops->reset(codec, &line->stream, HWS_CODEC_CANCEL, NULL);
+    codec->ops->reset(codec, &line->stream, HWS_CODEC_CANCEL);
     line->visit->open--;
     go_on(line->visit);
 }

@@ -257,14 +257,14 @@ static inline size_t yamux_run_send(yamux_run_t *run, yamux_peer_t *peer, const 
 static inline void yamux_run_pay(yamux_run_t *run, yamux_peer_t *peer, size_t size)
 {
     YAMUX_MUST(size <= peer->unread);
-    YAMUX_MUST(run->codec->ops->credit(run->codec, &peer->stream, size, NULL) == HWS_OK);
+    YAMUX_MUST(run->codec->ops->credit(run->codec, &peer->stream, size) == HWS_OK);
     hws_yamux_check(run->codec);
     peer->unread -= size;
 }
 
 static inline void yamux_run_reset(yamux_run_t *run, yamux_peer_t *peer)
 {
-    run->codec->ops->reset(run->codec, &peer->stream, HWS_CODEC_CANCEL, NULL);
+    run->codec->ops->reset(run->codec, &peer->stream, HWS_CODEC_CANCEL);
     YAMUX_MUST(peer->stream.part == NULL);
     hws_yamux_check(run->codec);
     peer->is_done = true;

@@ -830,7 +830,7 @@ static void a_reset_exchange_spends_the_connection_and_hears_no_more(void **stat
 
         start(&run, "GET");
         h1_run_feed(&run, bytes, size);
-        run.codec->ops->reset(run.codec, &run.stream, 0, &run.out);
+        run.codec->ops->reset(run.codec, &run.stream, 0);
         assert_true(run.codec->is_last);
         assert_int_equal(run.codec->room, 0);
         assert_true(run.codec->wants_bytes);
@@ -849,7 +849,7 @@ static void a_reset_after_the_end_changes_nothing(void **state)
     (void)state;
     start(&run, "GET");
     feed_all(&run, OK11 EMPTY);
-    run.codec->ops->reset(run.codec, &run.stream, 0, &run.out);
+    run.codec->ops->reset(run.codec, &run.stream, 0);
     assert_int_equal(run.codec->room, 1);
     h1_run_dispose(&run);
 }
@@ -858,7 +858,7 @@ static void a_reset_after_the_end_changes_nothing(void **state)
 
 static void credit(h1_run_t *run, size_t size)
 {
-    assert_int_equal(run->codec->ops->credit(run->codec, &run->stream, size, &run->out), HWS_OK);
+    assert_int_equal(run->codec->ops->credit(run->codec, &run->stream, size), HWS_OK);
 }
 
 static void reading_stops_when_a_buffer_is_unread_and_goes_on_at_its_half(void **state)

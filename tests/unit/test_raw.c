@@ -60,19 +60,24 @@ static int feed(run_t *run, const char *text)
     return run->codec->ops->feed(run->codec, text, strlen(text));
 }
 
-static void send(run_t *run, const char *text, bool end)
+static void send(run_t *run, const char *text)
 {
     size_t taken = 99;
 
-    assert_int_equal(
-        run->codec->ops->send(run->codec, &run->stream, text, strlen(text), end, &run->out, &taken),
-        HWS_OK);
+    assert_int_equal(run->codec->ops->send(run->codec, &run->stream, text, strlen(text), false,
+                                           &run->out, &taken),
+                     HWS_OK);
     assert_int_equal(taken, strlen(text));
+}
+
+static void leave(run_t *run)
+{
+    run->codec->ops->leave(run->codec, &run->stream);
 }
 
 static void credit(run_t *run, size_t size)
 {
-    assert_int_equal(run->codec->ops->credit(run->codec, &run->stream, size, &run->out), HWS_OK);
+    assert_int_equal(run->codec->ops->credit(run->codec, &run->stream, size), HWS_OK);
 }
 
 static void assert_bytes(const hws_buffer_t *buffer, const char *wanted)
@@ -87,8 +92,8 @@ static void bytes_pass_as_they_are(void **state)
 
     (void)state;
     start(&run, 100);
-    send(&run, "PING\r\n", false);
-    send(&run, "more", false);
+    send(&run, "PING\r\n");
+    send(&run, "more");
     assert_bytes(&run.out, "PING\r\nmore");
     assert_int_equal(feed(&run, "+PO"), HWS_OK);
     assert_int_equal(feed(&run, ""), HWS_OK);
@@ -104,13 +109,14 @@ static void the_owner_ends_a_stream_and_another_may_follow(void **state)
 
     (void)state;
     start(&run, 100);
-    send(&run, "a", false);
-    send(&run, "", true);
+    send(&run, "a");
+    leave(&run);
     assert_int_equal(run.codec->room, 1);
     assert_false(run.codec->is_last);
     assert_int_equal(run.ends, 0);
     assert_int_equal(run.codec->ops->open(run.codec, &run.stream, NULL, &run.out), HWS_OK);
-    send(&run, "b", true);
+    send(&run, "b");
+    leave(&run);
     assert_bytes(&run.out, "ab");
     stop(&run);
 }
@@ -121,7 +127,7 @@ static void bytes_on_an_idle_connection_spend_it(void **state)
 
     (void)state;
     start(&run, 100);
-    send(&run, "", true);
+    leave(&run);
     assert_int_equal(feed(&run, ""), HWS_OK);
     assert_int_equal(feed(&run, "x"), HWS_ERR_UNEXPECTED);
     assert_true(run.codec->is_last);
@@ -136,7 +142,7 @@ static void a_reset_spends_the_connection(void **state)
 
     (void)state;
     start(&run, 100);
-    run.codec->ops->reset(run.codec, &run.stream, 0, &run.out);
+    run.codec->ops->reset(run.codec, &run.stream, 0);
     assert_true(run.codec->is_last);
     assert_int_equal(run.codec->room, 0);
     assert_int_equal(feed(&run, "x"), HWS_ERR_UNEXPECTED);
@@ -151,8 +157,8 @@ static void a_reset_of_an_ended_stream_changes_nothing(void **state)
 
     (void)state;
     start(&run, 100);
-    send(&run, "", true);
-    run.codec->ops->reset(run.codec, &run.stream, 0, &run.out);
+    leave(&run);
+    run.codec->ops->reset(run.codec, &run.stream, 0);
     assert_int_equal(run.codec->room, 1);
     stop(&run);
 }
@@ -168,11 +174,11 @@ static void a_fin_is_the_regular_end_of_what_comes_not_of_what_goes(void **state
     assert_int_equal(run.ends, 1);
     assert_int_equal(run.status, HWS_OK);
     assert_true(run.codec->is_last);
-    send(&run, "still", false);
+    send(&run, "still");
     assert_bytes(&run.out, "still");
     assert_int_equal(run.codec->ops->feed_end(run.codec), HWS_OK);
     assert_int_equal(run.ends, 1);
-    send(&run, "", true);
+    leave(&run);
     assert_int_equal(run.codec->room, 0);
     stop(&run);
 }
@@ -183,7 +189,7 @@ static void a_fin_while_idle_spends_the_connection(void **state)
 
     (void)state;
     start(&run, 100);
-    send(&run, "", true);
+    leave(&run);
     assert_int_equal(run.codec->ops->feed_end(run.codec), HWS_OK);
     assert_int_equal(run.ends, 0);
     assert_true(run.codec->is_last);
@@ -212,7 +218,7 @@ static void reading_stops_when_a_buffer_is_unread_and_goes_on_at_its_half(void *
     /* What one stream left unread does not hold up the next. */
     assert_int_equal(feed(&run, "0123456789"), HWS_OK);
     assert_false(run.codec->wants_bytes);
-    send(&run, "", true);
+    leave(&run);
     assert_true(run.codec->wants_bytes);
     credit(&run, 10);
     assert_true(run.codec->wants_bytes);
@@ -232,12 +238,13 @@ static void every_allocation_may_fail(void **state)
     hws_memory_fail_at(0);
     start(&run, 100);
     hws_memory_fail_at(1);
-    assert_int_equal(run.codec->ops->send(run.codec, &run.stream, "a", 1, true, &run.out, &taken),
+    assert_int_equal(run.codec->ops->send(run.codec, &run.stream, "a", 1, false, &run.out, &taken),
                      HWS_ERR_NOMEM);
     hws_memory_fail_at(0);
     assert_int_equal(taken, 99);
     assert_int_equal(run.codec->room, 0);
-    send(&run, "a", true);
+    send(&run, "a");
+    leave(&run);
     assert_int_equal(run.codec->room, 1);
     stop(&run);
 }

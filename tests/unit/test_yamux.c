@@ -252,7 +252,7 @@ static void a_peer_has_8192_streams_at_most(void **state)
     assert_int_equal(run.codec->unaccepted, 0);
     must_say(&run, "W R 16385 0");
     assert_int_equal(run.codec->room, 256); /* ours are others */
-    run.codec->ops->reset(run.codec, &streams[7], 0, NULL);
+    run.codec->ops->reset(run.codec, &streams[7], 0);
     assert_int_equal(hear(&run, "W S 16387 0"), HWS_OK);
     assert_int_equal(run.codec->unaccepted, 1);
     yamux_run_dispose(&run);

@@ -108,10 +108,13 @@ typedef struct {
     int (*send)(hws_codec_t *codec, hws_stream_t *stream, const char *data, size_t size, bool end,
                 hws_buffer_t *out, size_t *taken);
     /* The reader has consumed `size` more bytes of on_body. After on_end nothing is owed. */
-    int (*credit)(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws_buffer_t *out);
+    int (*credit)(hws_codec_t *codec, hws_stream_t *stream, size_t size);
     /* The owner gives an unfinished stream up; no event of it comes any more. `code` is what a
      * multiplexing codec tells the peer (HTTP/2: an error code of RFC 9113, 7). */
-    void (*reset)(hws_codec_t *codec, hws_stream_t *stream, uint32_t code, hws_buffer_t *out);
+    void (*reset)(hws_codec_t *codec, hws_stream_t *stream, uint32_t code);
+    /* The owner needs the stream no more and ends it well: what was taken of it still leaves, then its
+     * end; what still comes is thrown away; no event comes any more. NULL where streams are messages. */
+    void (*leave)(hws_codec_t *codec, hws_stream_t *stream);
     /* Frees the codec; its streams have been ended or reset before. */
     void (*destroy)(hws_codec_t *codec);
 
@@ -133,9 +136,6 @@ typedef struct {
      * events follow; what has come for it so far is told at the next flush, in one piece that lasts
      * for the call. NULL where a peer opens none. */
     int (*accept)(hws_codec_t *codec, hws_stream_t *stream);
-    /* The owner needs the stream no more and ends it well: what was taken of it still leaves, then its
-     * end; what still comes is thrown away; no event comes any more. NULL where streams are messages. */
-    void (*leave)(hws_codec_t *codec, hws_stream_t *stream);
     /* Another HWS_CODEC_TICK has passed while `awaited` was above 0: what waits for the peer too long is
      * given up. A code as feed's. NULL where nothing does. */
     int (*tick)(hws_codec_t *codec);

@@ -500,11 +500,10 @@ static int h1_feed_end(hws_codec_t *codec)
     return fail(h1, h1->stream == NULL ? HWS_OK : HWS_ERR_EOF);
 }
 
-static int h1_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws_buffer_t *out)
+static int h1_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size)
 {
     h1_t *h1 = h1_of(codec);
 
-    (void)out;
     if (h1->stream != stream) /* its exchange is over, and nothing of it counts any more */
         return HWS_OK;
     assert(size <= h1->unread);
@@ -515,12 +514,11 @@ static int h1_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws_
 }
 
 /* What is still to come of the exchange cannot be told from a next one. */
-static void h1_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code, hws_buffer_t *out)
+static void h1_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code)
 {
     h1_t *h1 = h1_of(codec);
 
     (void)code;
-    (void)out;
     if (h1->stream == stream)
         fail(h1, HWS_ERR_CANCELED);
 }

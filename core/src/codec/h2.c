@@ -159,12 +159,11 @@ static int h2_send(hws_codec_t *codec, hws_stream_t *stream, const char *data, s
     return HWS_OK;
 }
 
-static int h2_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws_buffer_t *out)
+static int h2_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size)
 {
     hws_h2_t *h2 = h2_of(codec);
     hws_h2_part_t *part = stream->part;
 
-    (void)out;
     if (part == NULL || part->has_ended) /* it went back already */
         return HWS_OK;
     assert(size <= part->unread);
@@ -175,12 +174,11 @@ static int h2_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws_
     return h2->failure;
 }
 
-static void h2_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code, hws_buffer_t *out)
+static void h2_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code)
 {
     hws_h2_t *h2 = h2_of(codec);
     hws_h2_part_t *part = stream->part;
 
-    (void)out;
     if (part == NULL)
         return;
     hws_h2_check(h2, nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, part->id, code));

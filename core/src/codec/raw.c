@@ -17,7 +17,7 @@ static raw_t *raw_of(hws_codec_t *codec)
     return (raw_t *)(void *)codec;
 }
 
-static void leave(raw_t *raw)
+static void let_go(raw_t *raw)
 {
     raw->stream = NULL;
     raw->unread = 0;
@@ -77,21 +77,19 @@ static int raw_send(hws_codec_t *codec, hws_stream_t *stream, const char *data, 
     raw_t *raw = raw_of(codec);
     int rc;
 
-    assert(raw->stream == stream);
+    assert(raw->stream == stream && !end); /* nothing on the wire would say so */
     (void)stream;
+    (void)end;
     if (size > 0 && (rc = hws_buffer_append(out, data, size)) != HWS_OK)
         return rc;
-    if (end)
-        leave(raw);
     *taken = size;
     return HWS_OK;
 }
 
-static int raw_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws_buffer_t *out)
+static int raw_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size)
 {
     raw_t *raw = raw_of(codec);
 
-    (void)out;
     if (raw->stream != stream)
         return HWS_OK;
     assert(size <= raw->unread);
@@ -101,16 +99,24 @@ static int raw_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws
     return HWS_OK;
 }
 
-static void raw_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code, hws_buffer_t *out)
+static void raw_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code)
 {
     raw_t *raw = raw_of(codec);
 
     (void)code;
-    (void)out;
     if (raw->stream != stream)
         return;
     codec->is_last = true;
-    leave(raw);
+    let_go(raw);
+}
+
+static void raw_leave(hws_codec_t *codec, hws_stream_t *stream)
+{
+    raw_t *raw = raw_of(codec);
+
+    assert(raw->stream == stream);
+    (void)stream;
+    let_go(raw);
 }
 
 static void raw_destroy(hws_codec_t *codec)
@@ -125,6 +131,7 @@ static const hws_codec_ops_t ops = {
     .send = raw_send,
     .credit = raw_credit,
     .reset = raw_reset,
+    .leave = raw_leave,
     .destroy = raw_destroy,
 };
 

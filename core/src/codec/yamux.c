@@ -843,11 +843,10 @@ static int yamux_send(hws_codec_t *codec, hws_stream_t *stream, const char *data
     return HWS_OK;
 }
 
-static int yamux_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size, hws_buffer_t *out)
+static int yamux_credit(hws_codec_t *codec, hws_stream_t *stream, size_t size)
 {
     part_t *part = stream->part;
 
-    (void)out;
     if (part == NULL)
         return HWS_OK;
     assert(size <= part->unread);
@@ -866,10 +865,9 @@ static void reset_part(yamux_t *yamux, part_t *part)
     notify(yamux, part);
 }
 
-static void yamux_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code, hws_buffer_t *out)
+static void yamux_reset(hws_codec_t *codec, hws_stream_t *stream, uint32_t code)
 {
     (void)code; /* an RST has none */
-    (void)out;
     if (stream->part != NULL)
         reset_part(yamux_of(codec), stream->part);
 }

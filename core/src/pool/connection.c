@@ -521,13 +521,7 @@ void hws_connection_stream_ended(hws_stream_t *stream)
 
 static void reset(hws_connection_t *connection, hws_stream_t *stream)
 {
-    hws_buffer_t *out = NULL;
-
-    if (!hws_connection_is_multiplexing(connection))
-        out = hws_outbox_begin(&connection->outbox);
-    else if (stream->part == NULL)
-        return;
-    connection->codec->ops->reset(connection->codec, stream, stream->reset_code, out);
+    connection->codec->ops->reset(connection->codec, stream, stream->reset_code);
 }
 
 /* Ends the streams that have had no end yet. */
@@ -737,22 +731,13 @@ void hws_connection_detach(hws_stream_t *stream, hws_close_reason_t why, bool po
 {
     hws_connection_t *connection = stream->connection;
     hws_pool_t *pool = connection->pool;
-    hws_codec_t *codec = connection->codec;
-    size_t none;
 
-    if (hws_connection_is_multiplexing(connection)) {
-        if (pool_it)
-            codec->ops->leave(codec, stream);
-        else
-            reset(connection, stream);
-        hws_outbox_pull(&connection->outbox);
-    } else if (pool_it) {
-        (void)codec->ops->send(codec, stream, "", 0, true, hws_outbox_begin(&connection->outbox),
-                               &none);
-        (void)hws_outbox_commit(&connection->outbox);
-    } else {
+    if (pool_it)
+        connection->codec->ops->leave(connection->codec, stream);
+    else
         reset(connection, stream);
-    }
+    if (hws_connection_is_multiplexing(connection))
+        hws_outbox_pull(&connection->outbox);
     take_off(stream);
     tell_keeper(connection);
     if (!pool_it && connection->codec->is_last && !is_needed(connection) &&
@@ -793,15 +778,11 @@ void hws_connection_credit(hws_stream_t *stream, size_t size)
         return;
     if (hws_connection_is_multiplexing(connection)) {
         if (stream->part != NULL &&
-            connection->codec->ops->credit(connection->codec, stream, size, NULL) == HWS_OK)
+            connection->codec->ops->credit(connection->codec, stream, size) == HWS_OK)
             hws_outbox_pull(&connection->outbox);
         return;
     }
-    if (connection->codec->ops->credit(connection->codec, stream, size,
-                                       hws_outbox_begin(&connection->outbox)) == HWS_OK)
-        (void)hws_outbox_commit(&connection->outbox);
-    else
-        hws_outbox_drop(&connection->outbox);
+    (void)connection->codec->ops->credit(connection->codec, stream, size);
     if (connection->codec->wants_bytes && !connection->is_reading && !connection->has_finished) {
         connection->is_reading = true;
         connection->socket->ops->read(connection->socket, true);
