@@ -168,23 +168,20 @@ static void on_end(hws_stream_t *stream, int status)
     hws_connection_stream_ended(stream);
 }
 
+/* Who waits to write is told; also who is about to be, because his time is up or he was cancelled. */
 static void on_stream_writable(hws_stream_t *stream)
 {
     hws_lease_t *lease = of_stream(stream);
 
-    lease->is_write_due = lease->write_since != HWS_NEVER;
+    lease->is_write_due |= lease->write_since != HWS_NEVER;
     lease->write_since = HWS_NEVER;
     hws_lease_wake(lease);
 }
 
 static void on_settled(hws_stream_t *stream, hws_time_t now)
 {
-    hws_lease_t *lease = of_stream(stream);
-
     (void)now;
-    lease->is_write_due = lease->write_since != HWS_NEVER;
-    lease->write_since = HWS_NEVER;
-    hws_lease_wake(lease);
+    on_stream_writable(stream);
 }
 
 static const hws_stream_events_t stream_events = {

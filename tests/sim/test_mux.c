@@ -340,6 +340,43 @@ static void a_writer_whose_window_stays_closed_is_late(void **state)
     assert_non_null(yamux_far_latest(&far));
 }
 
+static void cancel_write_of_first(hold_t *hold, void *user)
+{
+    (void)hold;
+    (void)user;
+    hws_lease_cancel_write(first->lease);
+}
+
+/* At the rest at which his bytes are about to leave, so that the stream hears of that first. */
+static void a_writer_who_was_cancelled_is_told_whatever_else_comes(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    yamux_visit_t *visit;
+    yamux_line_t *line;
+
+    (void)state;
+    options.limits.buffer = 4096; /* what is unsent is little, and leaves at once */
+    far.is_mute = far.is_slow = true;
+    acquire_with(&options, 2);
+    while (write_bulk(first, HWS_AGAIN) > 0)
+        run(HWS_MS(10));
+    (void)hold_read(second, HWS_READ_SOME, 0);
+    hold_write(second, "hello");
+    run(HWS_MS(10));
+    first->writable = 0;
+    second->then = cancel_write_of_first;
+    visit = yamux_far_latest(&far);
+    line = yamux_far_line(visit, 0);
+    (void)visit->codec->ops->credit(visit->codec, &line->stream, line->owed, NULL);
+    line->owed = 0;
+    yamux_far_say(yamux_far_line(visit, 1), "x"); /* in one piece with the window */
+    world_run(&stage.world, HWS_MS(10));
+    assert_true(hold_got(second, "x"));
+    assert_int_equal(first->writable, 1);
+    (void)write_bulk(first, HWS_ERR_CANCELED);
+    assert_true(write_bulk(first, HWS_AGAIN) > 0);
+}
+
 static void what_is_unread_is_bounded_by_the_window(void **state)
 {
     yamux_line_t *line;
@@ -828,6 +865,7 @@ int main(void)
         MUX_TEST(who_waited_in_vain_asks_whether_the_peer_is_alive),
         MUX_TEST(a_writer_waits_for_its_own_window_and_for_no_other),
         MUX_TEST(a_writer_whose_window_stays_closed_is_late),
+        MUX_TEST(a_writer_who_was_cancelled_is_told_whatever_else_comes),
         MUX_TEST(what_is_unread_is_bounded_by_the_window),
         MUX_TEST(what_was_written_leaves_after_its_stream_was_released),
         MUX_TEST(a_released_stream_ends_well_and_a_closed_one_is_reset),
