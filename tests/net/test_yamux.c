@@ -174,6 +174,7 @@ static void connect_session(session_t *session, const char *port, hws_yamux_role
                                   .sin_port = htons(program_port(&yamuxd, port))};
     hws_codec_options_t options = {.buffer = 262144,
                                    .streams = 1000,
+                                   .accepts = true,
                                    .windows.stream_max = 16777216,
                                    .budget = &session->budget};
     int one = 1;

@@ -540,6 +540,19 @@ static void a_stream_that_is_refused_says_so(void **state)
     ping(first);
 }
 
+static void what_the_peer_opens_beside_leases_is_refused(void **state)
+{
+    yamux_line_t *line;
+
+    (void)state;
+    acquire_one();
+    line = yamux_far_open(yamux_far_latest(&far), false);
+    run(HWS_MS(10));
+    assert_int_equal(line->status, HWS_ERR_REFUSED_STREAM);
+    ping(first);
+    assert_int_equal(far.visited, 1);
+}
+
 static void who_comes_after_a_goaway_goes_elsewhere(void **state)
 {
     hws_upstream_t *upstream = acquire_one();
@@ -873,6 +886,7 @@ int main(void)
         MUX_TEST(a_released_stream_that_the_peer_does_not_end_is_reset),
         MUX_TEST(a_stream_that_nobody_accepts_ends_the_connection),
         MUX_TEST(a_stream_that_is_refused_says_so),
+        MUX_TEST(what_the_peer_opens_beside_leases_is_refused),
         MUX_TEST(who_comes_after_a_goaway_goes_elsewhere),
         MUX_TEST(a_lost_connection_ends_all_its_streams),
         MUX_TEST(a_drain_waits_for_streams_and_ends_those_that_stay),

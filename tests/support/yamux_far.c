@@ -163,7 +163,7 @@ static void on_accept(hws_sim_conn_t *conn)
     yamux_far_t *far = conn->listener->user;
     yamux_visit_t *visit = calloc(1, sizeof(*visit));
     hws_codec_options_t options = {
-        .buffer = 262144, .streams = 1000, .windows.stream_max = 16777216};
+        .buffer = 262144, .streams = 1000, .accepts = true, .windows.stream_max = 16777216};
 
     far->visited++;
     visit->far = far;

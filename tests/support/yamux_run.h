@@ -164,6 +164,7 @@ static inline hws_codec_options_t yamux_options(void)
     return (hws_codec_options_t){.header = 65536,
                                  .buffer = 262144,
                                  .streams = 1000,
+                                 .accepts = true,
                                  .windows = {.stream = 1048576,
                                              .connection = 16777216,
                                              .stream_max = 16777216,

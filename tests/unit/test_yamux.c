@@ -233,6 +233,21 @@ static void what_is_not_accepted_waits_and_256_are_enough(void **state)
     yamux_run_dispose(&run);
 }
 
+static void who_accepts_nothing_refuses_at_once(void **state)
+{
+    hws_codec_options_t options = yamux_options();
+    yamux_run_t run;
+
+    (void)state;
+    options.accepts = false;
+    assert_int_equal(yamux_run_create_with(&run, HWS_YAMUX_CLIENT, options), HWS_OK);
+    assert_int_equal(hear(&run, "W S 2 0; D S 4 'hello'; D - 4 'more'"), HWS_OK);
+    assert_int_equal(run.codec->unaccepted, 0);
+    must_say(&run, "W R 2 0; W R 4 0");
+    assert_int_equal(run.codec->ops->feed_end(run.codec), HWS_OK);
+    yamux_run_dispose(&run);
+}
+
 static void a_peer_has_8192_streams_at_most(void **state)
 {
     static hws_stream_t streams[8192];
@@ -973,6 +988,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stream_given_up_before_it_left_was_never_there),
         cmocka_unit_test(a_stream_reset_in_the_midst_of_a_frame_hears_no_more_of_it),
         cmocka_unit_test(what_is_not_accepted_waits_and_256_are_enough),
+        cmocka_unit_test(who_accepts_nothing_refuses_at_once),
         cmocka_unit_test(a_peer_has_8192_streams_at_most),
         cmocka_unit_test(nothing_is_there_to_accept_where_nothing_came),
         cmocka_unit_test(an_answer_goes_with_the_acknowledgement),

@@ -188,6 +188,7 @@ typedef struct {
     uint32_t streams; /* the most that are open at once, whatever the peer would allow */
     uint32_t
         expected; /* before the peer has said how many it allows: what it did of late, 0: unknown */
+    bool accepts; /* what the peer opens waits for `accept`; else it is refused at once */
     hws_windows_t windows;
     hws_window_budget_t *budget; /* borrowed; must outlive the codec */
 } hws_codec_options_t;

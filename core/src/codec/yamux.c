@@ -67,6 +67,7 @@ typedef struct {
     size_t buffer;
     uint32_t streams;
     uint32_t stream_max;
+    bool accepts;
 
     hws_hash_t by_id; /* all parts but those that are reset */
     hws_list_t parts;
@@ -587,7 +588,7 @@ static int on_syn(yamux_t *yamux, uint32_t id)
 
     if (id == 0 || id % 2 == yamux->next_id % 2 || find_part(yamux, id) != NULL)
         return on_violation(yamux, HWS_ERR_YAMUX_FRAME);
-    if (yamux->is_leaving || yamux->base.unaccepted == MOST_WAITING ||
+    if (!yamux->accepts || yamux->is_leaving || yamux->base.unaccepted == MOST_WAITING ||
         yamux->by_id.size - yamux->ours == MOST_THEIRS)
         return refuse(yamux, id);
     if ((part = create_part(yamux, id, false)) == NULL)
@@ -1007,6 +1008,7 @@ int hws_yamux_create(const hws_codec_options_t *options, hws_yamux_role_t role, 
     yamux->buffer = options->buffer;
     yamux->streams = options->streams;
     yamux->stream_max = options->windows.stream_max;
+    yamux->accepts = options->accepts;
     /* An address is as good as chance here: the peer, who chooses ids, does not know it. */
     hws_hash_init(&yamux->by_id, (uint64_t)(uintptr_t)yamux);
     hws_list_init(&yamux->parts);

@@ -28,7 +28,7 @@ typedef enum { HWS_YAMUX_CLIENT, HWS_YAMUX_SERVER } hws_yamux_role_t; /* odd ids
 
 /* HWS_ERR_NOMEM. Both roles open streams and accept the peer's. Of `options` it takes `buffer`: the
  * unsent bytes of all streams above which one may have no more than 16 KiB of them; `streams`: of our
- * own; `windows.stream_max` and `budget`. All windows begin with 256 KiB. */
+ * own; `accepts`, `windows.stream_max` and `budget`. All windows begin with 256 KiB. */
 int hws_yamux_create(const hws_codec_options_t *options, hws_yamux_role_t role, hws_codec_t **out);
 
 /* Asserts that what is counted is what is there. For tests. */

@@ -922,6 +922,7 @@ int hws_connection_keep(hws_stream_t *stream, hws_yamux_role_t role, hws_keeper_
     int rc;
 
     assert(connection->protocol == HWS_PROTOCOL_RAW);
+    options.accepts = true;
     if ((rc = hws_yamux_create(&options, role, &codec)) != HWS_OK)
         return rc;
     take_off(stream);
