@@ -281,6 +281,7 @@ static void what_is_accepted_may_end_before_anything_else(void **state)
 static void opening_keeps_to_the_limit(void **state)
 {
     hws_upstream_options_t options = world_options(&stage.world);
+    hws_metrics_snapshot_t metrics;
 
     (void)state;
     options.limits.streams = 1;
@@ -291,6 +292,46 @@ static void opening_keeps_to_the_limit(void **state)
     hold_close(first);
     news = 0;
     run(HWS_MS(10));
+    assert_int_equal(news, 1);
+    assert_int_equal(open_on(second), HWS_OK);
+    hws_upstream_metrics(upstream, &metrics);
+    assert_int_equal(metrics.traffic.exchanges.total, 1); /* the lease that it was made of */
+}
+
+static void who_waits_for_room_hears_that_there_will_be_none(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+
+    (void)state;
+    options.limits.streams = 1;
+    open_session_with(&options);
+    assert_int_equal(open_on(first), HWS_OK);
+    run(HWS_MS(10));
+    assert_int_equal(open_on(second), HWS_AGAIN);
+    news = 0;
+    yamux_far_go_away(yamux_far_latest(&far));
+    run(HWS_MS(10));
+    assert_int_equal(news, 1);
+    assert_int_equal(open_on(second), HWS_ERR_GOAWAY);
+}
+
+/* Of one that was released and that the peer never ends. */
+static void time_makes_room(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+
+    (void)state;
+    options.limits.streams = 1;
+    far.is_mute = true;
+    open_session_with(&options);
+    assert_int_equal(open_on(first), HWS_OK);
+    run(HWS_MS(10));
+    hold_release(first);
+    assert_int_equal(open_on(second), HWS_AGAIN);
+    run(HWS_S(299));
+    assert_int_equal(open_on(second), HWS_AGAIN);
+    news = 0;
+    run(HWS_S(17));
     assert_int_equal(news, 1);
     assert_int_equal(open_on(second), HWS_OK);
 }
@@ -456,6 +497,7 @@ static void closing_ends_what_is_open(void **state)
     assert_int_equal(hold_read(first, HWS_READ_EXACT, 1), HWS_ERR_CLOSED);
     assert_int_equal(far.failed, 2);
     assert_int_equal(far.status, HWS_ERR_EOF);
+    assert_int_equal(far.parted, 1);
     hold_release(first);
     hold_close(second);
 }
@@ -724,6 +766,8 @@ int main(void)
         SESSION_TEST(a_reset_ends_one_stream_and_no_other),
         SESSION_TEST(what_is_accepted_may_end_before_anything_else),
         SESSION_TEST(opening_keeps_to_the_limit),
+        SESSION_TEST(who_waits_for_room_hears_that_there_will_be_none),
+        SESSION_TEST(time_makes_room),
         SESSION_TEST(what_was_not_read_yet_is_the_sessions),
         SESSION_TEST(reading_goes_on_where_it_had_stopped),
         SESSION_TEST(bytes_that_are_no_yamux_end_it),

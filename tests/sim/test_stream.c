@@ -379,6 +379,8 @@ static void play_leftover(const leftover_t *row)
         h2_far_answer_all(h2_far_latest(far), (h2_reply_t){.body = 5});
     run(HWS_MS(25));
     assert_true(far->received < flow.sent);
+    assert_int_equal(state_of(&flow),
+                     row->is_late ? HWS_STREAM_HALF_CLOSED_LOCAL : HWS_STREAM_HALF_CLOSED_REMOTE);
     run(HWS_S(10));
     assert_int_equal(state_of(&flow), HWS_STREAM_CLOSED);
     assert_true(far->received == flow.sent);
@@ -539,6 +541,26 @@ static void a_reader_waits_for_the_read_timeout_and_nobody_else(void **state)
     assert_int_equal(flow.end, HWS_ERR_TIMEOUT);
 }
 
+static void a_sender_waits_for_the_read_timeout_and_nobody_else(void **state)
+{
+    hws_upstream_options_t options = impatient();
+
+    (void)state;
+    start_anew(upstream_with(&options));
+    hws_sim_pause(h2_far_latest(far)->conn, true);
+    while (send_some(&flow, 70000) == HWS_OK)
+        run(HWS_MS(10));
+    hws_request_cancel_send(flow.request);
+    run(HWS_S(23)); /* nobody waits */
+    assert_int_equal(state_of(&flow), HWS_STREAM_ACTIVE);
+    assert_int_equal(send_some(&flow, 70000), HWS_AGAIN);
+    run(HWS_MS(4900));
+    assert_int_equal(state_of(&flow), HWS_STREAM_ACTIVE);
+    run(HWS_MS(200));
+    assert_int_equal(state_of(&flow), HWS_STREAM_ERROR);
+    assert_int_equal(send_some(&flow, 10), HWS_ERR_TIMEOUT);
+}
+
 /* ---- where there are none ---- */
 
 static void http1_is_told_to_have_no_streams(void **state)
@@ -598,6 +620,7 @@ static void the_peer_is_told_the_priority(void **state)
     assert_int_equal(hws_request_start(upstream_with(NULL), &options, &flow.request, NULL), HWS_OK);
     run(HWS_MS(10));
     assert_string_equal(far->priority, "u=6");
+    assert_string_equal(far->te, "trailers"); /* without which gRPC answers nothing */
 }
 
 static void an_upstream_that_closes_closes_its_streams(void **state)
@@ -628,6 +651,7 @@ int main(void)
         TEST(the_request_timeout_bounds_opening),
         TEST(a_given_timeout_bounds_all_of_it),
         TEST(a_reader_waits_for_the_read_timeout_and_nobody_else),
+        TEST(a_sender_waits_for_the_read_timeout_and_nobody_else),
         TEST(http1_is_told_to_have_no_streams),
         TEST(where_alpn_agrees_on_http1_it_fails),
         TEST(a_priority_beyond_the_range_is_refused),

@@ -244,6 +244,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         keep(stream->path, sizeof(stream->path), value, value_size);
     else if (name_size == 8 && memcmp(name, "priority", 8) == 0)
         keep(visit->far->priority, sizeof(visit->far->priority), value, value_size);
+    else if (name_size == 2 && memcmp(name, "te", 2) == 0)
+        keep(visit->far->te, sizeof(visit->far->te), value, value_size);
     return 0;
 }
 

@@ -93,6 +93,7 @@ struct h2_far {
     uint32_t faults;
     uint8_t seen[H2_FAR_PATHS]; /* how often the application was given "/0", "/1"... */
     char priority[16];          /* of the last request */
+    char te[16];                /* likewise */
     void *user;
 };
 

@@ -193,7 +193,10 @@ static void on_bytes(hws_sim_conn_t *conn, const char *bytes, size_t size)
 
 static void on_client_end(hws_sim_conn_t *conn, int status)
 {
-    drop(conn->user, status);
+    yamux_visit_t *visit = conn->user;
+
+    visit->far->parted += status == HWS_ERR_EOF && visit->codec->is_last && !visit->is_over;
+    drop(visit, status);
 }
 
 static void on_gone(hws_sim_conn_t *conn)

@@ -52,6 +52,7 @@ struct yamux_far {
     uint32_t accepted; /* streams */
     uint32_t peak;     /* the most at once on a connection */
     uint32_t failed;   /* streams that ended with a code */
+    uint32_t parted;   /* connections that ended with a FIN behind a GOAWAY */
     uint32_t whole;    /* that both sides have ended */
     uint64_t received; /* bytes, on all lines */
     int status;        /* how the last connection ended: a FIN, an RST, or a codec's failure */
