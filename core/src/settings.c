@@ -345,9 +345,32 @@ static void trim(hws_upstream_t *upstream, hws_time_t now)
         hws_connection_close(oldest, HWS_CLOSE_SURPLUS, HWS_ERR_CLOSED, now);
 }
 
+/* They change places as they look. */
+static void reconsider(hws_list_t *connections, hws_time_t now)
+{
+    hws_list_t *link = connections->next;
+
+    while (link != connections) {
+        hws_connection_t *connection = HWS_CONTAINER(link, hws_connection_t, link);
+
+        link = link->next;
+        hws_connection_reconsider(connection, now);
+    }
+}
+
+/* Limits or timeouts have changed for the connections that there are. */
+static void reconsider_all(hws_upstream_t *upstream, hws_time_t now)
+{
+    HWS_LIST_EACH(link, &upstream->peers.list) {
+        reconsider(&peer_of(link)->pool.ready, now);
+        reconsider(&peer_of(link)->pool.others, now);
+    }
+}
+
 void hws_upstream_set_limits(hws_upstream_t *upstream, const hws_limits_t *limits, hws_time_t now)
 {
     upstream->owner.rules.limits = *limits;
+    reconsider_all(upstream, now);
     trim(upstream, now);
     hws_dispatch_serve(upstream, now);
 }
@@ -395,19 +418,11 @@ int hws_upstream_update(hws_upstream_t *upstream, const hws_upstream_options_t *
         hws_new_peers_dispose(&peers);
     if (upstream->peers.count == 0)
         dismiss_queue(upstream, now);
-    HWS_LIST_EACH(peer_link, &upstream->peers.list) {
-        hws_list_t *ready = &peer_of(peer_link)->pool.ready;
-        hws_list_t *link = ready->next;
-
-        if (upstream->breaker.is_disabled)
-            hws_feedback_switch_off(peer_of(peer_link), now);
-        while (link != ready) {
-            hws_connection_t *connection = HWS_CONTAINER(link, hws_connection_t, link);
-
-            link = link->next;
-            hws_connection_reconsider(connection, now);
-        }
+    if (upstream->breaker.is_disabled) {
+        HWS_LIST_EACH(link, &upstream->peers.list)
+            hws_feedback_switch_off(peer_of(link), now);
     }
+    reconsider_all(upstream, now);
     trim(upstream, now);
     hws_dispatch_serve(upstream, now);
     hws_upstream_tidy(upstream);

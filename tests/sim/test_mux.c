@@ -143,6 +143,31 @@ static void streams_keep_to_their_limits_and_the_others_wait(void **state)
     assert_int_equal(far.peak, 4);
 }
 
+static void the_limit_of_streams_may_change(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream;
+
+    (void)state;
+    options.limits.streams = options.limits.per_peer = 1;
+    upstream = acquire_with(&options, 4);
+    assert_int_equal(acquired(0, 4), 1);
+    options.limits.streams = 3;
+    assert_int_equal(hws_upstream_update(upstream, &options, NULL), HWS_OK);
+    run(HWS_MS(10));
+    assert_int_equal(acquired(0, 4), 3);
+    options.limits.streams = 2;
+    assert_int_equal(hws_upstream_update(upstream, &options, NULL), HWS_OK);
+    ping(first); /* nothing is cut */
+    hold_release(first);
+    run(HWS_MS(10));
+    assert_int_equal(acquired(1, 3), 2);
+    hold_release(second);
+    run(HWS_MS(10));
+    assert_int_equal(acquired(2, 2), 2);
+    assert_int_equal(far.visited, 1);
+}
+
 static void a_stream_that_was_reset_makes_room_for_another(void **state)
 {
     hws_upstream_options_t options = world_options(&stage.world);
@@ -868,6 +893,7 @@ int main(void)
         MUX_TEST(a_stream_is_acquired_used_and_given_back),
         MUX_TEST(many_streams_share_a_dial_and_a_connection),
         MUX_TEST(streams_keep_to_their_limits_and_the_others_wait),
+        MUX_TEST(the_limit_of_streams_may_change),
         MUX_TEST(a_stream_that_was_reset_makes_room_for_another),
         MUX_TEST(a_failed_dial_is_everybodys),
         MUX_TEST(an_acquisition_that_was_granted_but_not_told_may_be_cancelled),

@@ -315,6 +315,24 @@ static void who_waits_for_room_hears_that_there_will_be_none(void **state)
     assert_int_equal(open_on(second), HWS_ERR_GOAWAY);
 }
 
+static void a_raised_limit_makes_room(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+
+    (void)state;
+    options.limits.streams = 1;
+    open_session_with(&options);
+    assert_int_equal(open_on(first), HWS_OK);
+    assert_int_equal(open_on(second), HWS_AGAIN);
+    run(HWS_MS(10));
+    news = 0;
+    options.limits.streams = 2;
+    assert_int_equal(hws_upstream_update(upstream, &options, NULL), HWS_OK);
+    run(HWS_MS(10));
+    assert_int_equal(news, 1);
+    assert_int_equal(open_on(second), HWS_OK);
+}
+
 /* Of one that was released and that the peer never ends. */
 static void time_makes_room(void **state)
 {
@@ -767,6 +785,7 @@ int main(void)
         SESSION_TEST(what_is_accepted_may_end_before_anything_else),
         SESSION_TEST(opening_keeps_to_the_limit),
         SESSION_TEST(who_waits_for_room_hears_that_there_will_be_none),
+        SESSION_TEST(a_raised_limit_makes_room),
         SESSION_TEST(time_makes_room),
         SESSION_TEST(what_was_not_read_yet_is_the_sessions),
         SESSION_TEST(reading_goes_on_where_it_had_stopped),

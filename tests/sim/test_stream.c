@@ -497,6 +497,33 @@ static void the_request_timeout_bounds_opening(void **state)
     assert_int_equal(state_of(&flow), HWS_STREAM_ACTIVE);
 }
 
+static void a_raised_limit_opens_those_who_wait(void **state)
+{
+    hws_upstream_options_t options = impatient();
+    hws_limits_t limits;
+    hws_upstream_t *upstream;
+    flow_t second = {.end = HWS_AGAIN};
+    flow_t third = {.end = HWS_AGAIN};
+
+    (void)state;
+    options.limits.streams = options.limits.per_peer = 1;
+    upstream = upstream_with(&options);
+    start(&flow, upstream);
+    start(&second, upstream);
+    start(&third, upstream);
+    run(HWS_MS(10));
+    assert_int_equal(state_of(&second), HWS_STREAM_OPENING);
+    limits = options.limits;
+    limits.streams = 2;
+    hws_upstream_set_limits(upstream, &limits, world_now(&stage.world));
+    run(HWS_MS(10));
+    assert_int_equal(state_of(&second), HWS_STREAM_ACTIVE);
+    assert_int_equal(state_of(&third), HWS_STREAM_OPENING);
+    hws_request_destroy(second.request);
+    hws_request_destroy(third.request);
+    assert_int_equal(far->visited, 1);
+}
+
 static void a_given_timeout_bounds_all_of_it(void **state)
 {
     hws_upstream_options_t options = impatient();
@@ -649,6 +676,7 @@ int main(void)
         TEST(a_reset_of_the_peers_is_told_with_its_code),
         TEST(what_is_open_never_goes_twice),
         TEST(the_request_timeout_bounds_opening),
+        TEST(a_raised_limit_opens_those_who_wait),
         TEST(a_given_timeout_bounds_all_of_it),
         TEST(a_reader_waits_for_the_read_timeout_and_nobody_else),
         TEST(a_sender_waits_for_the_read_timeout_and_nobody_else),

@@ -130,6 +130,8 @@ typedef struct {
     /* Asks the peer for a sign of life: `pongs` will count one more. HWS_AGAIN: one is asked for
      * already. */
     int (*ping)(hws_codec_t *codec);
+    /* `streams` of the options is another now. What is open beyond it goes on. */
+    void (*set_streams)(hws_codec_t *codec, uint32_t streams);
     /* Opens no more and tells the peer so; what is open goes on. `is_last` turns true. */
     void (*go_away)(hws_codec_t *codec);
     /* Gives the stream that the peer opened first, `unaccepted` being above 0, to `stream`, whose

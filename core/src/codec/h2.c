@@ -224,6 +224,14 @@ static void free_parts(hws_list_t *list)
     }
 }
 
+static void h2_set_streams(hws_codec_t *codec, uint32_t streams)
+{
+    hws_h2_t *h2 = h2_of(codec);
+
+    h2->streams = streams;
+    hws_h2_update_settings(h2);
+}
+
 static void h2_destroy(hws_codec_t *codec)
 {
     hws_h2_t *h2 = h2_of(codec);
@@ -251,6 +259,7 @@ static const hws_codec_ops_t ops = {
     .destroy = h2_destroy,
     .flush = h2_flush,
     .ping = h2_ping,
+    .set_streams = h2_set_streams,
     .go_away = h2_go_away,
 };
 

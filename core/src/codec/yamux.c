@@ -946,6 +946,14 @@ static int yamux_ping(hws_codec_t *codec)
     return HWS_OK;
 }
 
+static void yamux_set_streams(hws_codec_t *codec, uint32_t streams)
+{
+    yamux_t *yamux = yamux_of(codec);
+
+    yamux->streams = codec->cap = streams;
+    update_room(yamux);
+}
+
 static void yamux_go_away(hws_codec_t *codec)
 {
     yamux_t *yamux = yamux_of(codec);
@@ -990,6 +998,7 @@ static const hws_codec_ops_t ops = {
     .destroy = yamux_destroy,
     .flush = yamux_flush,
     .ping = yamux_ping,
+    .set_streams = yamux_set_streams,
     .go_away = yamux_go_away,
     .accept = yamux_accept,
     .leave = yamux_leave,

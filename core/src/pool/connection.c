@@ -271,9 +271,29 @@ static void on_timer(hws_timer_t *timer, hws_time_t now)
         owner->on_room(owner, NULL, now);
 }
 
+/* What one connection takes the next one will take, but for one that goes away. */
+static void note_cap(hws_connection_t *connection)
+{
+    hws_pool_t *pool = connection->pool;
+
+    if (connection->keeper != NULL || connection->state == HWS_CONNECTION_DRAINING)
+        return;
+    if (!connection->codec->is_last)
+        pool->streams = connection->codec->cap;
+    else if (pool->streams == 0)
+        pool->streams = 1;
+}
+
 void hws_connection_reconsider(hws_connection_t *connection, hws_time_t now)
 {
-    if (connection->state != HWS_CONNECTION_SETUP && connection->stream_count == 0)
+    if (hws_connection_is_multiplexing(connection)) {
+        connection->codec->ops->set_streams(connection->codec,
+                                            rules_of(connection)->limits.streams);
+        note_cap(connection);
+        follow_room(connection);
+        tell_keeper(connection);
+    }
+    if (connection->state != HWS_CONNECTION_SETUP && !is_needed(connection))
         watch_idleness(connection, now);
 }
 
@@ -790,19 +810,6 @@ void hws_connection_credit(hws_stream_t *stream, size_t size)
 }
 
 /* ---- inputs ---- */
-
-/* What one connection takes the next one will take, but for one that goes away. */
-static void note_cap(hws_connection_t *connection)
-{
-    hws_pool_t *pool = connection->pool;
-
-    if (connection->keeper != NULL || connection->state == HWS_CONNECTION_DRAINING)
-        return;
-    if (!connection->codec->is_last)
-        pool->streams = connection->codec->cap;
-    else if (pool->streams == 0)
-        pool->streams = 1;
-}
 
 /* What a peer says while no stream is open is no use of the connection. */
 static void feed_many(hws_connection_t *connection, const char *bytes, size_t size, hws_time_t now)

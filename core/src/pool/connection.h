@@ -151,7 +151,7 @@ void hws_connection_close(hws_connection_t *connection, hws_close_reason_t why, 
 /* Takes no new stream; closes when the last has ended. One that is being set up still serves whoever
  * waits for it. */
 void hws_connection_drain(hws_connection_t *connection, hws_close_reason_t why, hws_time_t now);
-/* Looks again when its idle time ends (a limit has changed). */
+/* Looks again how many streams it takes and when its idle time ends (a limit has changed). */
 void hws_connection_reconsider(hws_connection_t *connection, hws_time_t now);
 
 /* Between connection.c and connection_send.c. */
