@@ -121,8 +121,11 @@ static void on_leaving(hws_outbox_t *outbox, size_t size, hws_time_t now)
 static int begin(void **state)
 {
     static const hws_outbox_events_t events = {on_pull, on_leaving, on_failed};
-    static const hws_io_ops_t ops = {
-        .recent = rig_recent, .wake = rig_wake, .run = rig_run, .destroy = rig_destroy};
+    static const hws_io_ops_t ops = {.recent = rig_recent,
+                                     .polled_at = rig_recent,
+                                     .wake = rig_wake,
+                                     .run = rig_run,
+                                     .destroy = rig_destroy};
     static const hws_socket_ops_t socket_ops = {
         .send = rig_send,
         .flush = rig_flush,

@@ -140,7 +140,9 @@ int hws_loop_run(hws_loop_t *loop, bool wait)
     loop->is_turning = true;
     rc = loop->io->ops->run(loop->io, wait ? HWS_RUN_ONCE : HWS_RUN_NOWAIT);
     loop->is_turning = false;
+    loop->is_ending = true;
     hws_loop_flush(loop);
+    loop->is_ending = false;
     return rc;
 }
 
@@ -162,6 +164,11 @@ hws_time_t hws_loop_now(const hws_loop_t *loop)
 hws_time_t hws_loop_recent(const hws_loop_t *loop)
 {
     return loop->io->ops->recent(loop->io);
+}
+
+hws_time_t hws_loop_turned_at(const hws_loop_t *loop)
+{
+    return loop->is_ending ? loop->io->ops->polled_at(loop->io) : hws_loop_recent(loop);
 }
 
 bool hws_loop_is_forked(const hws_loop_t *loop)

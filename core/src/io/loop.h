@@ -20,12 +20,13 @@ typedef struct hws_deferred {
 struct hws_loop {
     hws_io_t *io;
     hws_timers_t timers;
-    hws_time_t armed_at;      /* what the seam's timer is set to, HWS_NEVER when it is not */
-    hws_list_t deferred;      /* for the coming rest */
-    hws_list_t resting;       /* being done in the present one */
-    hws_list_t turned;        /* for the end of the present turn, or the beginning of the next */
-    bool is_turning;          /* or doing what is in `turned` */
-    bool will_rest;           /* inside an input or a rest, or the seam was asked for a rest */
+    hws_time_t armed_at; /* what the seam's timer is set to, HWS_NEVER when it is not */
+    hws_list_t deferred; /* for the coming rest */
+    hws_list_t resting;  /* being done in the present one */
+    hws_list_t turned;   /* for the end of the present turn, or the beginning of the next */
+    bool is_turning;     /* or doing what is in `turned` */
+    bool is_ending;      /* the inputs of a turn have been taken, and what they brought is done */
+    bool will_rest;      /* inside an input or a rest, or the seam was asked for a rest */
     uint32_t fork_generation; /* of the process that created it */
     uint32_t managers;        /* alive, for the assertion at the end */
 };
@@ -54,6 +55,9 @@ static inline void hws_loop_enter(hws_loop_t *loop)
 
 /* The time for timeouts and idle ages: at most a tick of the system's clock behind. */
 hws_time_t hws_loop_recent(const hws_loop_t *loop);
+/* For what is deferred to a turn's end: when that turn began to take its inputs, which costs nothing to
+ * know; where none has just ended, the recent time. */
+hws_time_t hws_loop_turned_at(const hws_loop_t *loop);
 /* Does it at the next rest; harmless when it is deferred already. */
 void hws_loop_defer(hws_loop_t *loop, hws_deferred_t *deferred);
 

@@ -73,7 +73,7 @@ static void hand_over(hws_outbox_t *outbox, const char *bytes, size_t size)
 static void send_all(hws_gather_t *gather)
 {
     const char *bytes = hws_buffer_bytes(&gather->bytes);
-    hws_time_t now = hws_loop_recent(gather->loop);
+    hws_time_t now = hws_loop_turned_at(gather->loop);
     hws_list_t *link;
 
     while ((link = hws_list_first(&gather->outboxes)) != NULL) {
