@@ -390,7 +390,7 @@ static int open_of_upstream(lua_State *L)
     return start(L, &plan, upstream->manager, upstream->core, NULL);
 }
 
-/* m:open_stream(peer, priority, options) -> id */
+/* m:open_stream(peer, priority, options) -> id; each but the peer may be left out */
 static int open_of_manager(lua_State *L)
 {
     hwl_manager_t **self = hwl_self(L, HWL_MANAGER);
@@ -402,6 +402,10 @@ static int open_of_manager(lua_State *L)
     if (lua_type(L, 2) != LUA_TSTRING)
         return hwl_refuse(L, "the peer", 2, "a string, \"upstream/id\" or its address");
     peer.data = lua_tolstring(L, 2, &peer.size);
+    if (lua_istable(L, 3) || lua_isfunction(L, 3)) {
+        lua_pushnil(L);
+        lua_insert(L, 3);
+    }
     make_plan(L, &plan, 4);
     if (!lua_isnil(L, 3))
         plan.options.priority = (uint8_t)hwl_check_size(L, "the priority", 3, 0, HWS_URGENCY_LEAST);

@@ -645,6 +645,8 @@ function Manager:get_metrics() end
 ---@param fn? fun(id?: integer, err?: hawser.Error)
 ---@return integer? id
 ---@return hawser.Error? err
+---@overload fun(self, peer: string, options: hawser.StreamOptions, fn?: fun(id?: integer, err?: hawser.Error)): integer?, hawser.Error?
+---@overload fun(self, peer: string, fn: fun(id?: integer, err?: hawser.Error)): hawser.Handle
 function Manager:open_stream(peer, priority, options, fn) end
 
 ---@param id integer

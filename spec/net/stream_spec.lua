@@ -426,6 +426,23 @@ describe("a stream", function()
       end)
     end)
 
+    it("needs no priority and no options", function()
+      local peer = "node/127.0.0.1:" .. node.h2c
+      run(function()
+        local ids = { assert(m:open_stream(peer)), assert(m:open_stream(peer, { path = "/echo" })) }
+        m:open_stream(peer, function(id) ids[3] = id end)
+        m:open_stream(peer, 1, function(id) ids[4] = id end)
+        m:open_stream(peer, { path = "/echo" }, function(id) ids[5] = id end)
+        m:open_stream(peer, nil, { path = "/echo" }, function(id) ids[6] = id end)
+        local patience = 2000
+        while not (ids[3] and ids[4] and ids[5] and ids[6]) and patience > 0 do
+          hawser.sleep(0.005)
+          patience = patience - 1
+        end
+        for i = 1, 6 do assert.is_true(m:close_stream(ids[i])) end
+      end)
+    end)
+
     it("goes to a peer that there is", function()
       local id, err = m:open_stream("node/nobody", 3)
       assert.is_nil(id)
