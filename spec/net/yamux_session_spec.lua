@@ -94,6 +94,27 @@ describe("a yamux session", function()
     end
   end)
 
+  it("is spoken over unix and tls as well", function()
+    local front = servers.tls_front(yamuxd.client)
+    local peers = { tls = "tls://127.0.0.1:" .. front.port, unix = "unix:" .. yamuxd.unix }
+    for transport, peer in pairs(peers) do
+      local is_server = transport == "tls"
+      raw:update { peers = { peer }, tls = { ca = servers.certificate "root.pem", server_name = "localhost" } }
+      hawser.run(function()
+        local session = assert(hawser.yamux(assert(raw:acquire()), { server = is_server }))
+        local orders = is_server and assert(session:accept()) or assert(session:open_stream())
+        assert(orders:write "dial 5 100000\n")
+        local tasks = {}
+        for i = 1, 5 do tasks[i] = hawser.spawn(echo, assert(session:accept())) end
+        assert.equal("OK 5", orders:read "line")
+        for _, task in ipairs(tasks) do assert.is_true(task:join()) end
+        orders:release()
+        session:close()
+      end)
+    end
+    front:stop()
+  end)
+
   it("half-closes both ways", function()
     hawser.run(function()
       local session, orders = serve "sink"
