@@ -116,6 +116,12 @@ describe("example", function()
     local refused, status = run(lua .. " examples/grpc.lua", peer, "/hawser.Echo/Say", "fail 5 not here")
     assert.equal("grpc-status 5: not here\n", refused)
     assert.equal(1, status)
+    refused = run(lua .. " examples/grpc.lua", peer, "/hawser.Echo/Nothing", ("x"):rep(100000))
+    assert.equal("grpc-status 12: Method not found!\n", refused)
+    local nghttpd = h2_servers.nghttpd()
+    refused = run(lua .. " examples/grpc.lua", "h2c://127.0.0.1:" .. nghttpd.h2c, "/hello", "no gRPC")
+    assert.is_truthy(refused:find("an answer without grpc-status\n", 1, true), refused) -- beside what that sends back
+    nghttpd:stop()
     grpc:stop()
   end)
 
