@@ -290,6 +290,32 @@ static void a_stream_that_hears_now_and_then_is_not_late(void **state)
     assert_true(hold_got(first, "xxx"));
 }
 
+/* How long its user is willing to wait says nothing of the peer; what is usual for the upstream does. */
+static void a_timeout_of_its_own_is_not_the_peers_fault(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream;
+    hws_peer_view_t view;
+
+    (void)state;
+    options.timeouts.read = HWS_S(2);
+    far.is_mute = true;
+    upstream = acquire_with(&options, 2);
+    hws_lease_set_timeout(first->lease, HWS_S(1));
+    assert_int_equal(hold_read(first, HWS_READ_SOME, 0), HWS_AGAIN);
+    assert_int_equal(hold_read(second, HWS_READ_SOME, 0), HWS_AGAIN);
+    run(HWS_MS(1100));
+    assert_int_equal(first->read, HWS_ERR_TIMEOUT);
+    hold_release(first);
+    hws_upstream_peer(upstream, 0, &view);
+    assert_true(view.success_rate == 1);
+    run(HWS_S(1));
+    assert_int_equal(second->read, HWS_ERR_TIMEOUT);
+    hold_release(second);
+    hws_upstream_peer(upstream, 0, &view);
+    assert_true(view.success_rate < 1);
+}
+
 /* On a dead connection a stream that waited in vain keeps the next ones away. */
 static void who_waited_in_vain_asks_whether_the_peer_is_alive(void **state)
 {
@@ -901,6 +927,7 @@ int main(void)
         MUX_TEST(what_was_heard_of_a_whole_stream_outlives_its_connection),
         MUX_TEST(a_silent_stream_is_late_whatever_comes_for_others),
         MUX_TEST(a_stream_that_hears_now_and_then_is_not_late),
+        MUX_TEST(a_timeout_of_its_own_is_not_the_peers_fault),
         MUX_TEST(who_waited_in_vain_asks_whether_the_peer_is_alive),
         MUX_TEST(a_writer_waits_for_its_own_window_and_for_no_other),
         MUX_TEST(a_writer_whose_window_stays_closed_is_late),
