@@ -442,8 +442,8 @@ static void who_is_left_is_reset_after_5_minutes(void **state)
     assert_int_equal(yamux_run_create(&run, HWS_YAMUX_CLIENT), HWS_OK);
     (void)yamux_run_open(&run);
     must_say(&run, "W S 1 0");
+    assert_int_equal(tick(&run, 4), HWS_OK); /* what it waited before is another matter */
     assert_int_equal(hear(&run, "W A 1 0"), HWS_OK);
-    assert_int_equal(tick(&run, 4), HWS_OK);
     yamux_run_leave(&run, &run.peers[0]);
     must_say(&run, "W F 1 0");
     assert_int_equal(tick(&run, 20), HWS_OK);
@@ -587,6 +587,38 @@ static void streams_opened_and_reset_leave_nothing_behind(void **state)
     }
     must_say(&run, "");
     assert_int_equal(run.codec->room, 256);
+    yamux_run_dispose(&run);
+}
+
+static void what_is_kept_for_later_is_little(void **state)
+{
+    static const char bytes[1000];
+    yamux_run_t run;
+
+    (void)state;
+    assert_int_equal(yamux_run_create(&run, HWS_YAMUX_CLIENT), HWS_OK);
+    (void)yamux_run_open(&run);
+    (void)yamux_run_send(&run, &run.peers[0], bytes, sizeof(bytes), false);
+    must_say(&run, "D S 1 1000");
+    /* Of an idle stream, not what it had to send... */
+    hws_memory_fail_at(UINT64_MAX);
+    (void)yamux_run_send(&run, &run.peers[0], bytes, 100, false);
+    assert_int_equal(hws_memory_count(), 1);
+    must_say(&run, "D - 1 100");
+    /* ... unless that is little... */
+    hws_memory_fail_at(UINT64_MAX);
+    (void)yamux_run_send(&run, &run.peers[0], bytes, 100, false);
+    assert_int_equal(hws_memory_count(), 0);
+    /* ... and 64 streams that are over. */
+    for (int i = 1; i <= 100; i++)
+        (void)yamux_run_open(&run);
+    for (int i = 1; i <= 100; i++)
+        yamux_run_reset(&run, &run.peers[i]);
+    hws_memory_fail_at(UINT64_MAX);
+    for (int i = 1; i <= 100; i++)
+        (void)yamux_run_open(&run);
+    assert_int_equal(hws_memory_count(), 100 - 64);
+    hws_memory_fail_at(0);
     yamux_run_dispose(&run);
 }
 
@@ -1005,6 +1037,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_ping_is_asked_for_once_and_counted_once),
         cmocka_unit_test(answers_that_cannot_leave_are_bounded),
         cmocka_unit_test(streams_opened_and_reset_leave_nothing_behind),
+        cmocka_unit_test(what_is_kept_for_later_is_little),
         cmocka_unit_test(a_window_is_opened_again_when_half_of_it_was_consumed),
         cmocka_unit_test(a_window_is_opened_in_the_midst_of_a_frame),
         cmocka_unit_test(a_window_grows_with_what_is_consumed_in_a_round_trip),
