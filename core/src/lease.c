@@ -336,7 +336,7 @@ static int note_failure(hws_lease_t *lease, int code)
 
     if (lease->verdict == HWS_OK || error->code == HWS_OK) {
         hws_call_fail(&lease->call, code, NULL, hws_loop_now(loop_of(lease)));
-        error->retryable = false;
+        error->retryable = hws_retry_is_unseen(code);
     }
     return code;
 }

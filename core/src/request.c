@@ -89,17 +89,11 @@ static hws_phase_t phase_of(const hws_request_t *request)
     return request->is_sent ? HWS_PHASE_HEADERS : HWS_PHASE_SEND;
 }
 
-/* Whether the peer says that it did not look at the request. */
-static bool is_unseen(int code)
-{
-    return code == HWS_ERR_GOAWAY || code == HWS_ERR_REFUSED_STREAM;
-}
-
 /* API.md's replay table, but for the causes after which nothing goes again. */
 static bool may_go_again(const hws_request_t *request, int code)
 {
     return !request->producer_asked && !request->is_told &&
-           (!request->call.error.sent || request->call.is_replayable || is_unseen(code));
+           (!request->call.error.sent || request->call.is_replayable || hws_retry_is_unseen(code));
 }
 
 static void succeed(hws_request_t *request)
@@ -176,7 +170,10 @@ static void fail(hws_request_t *request, int code, const char *detail, hws_time_
     leave_connection(call, code, now);
     hws_call_fail(call, code, detail, now);
     code = call->error.code;
-    call->error.retryable = hws_retry_is_retryable(code) && may_go_again(request, code);
+    /* What the user of a stream sends he can send again himself. */
+    call->error.retryable =
+        hws_retry_is_retryable(code) &&
+        (may_go_again(request, code) || (request->is_duplex && hws_retry_is_unseen(code)));
     note_over(request, code);
     hws_call_over(call);
     wake(request);
@@ -543,7 +540,7 @@ static bool go_elsewhere(hws_request_t *request, int code, hws_time_t now)
     bool *was_told = code == HWS_ERR_GOAWAY ? &request->was_goaway : &request->was_refused;
     hws_phase_t phase = phase_of(request);
 
-    if (!is_unseen(code) || *was_told || request->producer_asked)
+    if (!hws_retry_is_unseen(code) || *was_told || request->producer_asked)
         return false;
     *was_told = true;
     hws_attempts_last(&call->attempts)->is_unseen = true;

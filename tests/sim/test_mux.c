@@ -578,6 +578,7 @@ static void a_stream_that_is_refused_says_so(void **state)
 {
     hws_upstream_t *upstream = acquire_one();
     yamux_visit_t *visit = yamux_far_latest(&far);
+    hws_peer_view_t view;
 
     (void)state;
     far.is_shy = true;
@@ -587,6 +588,10 @@ static void a_stream_that_is_refused_says_so(void **state)
     assert_int_equal(hold_read(second, HWS_READ_SOME, 0), HWS_AGAIN);
     run(HWS_MS(10));
     assert_int_equal(second->read, HWS_ERR_REFUSED_STREAM);
+    assert_true(second->error.retryable);
+    hold_release(second);
+    hws_upstream_peer(upstream, 0, &view);
+    assert_true(view.success_rate == 1);
     far.is_shy = false;
     ping(first);
 }

@@ -450,6 +450,7 @@ static void a_reset_of_the_peers_is_told_with_its_code(void **state)
     answer((h2_reply_t){.is_silent = true, .has_reset = true, .reset = NGHTTP2_ENHANCE_YOUR_CALM});
     assert_int_equal(state_of(&flow), HWS_STREAM_ERROR);
     assert_int_equal(hws_request_error(flow.request)->code, HWS_ERR_RST_CALM);
+    assert_false(hws_request_error(flow.request)->retryable);
     assert_int_equal(send_some(&flow, 10), HWS_ERR_RST_CALM);
 }
 
@@ -462,6 +463,7 @@ static void what_is_open_never_goes_twice(void **state)
     assert_int_equal(far->heads, 1);
     assert_int_equal(state_of(&flow), HWS_STREAM_ERROR);
     assert_int_equal(hws_request_error(flow.request)->code, HWS_ERR_REFUSED_STREAM);
+    assert_true(hws_request_error(flow.request)->retryable); /* by its user */
 }
 
 /* ---- time ---- */

@@ -11,6 +11,11 @@ bool hws_retry_is_retryable(int code)
     return kind == HWS_KIND_BREAKER_OPEN || (HWS_RETRY_KINDS >> kind & 1) != 0;
 }
 
+bool hws_retry_is_unseen(int code)
+{
+    return code == HWS_ERR_GOAWAY || code == HWS_ERR_REFUSED_STREAM;
+}
+
 hws_retry_reason_t hws_retry_may(const hws_retry_options_t *options, const hws_retry_try_t *tried)
 {
     assert(tried->attempts > 0);

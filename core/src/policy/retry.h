@@ -41,6 +41,8 @@ typedef struct {
 /* Whether a failure of this kind can ever go again, its request being replayable: what is wrong
  * with a certificate or a message stays wrong. */
 bool hws_retry_is_retryable(int code);
+/* Whether the peer says that it did not look at what was sent. */
+bool hws_retry_is_unseen(int code);
 
 /* HWS_RETRY_GO, or OFF, UNSAFE, ATTEMPTS. */
 hws_retry_reason_t hws_retry_may(const hws_retry_options_t *options, const hws_retry_try_t *tried);
