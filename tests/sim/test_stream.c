@@ -346,6 +346,37 @@ static void sending_goes_on_after_the_response(void **state)
     assert_int_equal(world_stats(upstream).ok, 1);
 }
 
+static flow_t late;
+
+static void read_late(hws_request_t *request, void *user)
+{
+    on_done(request, user);
+    assert_int_equal(late.done, 0);
+    read_on(&late);
+    assert_int_equal(late.end, HWS_AGAIN);
+    assert_int_equal(late.received, 0);
+}
+
+/* Also where somebody asks for bytes that have come with it. */
+static void the_head_is_told_before_anything_else(void **state)
+{
+    hws_upstream_t *upstream = upstream_with(NULL);
+    hws_request_options_t options = options_of(&flow);
+
+    (void)state;
+    late = (flow_t){.end = HWS_AGAIN};
+    options.on_done = read_late;
+    assert_int_equal(hws_request_start(upstream, &options, &flow.request, NULL), HWS_OK);
+    start(&late, upstream);
+    run(HWS_MS(10));
+    answer((h2_reply_t){.body = 5});
+    assert_int_equal(flow.done, 1);
+    assert_int_equal(late.done, 1);
+    read_on(&late);
+    assert_int_equal(late.received, 5);
+    hws_request_destroy(late.request);
+}
+
 typedef struct {
     uint32_t window;    /* of the stream */
     bool goes_away;     /* the peer, which wants no further stream */
@@ -672,6 +703,7 @@ int main(void)
         TEST(ends_resets_and_losses_in_every_order_lead_where_they_should),
         TEST(ends_resets_and_losses_at_once_end_it_once),
         TEST(sending_goes_on_after_the_response),
+        TEST(the_head_is_told_before_anything_else),
         TEST(all_is_sent_behind_the_response),
         TEST(a_peer_that_wants_no_more_ends_it_well),
         TEST(the_peer_is_told_why_it_is_reset),
