@@ -172,6 +172,14 @@ describe("a request", function()
       assert.equal(before, asked)
     end)
 
+    it("lets the loop turn while it has nothing", function()
+      local hung_at = os.clock() + 10
+      local _, err = api:post("/sink", function()
+        return os.clock() < hung_at and "" or error "the loop does not turn"
+      end, { timeout = .05 })
+      assert.equal("timeout", err.kind)
+    end)
+
     it("never gets ahead of a peer that does not read", function()
       local produced, res = 0, nil
       api:post("/unread/request_spec", function()

@@ -1,4 +1,6 @@
 --- Feeds what a body's producer gives into the request; runs as a task of its own.
+local core = require "hawser.core"
+
 local producer = {}
 
 --- @param sink table sink:send(chunk) waits until there is room, and says whether more is wanted
@@ -13,6 +15,8 @@ function producer.run(sink, next_chunk)
     if type(chunk) ~= "string" then
       return sink:abort(("the body's producer gave a %s; allowed: strings, nil at the end"):format(type(chunk)))
     end
+    -- One that has nothing yet is asked again at the loop's next turn: deadlines and others go on meanwhile.
+    if chunk == "" then core.sleep(0) end
   until not sink:send(chunk)
 end
 
