@@ -660,23 +660,49 @@ static void a_flood_at_once(void **state)
     expect_breach(HWS_ERR_H2_FLOOD, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
+typedef enum { DATA_COMES, HEADS_COME, DATA_GOES, HEADS_GO } traffic_t;
+
+static void pass(traffic_t traffic, size_t index)
+{
+    switch (traffic) {
+    case DATA_COMES:
+        FRAME(NGHTTP2_DATA, 0, 1, "x");
+        break;
+    case HEADS_COME:
+        put_frame(NGHTTP2_HEADERS, HEAD_FLAGS | NGHTTP2_FLAG_END_STREAM, (uint32_t)(2 * index + 1),
+                  STATUS_200, 1);
+        break;
+    case DATA_GOES:
+        assert_int_equal(give(2, index, 1, false), 1);
+        break;
+    case HEADS_GO:
+        open_get(3 + index);
+        break;
+    }
+}
+
 /* As an idle connection has them, for weeks. */
 static void pings_among_traffic_are_no_flood(void **state)
 {
+    traffic_t traffic;
     int k;
 
-    (void)state;
-    begin_raw(true);
-    for (k = 0; k < 30000; k++) {
-        FRAME(NGHTTP2_PING, 0, 0, "12345678");
-        if (k % 500 == 0) {
-            FRAME(NGHTTP2_DATA, 0, 1, "x");
+    for (traffic = DATA_COMES; traffic <= HEADS_GO; traffic++) {
+        begin_raw(traffic == DATA_COMES);
+        open_post(2, HWS_BODY_SIZED, 10);
+        for (k = 0; k < 12000; k++) {
+            FRAME(NGHTTP2_PING, 0, 0, "12345678");
+            if (k % 500 != 0)
+                continue;
+            if (k % 6000 == 0)
+                pass(traffic, (size_t)k / 6000);
             feed_raw();
             hws_buffer_clear(&client.out);
         }
+        assert_int_equal(client.failure, HWS_OK);
+        finish(state);
+        begin(state);
     }
-    feed_raw();
-    assert_int_equal(client.failure, HWS_OK);
 }
 
 /* With a folder as its argument it also writes the corpus of fuzz_h2 there. */
