@@ -640,34 +640,60 @@ static void what_is_unread_goes_back_when_a_stream_goes(void **state)
     assert_int_equal(client.told[9].body, 300000);
 }
 
-/* A reset whose answer was on its way. */
-static void what_comes_for_a_reset_stream_goes_back(void **state)
+/* Though what is to be sent is not, and the streams stay open. */
+static void what_is_unread_goes_back_when_an_answer_ends(void **state)
 {
     hws_codec_options_t options = narrow();
     size_t i;
 
     (void)state;
     restart(&options, true);
-    for (i = 0; i < 8; i++) {
+    for (i = 0; i < 5; i++) {
+        open_post(i, HWS_BODY_SIZED, 10);
+        client.told[i].takes = 0;
+        pump();
+        far_answer((int32_t)(2 * i + 1), "200", 60000);
+        pump();
+        expect_end(i, HWS_OK);
+        assert_int_equal(client.told[i].unread, 60000);
+        assert_non_null(client.told[i].stream.part);
+    }
+}
+
+/* A reset whose answer was on its way: all of it, or all but the first byte of its body. */
+static void what_comes_for_a_reset_stream_goes_back(void **state)
+{
+    static uint8_t answer[100000];
+    hws_codec_options_t options = narrow();
+    const uint8_t *bytes;
+    size_t size;
+    size_t i;
+
+    (void)state;
+    restart(&options, true);
+    for (i = 0; i < 32; i++) {
+        size_t first = 0;
+        ssize_t more;
+
         open_get(i);
         pump();
         far_answer((int32_t)(2 * i + 1), "200", 60000);
+        for (size = 0; (more = nghttp2_session_mem_send(far.session, &bytes)) > 0;
+             size += (size_t)more)
+            memcpy(answer + size, bytes, (size_t)more);
+        if (i % 2 > 0)
+            first = 9U + answer[2] + 9 + 1;
+        feed(answer, first);
         h2_run_reset(&client, i, HWS_CODEC_CANCEL);
-        while (true) {
-            const uint8_t *bytes;
-            ssize_t size = nghttp2_session_mem_send(far.session, &bytes);
-
-            if (size <= 0)
-                break;
-            feed(bytes, (size_t)size);
-        }
+        feed(answer + first, size - first);
         pump();
+        assert_int_equal(client.told[i].body, first > 0);
     }
-    open_get(9);
+    open_get(i);
     pump();
-    far_answer(17, "200", 300000);
+    far_answer((int32_t)(2 * i + 1), "200", 300000);
     pump();
-    expect_end(9, HWS_OK);
+    expect_end(i, HWS_OK);
 }
 
 static void windows_grow_where_readers_keep_up(void **state)
@@ -930,6 +956,7 @@ int main(void)
         PLAIN(a_reader_that_takes_nothing_keeps_only_its_own_window),
         PLAIN(readers_share_what_others_do_not_hold),
         PLAIN(what_is_unread_goes_back_when_a_stream_goes),
+        PLAIN(what_is_unread_goes_back_when_an_answer_ends),
         PLAIN(what_comes_for_a_reset_stream_goes_back),
         PLAIN(windows_grow_where_readers_keep_up),
         PLAIN(uploads_wait_for_windows),
