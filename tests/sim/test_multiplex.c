@@ -539,6 +539,29 @@ static void past_its_lifetime_a_busy_connection_is_relieved(void **state)
     assert_int_equal(world_stats(upstream).open, 1);
 }
 
+/* Where nothing else happens on it. */
+static void past_its_lifetime_a_slow_connection_is_relieved(void **state)
+{
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream;
+
+    (void)state;
+    options.timeouts.lifetime = HWS_S(10);
+    options.timeouts.idle = HWS_S(5);
+    options.h2.ping_idle = HWS_NEVER;
+    fars[0].reply.after = HWS_S(20);
+    many_slow_down(0);
+    upstream = many_upstream(&options, 1);
+    many_start(upstream, 0, "POST");
+    many_run(HWS_S(8));
+    assert_int_equal(fars[0].goaways, 0);
+    many_run(HWS_S(4));
+    assert_int_equal(fars[0].goaways, 1);
+    many_run(HWS_S(10));
+    assert_int_equal(stage_ok(0, 1), 1);
+    assert_int_equal(world_stats(upstream).open, 0);
+}
+
 static void an_idle_connection_goes_when_its_time_is_over(void **state)
 {
     hws_upstream_options_t options = world_options(&stage.world);
@@ -678,6 +701,7 @@ int main(void)
         MANY_TEST(who_leaves_a_shared_dial_leaves_it_to_the_others),
         MANY_TEST(a_silent_stream_is_given_up_while_others_talk),
         MANY_TEST(past_its_lifetime_a_busy_connection_is_relieved),
+        MANY_TEST(past_its_lifetime_a_slow_connection_is_relieved),
         MANY_TEST(an_idle_connection_goes_when_its_time_is_over),
         MANY_TEST(a_drained_upstream_lets_its_streams_end),
         MANY_TEST(a_closed_upstream_ends_its_streams),

@@ -57,21 +57,29 @@ static void a_burst_is_spread_over_the_peers(void **state)
         assert_int_equal(stage.servers[i].requests, 10);
 }
 
-static hws_upstream_t *weighted(const double weights[3], const uint32_t priorities[3])
+/* Valid until the next call. */
+static void weigh(hws_upstream_options_t *options, const double weights[3],
+                  const uint32_t priorities[3])
 {
-    hws_peer_options_t peers[] = {{.url = HWS_SLICE("http://10.0.0.1:1")},
-                                  {.url = HWS_SLICE("http://10.0.0.1:2")},
-                                  {.url = HWS_SLICE("http://10.0.0.1:3")}};
-    hws_upstream_options_t options = world_retrying(&stage.world, 2);
+    static hws_peer_options_t peers[] = {{.url = HWS_SLICE("http://10.0.0.1:1")},
+                                         {.url = HWS_SLICE("http://10.0.0.1:2")},
+                                         {.url = HWS_SLICE("http://10.0.0.1:3")}};
     unsigned i;
 
     for (i = 0; i < 3; i++) {
         peers[i].weight = weights[i];
         peers[i].priority = priorities[i];
     }
+    options->peers = peers;
+    options->peer_count = 3;
+}
+
+static hws_upstream_t *weighted(const double weights[3], const uint32_t priorities[3])
+{
+    hws_upstream_options_t options = world_retrying(&stage.world, 2);
+
+    weigh(&options, weights, priorities);
     options.balancer = HWS_BALANCER_WEIGHTED;
-    options.peers = peers;
-    options.peer_count = 3;
     asked = 0;
     return world_http(&stage.world, "a", &options, 3);
 }
@@ -87,6 +95,25 @@ static void a_weight_is_a_share_of_the_requests(void **state)
     assert_in_range(counts[0], 98, 102);
     assert_in_range(counts[1], 18, 22);
     assert_in_range(counts[2], 8, 12);
+}
+
+static void weights_and_priorities_change_without_a_new_connection(void **state)
+{
+    hws_upstream_t *upstream = weighted((const double[]){1, 1, 1}, (const uint32_t[]){0, 0, 0});
+    hws_upstream_options_t options;
+    unsigned counts[4];
+
+    (void)state;
+    count(upstream, 30, counts);
+    hws_upstream_settings(upstream, &options);
+    weigh(&options, (const double[]){3, 1, 1}, (const uint32_t[]){0, 0, 1});
+    assert_int_equal(hws_upstream_update(upstream, &options, NULL), HWS_OK);
+    count(upstream, 8, counts);
+    count(upstream, 40, counts);
+    assert_int_equal(counts[0], 30);
+    assert_int_equal(counts[1], 10);
+    assert_int_equal(counts[2], 0);
+    assert_int_equal(world_stats(upstream).created, 3);
 }
 
 static void a_weighted_turn_is_smooth(void **state)
@@ -446,6 +473,7 @@ int main(void)
         STAGE_TEST(requests_go_to_the_peers_in_turn, http),
         STAGE_TEST(a_burst_is_spread_over_the_peers, http),
         STAGE_TEST(a_weight_is_a_share_of_the_requests, http),
+        STAGE_TEST(weights_and_priorities_change_without_a_new_connection, http),
         STAGE_TEST(a_weighted_turn_is_smooth, http),
         STAGE_TEST(a_peer_of_a_higher_number_serves_only_when_no_lower_one_can, http),
         STAGE_TEST(a_peer_that_stays_keeps_its_connections, http),

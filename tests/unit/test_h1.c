@@ -814,6 +814,10 @@ static void the_last_hint_counts(void **state)
     assert_int_equal(h1_run_open(&run, "GET", HWS_BODY_NONE, 0), HWS_OK);
     feed_all(&run, OK11 "Keep-Alive: timeout=7\r\n" EMPTY);
     assert_int_equal(run.codec->idle_hint, HWS_S(7));
+    run.has_head = run.has_ended = false;
+    assert_int_equal(h1_run_open(&run, "GET", HWS_BODY_NONE, 0), HWS_OK);
+    feed_all(&run, OK11 "Keep-Alive: max=3, timeout=\"9\"\r\nKeep-Alive: timeout=\"10\r\n" EMPTY);
+    assert_int_equal(run.codec->idle_hint, HWS_S(9));
     h1_run_dispose(&run);
 }
 
