@@ -113,6 +113,31 @@ static void a_disconnect_fails_what_is_on_it_and_nobody_else(void **state)
     assert_int_equal(world_stats(upstream).closed[HWS_CLOSE_SHUTDOWN], 1);
 }
 
+static void a_connect_to_a_peer_that_is_removed_ends(void **state)
+{
+    hws_peer_options_t other = {.url = HWS_SLICE("http://10.0.0.1:2")};
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream;
+
+    (void)state;
+    options.limits.per_peer = 1;
+    upstream = world_http(&stage.world, "a", &options, 1);
+    stage.servers[0].reply.after = HWS_MS(50);
+    stage_get(upstream, 0, 1);
+    world_run(&stage.world, HWS_MS(10));
+    begin_connect(&stage.holds[0], "a/10.0.0.1:1");
+    begin_connect(&stage.holds[1], "a/10.0.0.1:1");
+    hws_upstream_settings(upstream, &options);
+    options.peers = &other;
+    options.peer_count = 1;
+    assert_int_equal(hws_upstream_update(upstream, &options, NULL), HWS_OK);
+    world_run(&stage.world, HWS_MS(10));
+    assert_int_equal(stage.holds[0].code, HWS_ERR_NO_PEER);
+    assert_int_equal(stage.holds[1].code, HWS_ERR_NO_PEER);
+    world_run(&stage.world, HWS_MS(100));
+    assert_int_equal(stage_ok(0, 1), 1);
+}
+
 static void a_disconnect_ends_a_dial(void **state)
 {
     hws_upstream_t *upstream = world_http(&stage.world, "a", NULL, 1);
@@ -292,6 +317,7 @@ int main(void)
         STAGE_TEST(a_connect_is_to_that_peer_and_reuses, http),
         STAGE_TEST(a_connect_retries_at_the_same_peer, http),
         STAGE_TEST(a_disconnect_fails_what_is_on_it_and_nobody_else, http),
+        STAGE_TEST(a_connect_to_a_peer_that_is_removed_ends, http),
         STAGE_TEST(a_disconnect_ends_a_dial, http),
         STAGE_TEST(a_lowered_cap_cuts_nothing_in_flight, http),
         STAGE_TEST(limits_are_followed_where_an_upstream_has_none_of_its_own, http),

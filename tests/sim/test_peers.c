@@ -242,6 +242,36 @@ static void a_dial_to_a_removed_peer_that_fails_harms_nobody(void **state)
     assert_int_equal(stage_ok(0, 1), 1);
 }
 
+/* Its time in the queue begins when the dial is lost. */
+static void who_loses_a_dial_with_its_peer_waits_as_long_as_others(void **state)
+{
+    static const char *const both[] = {"http://10.0.0.1:1", "http://10.0.0.1:2"};
+    static const char *const second[] = {"http://10.0.0.1:2"};
+    hws_upstream_options_t options = world_options(&stage.world);
+    hws_upstream_t *upstream;
+
+    (void)state;
+    options.limits.per_peer = 1;
+    options.timeouts.queue = HWS_S(1);
+    stage.servers[1].reply.is_silent = true;
+    upstream = world_http(&stage.world, "a", &options, 1);
+    set_peers(upstream, second, 1);
+    stage_get(upstream, 0, 1);
+    world_run(&stage.world, HWS_MS(100));
+    set_peers(upstream, both, 2);
+    stage.servers[0].listener->options.connect_min = HWS_S(5);
+    stage.servers[0].listener->options.connect_max = HWS_S(5);
+    stage_get(upstream, 1, 1);
+    world_run(&stage.world, HWS_S(2));
+    assert_int_equal(stage_done(1, 1), 0);
+    set_peers(upstream, second, 1);
+    world_run(&stage.world, HWS_MS(900));
+    assert_int_equal(stage_done(1, 1), 0);
+    world_run(&stage.world, HWS_MS(200));
+    assert_int_equal(stage_done(1, 1), 1);
+    assert_int_equal(hws_error_kind(stage.asks[1].code), HWS_KIND_OVERLOAD);
+}
+
 static void a_peer_that_comes_back_is_a_new_one(void **state)
 {
     static const char *const one[] = {"http://10.0.0.1:1"};
@@ -480,6 +510,7 @@ int main(void)
         STAGE_TEST(a_removed_peer_finishes_its_work, http),
         STAGE_TEST(a_dial_to_a_removed_peer_leaves_nothing_behind, http),
         STAGE_TEST(a_dial_to_a_removed_peer_that_fails_harms_nobody, http),
+        STAGE_TEST(who_loses_a_dial_with_its_peer_waits_as_long_as_others, http),
         STAGE_TEST(a_peer_that_comes_back_is_a_new_one, http),
         STAGE_TEST(who_waits_goes_to_a_peer_that_is_added, http),
         STAGE_TEST(who_avoids_a_peer_waits_on_when_it_is_removed, http),
