@@ -393,14 +393,15 @@ static reply_t reset_some(server_t *server, visit_t *visit, hws_slice_t request)
     return (reply_t){.then = RESETS};
 }
 
-/* A reused connection that is reset before a byte of the answer, then fresh ones that are: one
- * replay that nobody counts, and as many attempts as are allowed. */
+/* A reused connection that is reset before a byte of the answer, then fresh or further reused ones
+ * that are: one replay that nobody counts, and as many attempts as are allowed. */
 static void a_replay_that_fails_is_charged(void **state)
 {
-    unsigned resets;
+    unsigned i;
 
     (void)state;
-    for (resets = 1; resets < 6; resets++) {
+    for (i = 0; i < 10; i++) {
+        unsigned resets = 1 + i / 2;
         hws_upstream_options_t options;
         hws_upstream_t *upstream;
         hws_stats_t stats;
@@ -408,7 +409,7 @@ static void a_replay_that_fails_is_charged(void **state)
         stage_begin(1, 0, false);
         options = world_retrying(&stage.world, 3);
         upstream = with(&options, 1);
-        warm(upstream, 1);
+        warm(upstream, i % 2 == 0 ? 1 : 8);
         stage.servers[0].choose = reset_some;
         resets_left = resets;
         stage_get(upstream, 0, 1);
