@@ -483,6 +483,222 @@ static void create_and_connect_survive_each_failing_allocation(void **state)
     assert_int_equal(n, 5); /* the world, its read buffer, a chunk of sockets; then none failed */
 }
 
+/* Several sockets of one world, all of which have bytes when a turn begins. */
+#define MATES 8
+
+typedef struct {
+    far_end_t *far_end;
+    hws_socket_t *socket;
+    int fd; /* the peer's */
+    char bytes[100000];
+    size_t size;
+    size_t sent;
+    int ends;
+} mate_t;
+
+static mate_t mates[MATES];
+static void (*mates_act)(mate_t *mate); /* when bytes come */
+static unsigned peeks;
+
+static void on_mate_connected(void *owner, int status, hws_time_t now)
+{
+    (void)owner;
+    (void)now;
+    assert_int_equal(status, HWS_OK);
+}
+
+static void on_mate_bytes(void *owner, const char *bytes, size_t size, hws_time_t now)
+{
+    mate_t *mate = owner;
+
+    (void)now;
+    assert_non_null(mate->socket);
+    assert_int_equal(mate->ends, 0);
+    assert_true(mate->size + size <= sizeof(mate->bytes));
+    memcpy(mate->bytes + mate->size, bytes, size);
+    mate->size += size;
+    if (mates_act != NULL)
+        mates_act(mate);
+}
+
+static void on_mate_end(void *owner, int status, hws_time_t now)
+{
+    mate_t *mate = owner;
+
+    (void)now;
+    assert_int_equal(status, HWS_ERR_EOF);
+    assert_int_equal(mate->size, mate->sent);
+    mate->ends++;
+}
+
+static const hws_socket_events_t mate_events = {on_mate_connected, on_mate_bytes, on_mate_end,
+                                                NULL};
+
+static void close_mate(mate_t *mate)
+{
+    if (mate->socket != NULL)
+        mate->socket->ops->close(mate->socket, false);
+    mate->socket = NULL;
+}
+
+/* Each has been sent so many bytes, which say whose they are, and nobody has looked yet. */
+static void meet_mates(far_end_t *far_end, const size_t sizes[MATES], void (*act)(mate_t *mate))
+{
+    static char bytes[sizeof(mates[0].bytes)];
+    hws_io_t *io = far_end->witness.io;
+    int i;
+
+    mates_act = act;
+    peeks = 0;
+    memset(mates, 0, sizeof(mates));
+    for (i = 0; i < MATES; i++) {
+        mate_t *mate = &mates[i];
+
+        mate->far_end = far_end;
+        assert_int_equal(io->ops->connect(io, &far_end->address, &mate_events, mate, &mate->socket),
+                         HWS_OK);
+        assert_int_equal(witness_run(&far_end->witness, HWS_RUN_ONCE), HWS_OK);
+        assert_true((mate->fd = accept(far_end->listener_fd, NULL, NULL)) >= 0);
+        mate->socket->ops->read(mate->socket, true);
+    }
+    for (i = 0; i < MATES; i++) {
+        mate_t *mate = &mates[i];
+
+        mate->sent = sizes[i];
+        memset(bytes, 'a' + i, mate->sent);
+        assert_int_equal(write(mate->fd, bytes, mate->sent), mate->sent);
+    }
+}
+
+static int end_mates(void **state)
+{
+    int i;
+
+    for (i = 0; i < MATES; i++) {
+        close_mate(&mates[i]);
+        close(mates[i].fd);
+    }
+    return end(state);
+}
+
+static unsigned count_told(void)
+{
+    unsigned told = 0;
+    int i;
+
+    for (i = 0; i < MATES; i++)
+        told += mates[i].size > 0;
+    return told;
+}
+
+static const size_t few[MATES] = {1, 2, 3, 4, 5, 6, 7, 8};
+
+/* More than are gathered, and more than are read at once. */
+static void all_bytes_of_a_turn_are_told_in_it(void **state)
+{
+    static const size_t sizes[MATES] = {1, 20000, 100, 20000, 70000, 64, 30000, 5};
+    far_end_t *far_end = *state;
+    int i;
+
+    meet_mates(far_end, sizes, NULL);
+    assert_int_equal(witness_run(&far_end->witness, HWS_RUN_ONCE), HWS_OK);
+    for (i = 0; i < MATES; i++) {
+        size_t k;
+
+        assert_int_equal(mates[i].size, sizes[i]);
+        for (k = 0; k < mates[i].size; k++)
+            assert_int_equal(mates[i].bytes[k], 'a' + i);
+    }
+}
+
+static void close_others(mate_t *mate)
+{
+    int i;
+
+    for (i = 0; i < MATES; i++)
+        if (&mates[i] != mate)
+            close_mate(&mates[i]);
+}
+
+static void who_is_closed_when_another_is_told_hears_no_more(void **state)
+{
+    far_end_t *far_end = *state;
+
+    meet_mates(far_end, few, close_others);
+    far_end_settle(far_end);
+    assert_int_equal(count_told(), 1);
+}
+
+static void peek_at_all(mate_t *mate)
+{
+    int i;
+
+    (void)mate;
+    for (i = 0; i < MATES; i++) {
+        int rc = mates[i].socket->ops->peek(mates[i].socket);
+
+        assert_int_equal(rc, mates[i].size > 0 ? HWS_OK : HWS_ERR_UNEXPECTED);
+        peeks++;
+    }
+}
+
+static void bytes_that_are_not_told_yet_are_seen_by_a_peek(void **state)
+{
+    far_end_t *far_end = *state;
+
+    meet_mates(far_end, few, peek_at_all);
+    assert_int_equal(witness_run(&far_end->witness, HWS_RUN_ONCE), HWS_OK);
+    assert_int_equal(peeks, MATES * MATES);
+}
+
+static void give_all_to(mate_t *mate)
+{
+    int i;
+
+    mates_act = NULL;
+    for (i = 0; i < MATES; i++)
+        if (&mates[i] != mate)
+            mates[i].socket->ops->give(mates[i].socket, &mate_events, mate);
+}
+
+static void bytes_that_are_not_told_yet_go_to_the_new_owner(void **state)
+{
+    far_end_t *far_end = *state;
+    size_t size = 0;
+    int i;
+
+    meet_mates(far_end, few, give_all_to);
+    assert_int_equal(witness_run(&far_end->witness, HWS_RUN_ONCE), HWS_OK);
+    assert_int_equal(count_told(), 1);
+    for (i = 0; i < MATES; i++)
+        size += mates[i].size;
+    assert_int_equal(size, 36);
+}
+
+static bool have_all_ended(const far_end_t *far_end)
+{
+    int ends = 0;
+    int i;
+
+    (void)far_end;
+    for (i = 0; i < MATES; i++)
+        ends += mates[i].ends;
+    return ends == MATES;
+}
+
+static void an_end_is_told_after_the_bytes_before_it(void **state)
+{
+    static const size_t sizes[MATES] = {1, 20000, 65536, 20000, 70000, 0, 30000, 5};
+    far_end_t *far_end = *state;
+    int i;
+
+    meet_mates(far_end, sizes, NULL);
+    for (i = 0; i < MATES; i++)
+        assert_int_equal(shutdown(mates[i].fd, SHUT_WR), 0);
+    while (!have_all_ended(far_end))
+        assert_int_equal(witness_run(&far_end->witness, HWS_RUN_ONCE), HWS_OK);
+}
+
 typedef struct {
     far_end_t *far_end;
     int fd; /* of the witness's socket */
@@ -537,6 +753,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, end)
+#define AMONG_MATES(test) cmocka_unit_test_setup_teardown(test, begin_local, end_mates)
         WITH(begin, a_tcp_socket_has_nodelay_and_keepalive_and_is_not_inherited),
         WITH(begin, connect_without_a_descriptor_left_says_so_and_works_later),
         cmocka_unit_test(a_world_without_a_descriptor_left_says_so),
@@ -556,6 +773,11 @@ int main(void)
         WITH(begin, a_quiet_watched_socket_keeps_a_run_waiting),
         WITH(begin, a_deadline_never_beats_bytes_that_came_while_the_loop_was_busy),
         WITH(begin, toggling_reading_loses_and_repeats_nothing),
+        AMONG_MATES(all_bytes_of_a_turn_are_told_in_it),
+        AMONG_MATES(who_is_closed_when_another_is_told_hears_no_more),
+        AMONG_MATES(bytes_that_are_not_told_yet_are_seen_by_a_peek),
+        AMONG_MATES(bytes_that_are_not_told_yet_go_to_the_new_owner),
+        AMONG_MATES(an_end_is_told_after_the_bytes_before_it),
         cmocka_unit_test(create_and_connect_survive_each_failing_allocation),
         WITH(begin, an_idle_socket_allocates_nothing_of_its_own),
     };

@@ -63,7 +63,8 @@ typedef struct {
 typedef struct {
     /* Further inputs of a connected socket go to another owner. */
     void (*give)(hws_socket_t *socket, const hws_socket_events_t *events, void *owner);
-    /* Turns on_bytes and on_end on or off. Cheap when nothing changes. */
+    /* Turns on_bytes and on_end on or off; off in an input of its own, as bytes may have been read
+     * for it that are told when others have been. Cheap when nothing changes. */
     void (*read)(hws_socket_t *socket, bool on);
     /* Hands over what the system takes now: HWS_OK and how many bytes (perhaps 0), or a code.
      * Not while a flush is under way. */

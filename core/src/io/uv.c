@@ -19,6 +19,9 @@
 #define READ_SIZE ((size_t)65536)
 /* One socket with much to read leaves the others their turn after so many reads. */
 #define READS_IN_A_ROW 8
+/* The bytes of a turn are told when so many have been read, or all. */
+#define MOST_GATHERED ((size_t)32768)
+#define READ_BUFFER_SIZE (MOST_GATHERED + sizeof(gathered_t) + READ_SIZE)
 #define KEEPALIVE_IDLE_SECONDS 60
 #define KEEPALIVE_INTERVAL_SECONDS 10
 
@@ -28,13 +31,22 @@
 
 typedef enum { CONNECTING, OPEN, FAILED, CLOSED } state_t;
 
+typedef struct endpoint endpoint_t;
+
+/* What stands before a socket's bytes in the read buffer, while they are gathered. */
 typedef struct {
+    endpoint_t *socket; /* NULL: it was closed since */
+    size_t size;
+} gathered_t;
+
+struct endpoint {
     hws_socket_t base;
     uv_poll_t poll;
     const hws_socket_events_t *events;
     void *owner;
     hws_buffer_t rest; /* what flush took over */
     hws_list_t begun;  /* on the world's list of that name, or of those looked at */
+    gathered_t *came;  /* its bytes that are not told yet, or NULL */
     int fd;
     uint8_t state;
     uint8_t watched;  /* UV_READABLE | UV_WRITABLE as libuv was told */
@@ -42,7 +54,7 @@ typedef struct {
     bool has_ended;   /* on_end was told */
     bool is_flushing; /* on_flush is due */
     bool is_in_input; /* what is watched is settled when the input is over */
-} endpoint_t;
+};
 
 static endpoint_t *endpoint_of(hws_socket_t *socket)
 {
@@ -60,6 +72,7 @@ typedef struct {
     hws_slab_t sockets;
     hws_list_t begun;     /* sockets that connect, and that nobody has looked at since */
     hws_list_t looked_at; /* those of them whose turn it is */
+    size_t gathered;      /* the part of the read buffer with bytes that are not told yet */
     hws_dns_t dns;
     size_t watched_count; /* sockets that libuv watches */
     bool had_input;       /* in this turn */
@@ -159,14 +172,19 @@ static bool is_forked(const world_t *world)
     return hws_process_is_forked(world->generation);
 }
 
-/* What a turn finds has all come before it began to look. */
-static hws_time_t begin_input(world_t *world)
+/* What a turn finds has all come before it began to look: true for the first of it. */
+static bool note_input(world_t *world)
 {
     if (world->had_input)
-        return read_recent(world);
+        return false;
     world->had_input = true;
     world->polled_at = read_clock(world);
-    return world->polled_at;
+    return true;
+}
+
+static hws_time_t begin_input(world_t *world)
+{
+    return note_input(world) ? world->polled_at : read_recent(world);
 }
 
 static void rest(world_t *world)
@@ -211,10 +229,10 @@ static void watch(endpoint_t *socket)
     int wanted;
     int rc = 0;
 
-    if (socket->is_in_input || is_forked(world_of_socket(socket)))
+    if (socket->is_in_input)
         return;
     wanted = events_wanted(socket);
-    if (wanted == socket->watched)
+    if (wanted == socket->watched || is_forked(world_of_socket(socket)))
         return;
     world_of_socket(socket)->has_news = true;
     if (wanted != 0)
@@ -256,30 +274,82 @@ static void tell_end(endpoint_t *socket, int status)
     rest(world);
 }
 
-/* A read that does not fill the buffer took all there was: asking again would cost a system call
- * for nothing. */
-static void take_bytes(endpoint_t *socket)
+static void tell_bytes(endpoint_t *socket, const char *bytes, size_t size)
+{
+    world_t *world = world_of_socket(socket);
+
+    socket->events->on_bytes(socket->owner, bytes, size, begin_input(world));
+    rest(world);
+}
+
+static gathered_t *gathered_at(const world_t *world, size_t at)
+{
+    return (gathered_t *)(void *)(world->read_buffer + at);
+}
+
+/* What they take, so that the next are aligned. */
+static size_t gathered_span(size_t size)
+{
+    return sizeof(gathered_t) +
+           (size + sizeof(gathered_t) - 1) / sizeof(gathered_t) * sizeof(gathered_t);
+}
+
+/* What the sockets of a turn have is read first and told then, as what they send is gathered: doing
+ * much of one kind at a time costs less, because it stays in the CPU's caches. */
+static void gather(endpoint_t *socket, size_t size)
+{
+    world_t *world = world_of_socket(socket);
+
+    (void)note_input(world);
+    socket->came = gathered_at(world, world->gathered);
+    *socket->came = (gathered_t){socket, size};
+    world->gathered += gathered_span(size);
+}
+
+static void tell_gathered(world_t *world)
+{
+    size_t at = 0;
+
+    while (at < world->gathered && !is_forked(world)) {
+        const gathered_t *came = gathered_at(world, at);
+        endpoint_t *socket = came->socket;
+
+        at += gathered_span(came->size);
+        if (socket == NULL)
+            continue;
+        socket->came = NULL;
+        tell_bytes(socket, (const char *)(came + 1), came->size);
+        socket->is_in_input = false;
+        watch(socket);
+    }
+    world->gathered = 0;
+}
+
+/* A read that does not fill its room took all there was: asking again would cost a system call for
+ * nothing. Who has `more` to hear in this turn hears of the bytes first. */
+static void take_bytes(endpoint_t *socket, bool more)
 {
     world_t *world = world_of_socket(socket);
     ssize_t size = (ssize_t)READ_SIZE;
     int i;
 
     for (i = 0; i < READS_IN_A_ROW && size == (ssize_t)READ_SIZE; i++) {
+        char *room = (char *)(gathered_at(world, world->gathered) + 1);
+
         if ((events_wanted(socket) & UV_READABLE) == 0)
             return;
         do
-            size = recv(socket->fd, world->read_buffer, READ_SIZE, MSG_DONTWAIT);
+            size = recv(socket->fd, room, READ_SIZE, MSG_DONTWAIT);
         while (size < 0 && errno == EINTR);
 
-        if (size > 0) {
-            socket->events->on_bytes(socket->owner, world->read_buffer, (size_t)size,
-                                     begin_input(world));
-            rest(world);
-        } else if (size == 0) {
+        if (size == (ssize_t)READ_SIZE || (size > 0 && more))
+            tell_bytes(socket, room, (size_t)size);
+        else if (size > 0)
+            gather(socket, (size_t)size);
+        else if (size == 0)
             tell_end(socket, HWS_ERR_EOF);
-        } else if (!is_not_now(errno)) {
+        else if (!is_not_now(errno))
             tell_end(socket, code_of_break(errno));
-        }
     }
 }
 
@@ -324,21 +394,26 @@ static void continue_flush(endpoint_t *socket)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     endpoint_t *socket = HWS_CONTAINER(poll, endpoint_t, poll);
+    world_t *world = world_of_socket(socket);
     int error;
 
+    if (socket->came != NULL || world->gathered >= MOST_GATHERED)
+        tell_gathered(world);
     if (status < 0) {
         events = UV_READABLE | UV_WRITABLE;
         note_watched(socket, 0);
     }
     socket->is_in_input = true;
     if (events & UV_READABLE && socket->state != CONNECTING)
-        take_bytes(socket);
+        take_bytes(socket, (events & UV_WRITABLE) != 0);
     if ((events & UV_WRITABLE) && (events_wanted(socket) & UV_WRITABLE)) {
         if (socket->state != CONNECTING)
             continue_flush(socket);
         else if ((error = error_of(socket)) != EINPROGRESS)
             tell_connected(socket, error);
     }
+    if (socket->came != NULL)
+        return; /* this input goes on when it is told */
     socket->is_in_input = false;
     watch(socket);
 }
@@ -463,6 +538,7 @@ static void socket_give(hws_socket_t *handle, const hws_socket_events_t *events,
 static void socket_read(hws_socket_t *handle, bool on)
 {
     endpoint_t *socket = endpoint_of(handle);
+    assert(on || socket->came == NULL);
     socket->is_reading = on;
     watch(socket);
 }
@@ -504,6 +580,8 @@ static int socket_peek(hws_socket_t *handle)
     ssize_t n;
 
     assert(socket->state == OPEN);
+    if (socket->came != NULL)
+        return HWS_ERR_UNEXPECTED;
     do
         n = recv(socket->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
@@ -541,6 +619,8 @@ static void socket_close(hws_socket_t *handle, bool reset)
     assert(socket->state != CLOSED);
     socket->state = CLOSED;
     hws_list_remove(&socket->begun);
+    if (socket->came != NULL)
+        socket->came->socket = NULL;
     note_watched(socket, 0);
     hws_buffer_dispose(&socket->rest);
     if (is_forked(world_of_socket(socket))) {
@@ -699,6 +779,7 @@ static int run_loop(hws_io_t *io, hws_run_t mode)
         world->has_news = false;
         world->dns.has_news = false;
         uv_run(&world->loop, wait && !has_input(world) ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+        tell_gathered(world);
         look_at_begun(world);
         tell_answers(world);
         if (is_forked(world))
@@ -787,7 +868,7 @@ int hws_io_uv_create(hws_io_t **out)
 
     if (world == NULL)
         return HWS_ERR_NOMEM;
-    if ((world->read_buffer = hws_alloc(READ_SIZE)) == NULL)
+    if ((world->read_buffer = hws_alloc(READ_BUFFER_SIZE)) == NULL)
         goto fail;
     if ((rc = uv_loop_init(&world->loop)) != 0) {
         rc = code_of(-rc);
